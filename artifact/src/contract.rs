@@ -1,0 +1,473 @@
+//! The contract: what a module may do and what it needs, written by the compiler from the module
+//! and its policy, enforced by the runtime. Sections `.lucet.contract`, `.lucet.imports` and
+//! `.lucet.exports`.
+//!
+//! The runtime derives nothing it relies on for safety from these bytes without comparing it with
+//! its own decision; `docs/design/artifact-format.md` lists the comparisons.
+
+use crate::codec::{DecodeError, EncodeError, Reader, Writer};
+use crate::layout::Counts;
+use crate::limits;
+use crate::types::{GlobalType, MemoryShape, MemoryType, TableType};
+
+/// CPU features that compiled code may use, as a bit set.
+pub mod cpu {
+    /// SSE3.
+    pub const SSE3: u64 = 1 << 0;
+    /// SSSE3.
+    pub const SSSE3: u64 = 1 << 1;
+    /// SSE4.1.
+    pub const SSE41: u64 = 1 << 2;
+    /// SSE4.2.
+    pub const SSE42: u64 = 1 << 3;
+    /// POPCNT.
+    pub const POPCNT: u64 = 1 << 4;
+    /// AVX.
+    pub const AVX: u64 = 1 << 5;
+    /// AVX2.
+    pub const AVX2: u64 = 1 << 6;
+    /// FMA.
+    pub const FMA: u64 = 1 << 7;
+    /// BMI1.
+    pub const BMI1: u64 = 1 << 8;
+    /// BMI2.
+    pub const BMI2: u64 = 1 << 9;
+    /// LZCNT.
+    pub const LZCNT: u64 = 1 << 10;
+    /// CMPXCHG16B.
+    pub const CX16: u64 = 1 << 11;
+    /// The x86-64-v2 level of the psABI: the default target.
+    pub const X86_64_V2: u64 = SSE3 | SSSE3 | SSE41 | SSE42 | POPCNT | CX16;
+    /// The x86-64-v3 level of the psABI.
+    pub const X86_64_V3: u64 = X86_64_V2 | AVX | AVX2 | FMA | BMI1 | BMI2 | LZCNT;
+    /// Names of the bits, as `/proc/cpuinfo` and compilers spell them.
+    pub const NAMES: [(u64, &str); 12] = [
+        (SSE3, "sse3"),
+        (SSSE3, "ssse3"),
+        (SSE41, "sse4.1"),
+        (SSE42, "sse4.2"),
+        (POPCNT, "popcnt"),
+        (AVX, "avx"),
+        (AVX2, "avx2"),
+        (FMA, "fma"),
+        (BMI1, "bmi1"),
+        (BMI2, "bmi2"),
+        (LZCNT, "lzcnt"),
+        (CX16, "cx16"),
+    ];
+}
+
+/// WebAssembly features a module uses beyond WebAssembly 1.0, as a bit set.
+pub mod feature {
+    /// Import or export of mutable globals.
+    pub const MUTABLE_GLOBALS: u64 = 1 << 0;
+    /// Sign-extension operators.
+    pub const SIGN_EXTENSION: u64 = 1 << 1;
+    /// Saturating float-to-int conversions.
+    pub const SATURATING_CONVERSIONS: u64 = 1 << 2;
+    /// Multiple results and block parameters.
+    pub const MULTI_VALUE: u64 = 1 << 3;
+    /// Bulk memory operations.
+    pub const BULK_MEMORY: u64 = 1 << 4;
+    /// Reference types.
+    pub const REFERENCE_TYPES: u64 = 1 << 5;
+    /// Names of the bits.
+    pub const NAMES: [(u64, &str); 6] = [
+        (MUTABLE_GLOBALS, "mutable-globals"),
+        (SIGN_EXTENSION, "sign-extension"),
+        (SATURATING_CONVERSIONS, "saturating-conversions"),
+        (MULTI_VALUE, "multi-value"),
+        (BULK_MEMORY, "bulk-memory"),
+        (REFERENCE_TYPES, "reference-types"),
+    ];
+}
+
+/// A memory with the layout it was compiled for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemoryDecl {
+    /// Limits as declared; for a compact memory without a maximum the policy's is filled in.
+    pub ty: MemoryType,
+    /// Shape that code was compiled for. An imported memory is always accessed through its
+    /// descriptor with checks and says [`MemoryShape::Compact`].
+    pub shape: MemoryShape,
+    /// Bytes of address space reserved from byte 0 on; 0 for an imported memory.
+    pub reserve_bytes: u64,
+    /// Bytes of inaccessible guard after the reservation that code relies on.
+    pub guard_bytes: u64,
+}
+
+/// Section `.lucet.contract`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contract {
+    /// Must equal [`crate::ABI_VERSION`].
+    pub abi_version: u32,
+    /// `lucetc` version, for example `0.1.0`.
+    pub compiler: String,
+    /// Code generator and version, for example `cranelift 0.135.8`.
+    pub codegen: String,
+    /// BLAKE2b-256 of the wasm file.
+    pub source_hash: [u8; 32],
+    /// Bits of [`cpu`] that code needs.
+    pub cpu: u64,
+    /// Bits of [`feature`] that the module uses.
+    pub features: u64,
+    /// Bytes of instance data; must equal what [`crate::layout::Layout`] computes.
+    pub instance_data: u32,
+    /// Smallest stack in bytes that one call of the largest frame needs.
+    pub min_stack: u32,
+    /// Whether code counts fuel.
+    pub fuel: bool,
+    /// Memories, imported ones first.
+    pub memories: Vec<MemoryDecl>,
+    /// Tables, imported ones first.
+    pub tables: Vec<TableType>,
+    /// Globals, imported ones first.
+    pub globals: Vec<GlobalType>,
+    /// Index of the start function, if any.
+    pub start: Option<u32>,
+    /// Number of functions, imported ones included.
+    pub functions: u32,
+    /// Free labels: name, version, author, tenant, …; sorted by key, keys distinct.
+    pub labels: Vec<(String, String)>,
+}
+
+impl Contract {
+    /// Encodes the section.
+    pub fn encode(&self) -> Result<Vec<u8>, EncodeError> {
+        let mut w = Writer::new();
+        w.u32(crate::FORMAT_VERSION);
+        w.u32(self.abi_version);
+        w.str(&self.compiler, limits::MAX_VERSION_BYTES, "compiler version")?;
+        w.str(&self.codegen, limits::MAX_VERSION_BYTES, "code generator version")?;
+        w.raw(&self.source_hash);
+        w.u64(self.cpu);
+        w.u64(self.features);
+        w.u64_max(
+            self.instance_data.into(),
+            limits::MAX_INSTANCE_DATA.into(),
+            "size of instance data",
+        )?;
+        w.u32(self.min_stack);
+        w.flag(self.fuel);
+        w.count(self.memories.len(), limits::MAX_MEMORIES, "number of memories")?;
+        for m in &self.memories {
+            m.ty.write(&mut w)?;
+            w.u8(m.shape as u8);
+            w.u64(m.reserve_bytes);
+            w.u64(m.guard_bytes);
+        }
+        w.count(self.tables.len(), limits::MAX_TABLES, "number of tables")?;
+        for t in &self.tables {
+            t.write(&mut w)?;
+        }
+        w.count(self.globals.len(), limits::MAX_GLOBALS, "number of globals")?;
+        for g in &self.globals {
+            g.write(&mut w);
+        }
+        w.count(self.functions as usize, limits::MAX_FUNCTIONS, "number of functions")?;
+        w.flag(self.start.is_some());
+        w.u32(self.start.unwrap_or(0));
+        w.count(self.labels.len(), limits::MAX_LABELS, "number of labels")?;
+        for (k, v) in &self.labels {
+            w.str(k, limits::MAX_LABEL_BYTES, "label name")?;
+            w.str(v, limits::MAX_LABEL_BYTES, "label value")?;
+        }
+        Ok(w.into_bytes())
+    }
+
+    /// Decodes the section. The format version is returned beside it, already checked to be
+    /// readable.
+    pub fn decode(bytes: &[u8]) -> Result<(u32, Self), DecodeError> {
+        let mut r = Reader::new(bytes);
+        let format = r.u32("format version")?;
+        if !(crate::OLDEST_READABLE_FORMAT..=crate::FORMAT_VERSION).contains(&format) {
+            return Err(DecodeError::Invalid {
+                what: "format version",
+                at: 0,
+                found: format.into(),
+            });
+        }
+        let abi_version = r.u32("ABI version")?;
+        let compiler = r.str(limits::MAX_VERSION_BYTES, "compiler version")?.to_owned();
+        let codegen = r.str(limits::MAX_VERSION_BYTES, "code generator version")?.to_owned();
+        let mut source_hash = [0; 32];
+        source_hash.copy_from_slice(r.take(32, "source hash")?);
+        let cpu = r.u64("CPU features")?;
+        let features = r.u64("language features")?;
+        let max = u64::from(limits::MAX_INSTANCE_DATA);
+        let instance_data = r.u64_max(max, "size of instance data")? as u32;
+        let min_stack = r.u32("minimum stack")?;
+        let fuel = r.flag("fuel flag")?;
+        let n = r.count(limits::MAX_MEMORIES, 36, "number of memories")?;
+        let mut memories = Vec::with_capacity(n);
+        for _ in 0..n {
+            memories.push(MemoryDecl::read(&mut r)?);
+        }
+        let n = r.count(limits::MAX_TABLES, 18, "number of tables")?;
+        let mut tables = Vec::with_capacity(n);
+        for _ in 0..n {
+            tables.push(TableType::read(&mut r)?);
+        }
+        let n = r.count(limits::MAX_GLOBALS, 2, "number of globals")?;
+        let mut globals = Vec::with_capacity(n);
+        for _ in 0..n {
+            globals.push(GlobalType::read(&mut r)?);
+        }
+        let functions = r.u64_functions()?;
+        let has_start = r.flag("start flag")?;
+        let at = r.pos();
+        let start = r.u32("start function")?;
+        if (has_start && start >= functions) || (!has_start && start != 0) {
+            return Err(DecodeError::Invalid { what: "start function", at, found: start.into() });
+        }
+        let n = r.count(limits::MAX_LABELS, 8, "number of labels")?;
+        let mut labels: Vec<(String, String)> = Vec::with_capacity(n);
+        for _ in 0..n {
+            let at = r.pos();
+            let k = r.str(limits::MAX_LABEL_BYTES, "label name")?.to_owned();
+            let v = r.str(limits::MAX_LABEL_BYTES, "label value")?.to_owned();
+            if labels.last().is_some_and(|(last, _)| *last >= k) {
+                return Err(DecodeError::Invalid { what: "order of labels", at, found: 0 });
+            }
+            labels.push((k, v));
+        }
+        r.finish()?;
+        let contract = Self {
+            abi_version,
+            compiler,
+            codegen,
+            source_hash,
+            cpu,
+            features,
+            instance_data,
+            min_stack,
+            fuel,
+            memories,
+            tables,
+            globals,
+            start: has_start.then_some(start),
+            functions,
+            labels,
+        };
+        Ok((format, contract))
+    }
+}
+
+impl MemoryDecl {
+    fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let ty = MemoryType::read(r)?;
+        let at = r.pos();
+        let b = r.u8("memory shape")?;
+        let shape = MemoryShape::from_byte(b).ok_or(DecodeError::Invalid {
+            what: "memory shape",
+            at,
+            found: b.into(),
+        })?;
+        let reserve_bytes = r.u64("memory reservation")?;
+        let guard_bytes = r.u64("memory guard")?;
+        Ok(Self { ty, shape, reserve_bytes, guard_bytes })
+    }
+}
+
+impl Reader<'_> {
+    fn u64_functions(&mut self) -> Result<u32, DecodeError> {
+        let at = self.pos();
+        let found = self.u32("number of functions")?;
+        let max = limits::MAX_FUNCTIONS as u64;
+        if u64::from(found) > max {
+            let what = "number of functions";
+            return Err(DecodeError::Limit { what, at, found: found.into(), max });
+        }
+        Ok(found)
+    }
+}
+
+/// What an import asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImportKind {
+    /// A function; index into `.lucet.types`.
+    Func(u32),
+    /// A table.
+    Table(TableType),
+    /// A memory.
+    Memory(MemoryType),
+    /// A global.
+    Global(GlobalType),
+}
+
+impl ImportKind {
+    /// The word for it in messages.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Func(_) => "function",
+            Self::Table(_) => "table",
+            Self::Memory(_) => "memory",
+            Self::Global(_) => "global",
+        }
+    }
+}
+
+/// One import.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Import {
+    /// Module name.
+    pub module: String,
+    /// Field name.
+    pub name: String,
+    /// Kind and type.
+    pub kind: ImportKind,
+}
+
+/// Section `.lucet.imports`, in the order of the wasm file.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Imports {
+    /// The imports.
+    pub imports: Vec<Import>,
+}
+
+impl Imports {
+    /// Encodes the section.
+    pub fn encode(&self) -> Result<Vec<u8>, EncodeError> {
+        let mut w = Writer::new();
+        w.count(self.imports.len(), limits::MAX_IMPORTS, "number of imports")?;
+        for i in &self.imports {
+            w.str(&i.module, limits::MAX_NAME_BYTES, "import module name")?;
+            w.str(&i.name, limits::MAX_NAME_BYTES, "import name")?;
+            match &i.kind {
+                ImportKind::Func(t) => {
+                    w.u8(0);
+                    w.u32(*t);
+                }
+                ImportKind::Table(t) => {
+                    w.u8(1);
+                    t.write(&mut w)?;
+                }
+                ImportKind::Memory(m) => {
+                    w.u8(2);
+                    m.write(&mut w)?;
+                }
+                ImportKind::Global(g) => {
+                    w.u8(3);
+                    g.write(&mut w);
+                }
+            }
+        }
+        Ok(w.into_bytes())
+    }
+
+    /// Decodes the section; function types must lie below `types`.
+    pub fn decode(bytes: &[u8], types: usize) -> Result<Self, DecodeError> {
+        let mut r = Reader::new(bytes);
+        let n = r.count(limits::MAX_IMPORTS, 11, "number of imports")?;
+        let mut imports = Vec::with_capacity(n);
+        for _ in 0..n {
+            let module = r.str(limits::MAX_NAME_BYTES, "import module name")?.to_owned();
+            let name = r.str(limits::MAX_NAME_BYTES, "import name")?.to_owned();
+            let at = r.pos();
+            let kind = match r.u8("import kind")? {
+                0 => ImportKind::Func(r.index(types, "import type")?),
+                1 => ImportKind::Table(TableType::read(&mut r)?),
+                2 => ImportKind::Memory(MemoryType::read(&mut r)?),
+                3 => ImportKind::Global(GlobalType::read(&mut r)?),
+                b => {
+                    return Err(DecodeError::Invalid { what: "import kind", at, found: b.into() });
+                }
+            };
+            imports.push(Import { module, name, kind });
+        }
+        r.finish()?;
+        Ok(Self { imports })
+    }
+}
+
+/// What an export gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum ExportKind {
+    /// A function.
+    Func = 0,
+    /// A table.
+    Table = 1,
+    /// A memory.
+    Memory = 2,
+    /// A global.
+    Global = 3,
+}
+
+/// One export: kind and index into the index space of that kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Export {
+    /// Name.
+    pub name: String,
+    /// Kind.
+    pub kind: ExportKind,
+    /// Index.
+    pub index: u32,
+}
+
+/// Section `.lucet.exports`, in the order of the wasm file.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Exports {
+    /// The exports.
+    pub exports: Vec<Export>,
+}
+
+impl Exports {
+    /// Encodes the section.
+    pub fn encode(&self) -> Result<Vec<u8>, EncodeError> {
+        let mut w = Writer::new();
+        w.count(self.exports.len(), limits::MAX_EXPORTS, "number of exports")?;
+        for e in &self.exports {
+            w.str(&e.name, limits::MAX_NAME_BYTES, "export name")?;
+            w.u8(e.kind as u8);
+            w.u32(e.index);
+        }
+        Ok(w.into_bytes())
+    }
+
+    /// Decodes the section; indices are checked against the contract's counts.
+    pub fn decode(bytes: &[u8], contract: &Contract) -> Result<Self, DecodeError> {
+        let mut r = Reader::new(bytes);
+        let n = r.count(limits::MAX_EXPORTS, 9, "number of exports")?;
+        let mut exports = Vec::with_capacity(n);
+        for _ in 0..n {
+            let name = r.str(limits::MAX_NAME_BYTES, "export name")?.to_owned();
+            let at = r.pos();
+            let (kind, end) = match r.u8("export kind")? {
+                0 => (ExportKind::Func, contract.functions as usize),
+                1 => (ExportKind::Table, contract.tables.len()),
+                2 => (ExportKind::Memory, contract.memories.len()),
+                3 => (ExportKind::Global, contract.globals.len()),
+                b => {
+                    return Err(DecodeError::Invalid { what: "export kind", at, found: b.into() });
+                }
+            };
+            let index = r.index(end, "export index")?;
+            exports.push(Export { name, kind, index });
+        }
+        r.finish()?;
+        Ok(Self { exports })
+    }
+}
+
+/// The counts that the instance-data layout depends on, derived from contract, imports and types.
+#[must_use]
+pub fn layout_counts(contract: &Contract, imports: &Imports, types: usize) -> Counts {
+    let (mut functions, mut globals) = (0, 0);
+    for i in &imports.imports {
+        match i.kind {
+            ImportKind::Func(_) => functions += 1,
+            ImportKind::Global(_) => globals += 1,
+            ImportKind::Table(_) | ImportKind::Memory(_) => {}
+        }
+    }
+    Counts {
+        own_globals: (contract.globals.len() as u32).saturating_sub(globals),
+        tables: contract.tables.len() as u32,
+        memories: contract.memories.len() as u32,
+        imported_globals: globals,
+        types: types as u32,
+        imported_functions: functions,
+    }
+}

@@ -1,0 +1,42 @@
+//! `lucet-artifact`: the one definition of every byte that the compiler and the runtime share.
+//!
+//! Three things live here, and nothing else:
+//!
+//! * **the ABI between compiled code and the runtime** ([`abi`], [`layout`]): where instance data
+//!   lies below `vmctx`, which builtins exist, what a table entry looks like, which number a trap
+//!   has. lucetc turns these into immediate operands; liblucet lays the same bytes out in memory.
+//! * **the artifact's sections** ([`contract`], [`types`], [`init`], [`code`], [`trailer`]): each
+//!   has an encoder and a decoder side by side, and every count, length and offset in it is
+//!   checked against [`limits`] in both directions.
+//! * **the container's fixed facts** ([`container`]): section names and alignments of the ELF file
+//!   that the sections travel in. Writing ELF is the compiler's business, reading it the loader's.
+//!
+//! Everything decoded here comes from outside and is hostile: decoding never panics, never
+//! allocates more than a small multiple of its input, never recurses on input, and reports *what*,
+//! *where* and *which limit*. See `docs/design/artifact-format.md` for the byte-level description.
+
+#![forbid(unsafe_code)]
+
+pub mod abi;
+pub mod code;
+pub mod codec;
+pub mod container;
+pub mod contract;
+pub mod init;
+pub mod layout;
+pub mod limits;
+pub mod trailer;
+pub mod types;
+
+pub use codec::{DecodeError, EncodeError};
+pub use types::{FuncType, RefType, ValType};
+
+/// The artifact format this crate writes. Readers accept this one and the one before it.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// The oldest artifact format this crate still reads.
+pub const OLDEST_READABLE_FORMAT: u32 = 1;
+
+/// Version of the instance-data layout and of the calling conventions (see [`layout`], [`abi`]).
+/// Compiled code and runtime must agree on it exactly.
+pub const ABI_VERSION: u32 = 1;
