@@ -1,0 +1,68 @@
+//! What the stages hand to each other: options in, compiled code out.
+//!
+//! ```text
+//!  bytes ─parse─► Parsed ─plan─► Plan ─translate/codegen─► Compiled ─emit─► artifact bytes
+//! ```
+
+use cranelift_codegen::gimli::write::CommonInformationEntry;
+use cranelift_codegen::isa::unwind::systemv::UnwindInfo;
+use lucet_artifact::code::{FuncRecord, Hints, PcRow, TrapTable};
+use lucet_artifact::contract::{Contract, Exports, Imports};
+use lucet_artifact::init::Init;
+use lucet_artifact::types::TypeTable;
+
+/// A function of the module's index space, with everything the emitter needs to describe it.
+#[derive(Debug)]
+pub struct CompiledFunc {
+    /// The record for `.lucet.funcs`; `name` and `pcmap` are filled in by the emitter.
+    pub record: FuncRecord,
+    /// Name for `.symtab`: from the name section, else the first export's, else `wasm[N]`.
+    /// Not unique, not escaped.
+    pub name: String,
+    /// Rows for the pc map, ascending, relative to the function; empty for import stubs.
+    pub rows: Vec<PcRow>,
+}
+
+/// A piece of code that is no function of the module: trampolines and adapters.
+#[derive(Debug)]
+pub struct Glue {
+    /// Name for `.symtab`, for example `lucet_entry[3]`.
+    pub name: String,
+    /// Offset in `.text`.
+    pub offset: u32,
+    /// Size in bytes.
+    pub size: u32,
+}
+
+/// A compiled module, laid out but not yet written as ELF.
+#[derive(Debug)]
+pub struct Compiled {
+    /// The contract.
+    pub contract: Contract,
+    /// Distinct function types with trampoline and adapter offsets.
+    pub types: TypeTable,
+    /// Imports.
+    pub imports: Imports,
+    /// Exports.
+    pub exports: Exports,
+    /// Initial state.
+    pub init: Init,
+    /// `.lucet.data`.
+    pub data: Vec<u8>,
+    /// `.lucet.image`: whole native pages.
+    pub image: Vec<u8>,
+    /// `.text`, functions 32-byte aligned, `int3` between.
+    pub text: Vec<u8>,
+    /// Functions, imported ones first.
+    pub funcs: Vec<CompiledFunc>,
+    /// Trampolines and adapters.
+    pub glue: Vec<Glue>,
+    /// Trap sites.
+    pub traps: TrapTable,
+    /// Constants and jump tables inside functions.
+    pub hints: Hints,
+    /// Unwind information: offset in `.text` of the piece of code it is for; ascending.
+    pub unwind: Vec<(u32, UnwindInfo)>,
+    /// The common part of the unwind information.
+    pub cie: CommonInformationEntry,
+}
