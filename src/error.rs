@@ -1,0 +1,107 @@
+//! Errors of the runtime: a status with an explicit number, and a sentence that says what went
+//! wrong, where, and what to do about it.
+//!
+//! A status is what a C caller branches on; the message is what an operator reads in the log. What
+//! a *guest* does is never an error but an outcome ([`crate::Outcome`]).
+
+use std::fmt;
+
+/// Why a call failed. The numbers are part of the C ABI and append-only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(i32)]
+pub enum Status {
+    /// Success.
+    Ok = 0,
+    /// A required pointer is NULL.
+    NullArgument = 1,
+    /// The handle was freed, belongs to another kind of object, or was made up.
+    InvalidHandle = 2,
+    /// An argument has a value that is not allowed.
+    InvalidArgument = 3,
+    /// The object is in use: running, used by another thread, or with live instances.
+    Busy = 4,
+    /// The instance is in a state in which this call is not possible.
+    WrongState = 5,
+    /// The system refused memory, address space or a descriptor.
+    OutOfMemory = 6,
+    /// Every slot of the region is taken.
+    RegionFull = 7,
+    /// A file could not be read or written.
+    Io = 8,
+    /// The file is not an artifact written by lucetc.
+    NotAnArtifact = 9,
+    /// The artifact is damaged or malicious.
+    InvalidArtifact = 10,
+    /// The artifact needs another format version, ABI version or CPU.
+    UnsupportedArtifact = 11,
+    /// The artifact is neither signed nor pinned, and unsigned code was not explicitly allowed.
+    UntrustedArtifact = 12,
+    /// The module imports something that nobody provides.
+    MissingImport = 13,
+    /// The module imports something with another type than what is provided.
+    ImportTypeMismatch = 14,
+    /// The module has no such export.
+    NoSuchExport = 15,
+    /// The export has another type than the caller assumes.
+    ExportTypeMismatch = 16,
+    /// A range of guest memory lies outside the memory.
+    OutOfBounds = 17,
+    /// The module needs more than the region's slots offer, or a limit is exceeded.
+    LimitExceeded = 18,
+    /// A segment does not fit, or the start function did not return.
+    StartFailed = 19,
+    /// A yield inside a nested run.
+    NestedYield = 20,
+    /// A signal that the runtime needs is blocked in this thread.
+    SignalsBlocked = 21,
+    /// The object belongs to the parent process.
+    Forked = 22,
+    /// A bug in lucet: a panic was caught.
+    Internal = 23,
+    /// Something this version cannot do.
+    Unsupported = 24,
+}
+
+/// A failed call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error {
+    status: Status,
+    message: String,
+}
+
+/// Result of calls into the runtime.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// An error with a message for people.
+    pub fn new(status: Status, message: impl Into<String>) -> Self {
+        Self { status, message: message.into() }
+    }
+
+    /// What a program branches on.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.status
+    }
+
+    /// What a person reads.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Puts context (a path, an import) in front of the message.
+    #[must_use]
+    pub fn context(mut self, context: impl fmt::Display) -> Self {
+        self.message = format!("{context}: {}", self.message);
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}
