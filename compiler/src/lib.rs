@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod emit;
 pub mod error;
 pub mod model;
 pub mod options;
