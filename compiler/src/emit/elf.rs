@@ -186,10 +186,10 @@ fn reserve_loaded(w: &mut Writer<'_>, frames: &Frames, text: u64) -> (Loaded, Ve
 
 fn write_headers(w: &mut Writer<'_>, l: &Loaded) -> Result<(), Errors> {
     w.write_file_header(&FileHeader {
-        os_abi: elf::ELFOSABI_SYSV.into(),
+        os_abi: elf::ELFOSABI_SYSV,
         abi_version: 0,
-        e_type: elf::ET_DYN.into(),
-        e_machine: elf::EM_X86_64.into(),
+        e_type: elf::ET_DYN,
+        e_machine: elf::EM_X86_64,
         e_entry: 0,
         e_flags: elf::FileFlags(0),
     })
