@@ -48,7 +48,14 @@ impl Target {
         let shown = path.display();
         // A link that leads nowhere is replaced like a file.
         let path = fs::canonicalize(&path).unwrap_or_else(|_| path.clone());
-        let Ok(found) = fs::metadata(&path) else { return Ok(Self::File(path)) };
+        let Ok(found) = fs::metadata(&path) else {
+            let directory = path.parent().filter(|d| !d.as_os_str().is_empty());
+            if let Some(d) = directory.filter(|d| !d.is_dir()) {
+                let m = format!("cannot write {shown}: there is no directory {}", d.display());
+                return Err(usage(m, "create it, or name another file with -o"));
+            }
+            return Ok(Self::File(path));
+        };
         if found.is_dir() {
             return Err(usage(format!("{shown} is a directory"), "name a file with -o"));
         }
@@ -77,7 +84,6 @@ impl Target {
         };
         result.map_err(|e| {
             let help = match e.kind() {
-                io::ErrorKind::NotFound => "create its directory, or name another file with -o",
                 io::ErrorKind::StorageFull => "free some space",
                 _ => "name another file with -o",
             };

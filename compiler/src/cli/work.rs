@@ -7,7 +7,7 @@
 
 use super::args::{Emit, Job};
 use super::message::Format;
-use lucetc::{Class, Diagnostic, Errors, Options};
+use lucetc::{Class, Diagnostic, Errors, Options, Text};
 use std::io::{IsTerminal, Write};
 use std::panic;
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -55,9 +55,13 @@ fn produce(module: &[u8], options: &Options, emit: Emit) -> Result<Vec<u8>, Erro
     match emit {
         Emit::So => lucetc::compile(module, options),
         Emit::Obj => lucetc::emit::emit_object(&lucetc::compile_to_model(module, options)?),
-        Emit::Clif => lucetc::clif(module, options).map(String::into_bytes),
-        Emit::Asm => lucetc::asm(module, options).map(String::into_bytes),
+        Emit::Clif => text(module, options, Text::Clif),
+        Emit::Asm => text(module, options, Text::Asm),
     }
+}
+
+fn text(module: &[u8], options: &Options, what: Text) -> Result<Vec<u8>, Errors> {
+    lucetc::compile_to_text(module, options, what).map(String::into_bytes)
 }
 
 /// Keeps what a panic says instead of printing it: it is part of the diagnostic. With

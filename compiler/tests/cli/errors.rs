@@ -11,7 +11,7 @@ fn help_and_version() {
         r.succeeds();
         let text = String::from_utf8(r.stdout).unwrap();
         assert!(text.starts_with("lucetc compiles a WebAssembly module"), "{text}");
-        assert!(text.lines().all(|l| l.chars().count() <= 96), "{text}");
+        assert!(text.lines().all(|l| l.chars().count() <= 100), "{text}");
     }
     let r = d.run("--version");
     r.succeeds();
@@ -57,7 +57,7 @@ fn outputs_that_cannot_be() {
     d.run("m.wat -o link.so").fails(2, "is the input");
     fs::create_dir(d.path("dir")).unwrap();
     d.run("m.wat -o dir").fails(2, "dir is a directory");
-    d.run("m.wat -o none/m.so").fails(2, "cannot write none/m.so").fails(2, "create its directory");
+    d.run("m.wat -o none/m.so").fails(2, "cannot write none/m.so: there is no directory none");
     assert_eq!(d.names(), ["dir", "link.so", "m.wat"]);
     assert_eq!(d.read("m.wat"), b"(module)");
 }

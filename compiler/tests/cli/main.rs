@@ -14,12 +14,16 @@ pub struct Dir(PathBuf);
 /// What a run of the command gave.
 #[derive(Debug)]
 pub struct Run {
+    /// Exit code, -1 for a signal.
     pub code: i32,
+    /// Standard output.
     pub stdout: Vec<u8>,
+    /// Standard error, as text.
     pub stderr: String,
 }
 
 impl Dir {
+    /// Creates or empties it.
     pub fn new(test: &str) -> Self {
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cli").join(test);
         let _ = fs::remove_dir_all(&path);
@@ -27,15 +31,18 @@ impl Dir {
         Self(path)
     }
 
+    /// Path of a file in it.
     pub fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 
+    /// Writes a file.
     pub fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> &Self {
         fs::write(self.path(name), bytes).unwrap();
         self
     }
 
+    /// Reads a file.
     pub fn read(&self, name: &str) -> Vec<u8> {
         fs::read(self.path(name)).unwrap()
     }
