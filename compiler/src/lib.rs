@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod codegen;
+pub mod emit;
 pub mod error;
 pub mod model;
 pub mod options;
@@ -28,6 +29,11 @@ pub fn compile_to_model(input: &[u8], options: &Options) -> Result<model::Compil
     let parsed = parse::parse(&wasm)?;
     let plan = plan::plan(&wasm, parsed, options)?;
     codegen::compile(plan, options)
+}
+
+/// Compiles a module, binary or text, to the bytes of an artifact.
+pub fn compile(input: &[u8], options: &Options) -> Result<Vec<u8>, Errors> {
+    emit::emit(&compile_to_model(input, options)?)
 }
 
 /// The code of a module as text: every function, then trampolines and adapters.

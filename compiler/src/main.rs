@@ -1,0 +1,2 @@
+//! The command `lucetc`.
+fn main() {}
