@@ -31,6 +31,11 @@ pub fn compile_to_model(input: &[u8], options: &Options) -> Result<model::Compil
     codegen::compile(plan, options)
 }
 
+/// Compiles a module, binary or text, to the bytes of an artifact.
+pub fn compile(input: &[u8], options: &Options) -> Result<Vec<u8>, Errors> {
+    emit::emit(&compile_to_model(input, options)?)
+}
+
 /// The code of a module as text: every function, then trampolines and adapters.
 pub fn compile_to_text(input: &[u8], options: &Options, what: Text) -> Result<String, Errors> {
     let wasm = parse::to_wasm(input)?;
