@@ -2,5 +2,9 @@
 //! fresh instance per request, inside C and C++ servers.
 
 pub mod error;
+#[doc(hidden)]
+pub mod loader;
+#[doc(hidden)]
+pub mod sys;
 
 pub use error::{Error, Result, Status};
