@@ -101,8 +101,7 @@ pub fn parse_signature(text: &str) -> Result<FuncType> {
             format!("signature \"{text}\": {what}; write it like \"(i32, i64) -> f32\""),
         )
     };
-    let (params, results) =
-        text.split_once("->").ok_or_else(|| bad("there is no \"->\""))?;
+    let (params, results) = text.split_once("->").ok_or_else(|| bad("there is no \"->\""))?;
     let list = |part: &str, bare: bool| -> Result<Vec<ValType>> {
         let part = part.trim();
         let inner = match part.strip_prefix('(').and_then(|p| p.strip_suffix(')')) {

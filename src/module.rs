@@ -341,9 +341,8 @@ impl Module {
             let SegmentMode::Active { target, offset } = &segment.mode else { continue };
             let at = constant::eval(offset, |g| self.template_global(g), |_| None)? as u32 as usize;
             let table = &mut tables[*target as usize];
-            let Some(to) = at
-                .checked_add(segment.items.len())
-                .and_then(|end| table.get_mut(at..end))
+            let Some(to) =
+                at.checked_add(segment.items.len()).and_then(|end| table.get_mut(at..end))
             else {
                 self.elem_failure = true;
                 break;

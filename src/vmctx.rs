@@ -117,11 +117,7 @@ impl Activation {
     }
 
     fn left(&self, exit: Exit, slots: usize) -> Left {
-        let pc = if exit == Exit::Pending {
-            suspended_pc(self.guest_sp)
-        } else {
-            self.trap_pc
-        };
+        let pc = if exit == Exit::Pending { suspended_pc(self.guest_sp) } else { self.trap_pc };
         Left {
             exit,
             slots,
@@ -444,8 +440,10 @@ impl Lease {
                     Status::WrongState,
                     match state {
                         State::Suspended => "the instance is suspended: resume, reset or free it",
-                        State::Faulted => "the instance was stopped by a trap or the host: reset \
-                                           or free it",
+                        State::Faulted => {
+                            "the instance was stopped by a trap or the host: reset \
+                                           or free it"
+                        }
                         _ => "the instance is not suspended",
                     },
                 ));

@@ -224,6 +224,9 @@ lucet_arch_end:
     pending = const offset_of!(Control, pending),
 );
 
+// The routines know the layout of `Activation` by `offset_of!`; what its pointers point to is none
+// of their business.
+#[allow(improper_ctypes)]
 unsafe extern "C" {
     fn lucet_arch_enter(
         activation: *mut Activation,

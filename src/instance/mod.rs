@@ -27,7 +27,7 @@ pub use run::Ended;
 use std::sync::Arc;
 
 /// Why a guest must not go on; the detail behind a pending action.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub(crate) enum Fault {
     /// A host function yielded this value; finish with this function and state.
     Yield { value: u64, resume: Option<ResumeFn>, state: usize },

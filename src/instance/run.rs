@@ -127,16 +127,10 @@ fn execute(
     }
 }
 
-fn finish(
-    control: ControlRef,
-    left: &Left,
-    ty: u32,
-    result: &mut dyn FnMut(usize, u128),
-) -> Ended {
+fn finish(control: ControlRef, left: &Left, ty: u32, result: &mut dyn FnMut(usize, u128)) -> Ended {
     match left.exit {
         Exit::Returned => {
-            let n = control
-                .with(|i| i.module.loaded.types.types[ty as usize].ty.results.len());
+            let n = control.with(|i| i.module.loaded.types.types[ty as usize].ty.results.len());
             vmctx::read_slots(left, n, result);
             Ended::Returned
         }
@@ -319,9 +313,8 @@ impl InstanceRef {
             Ok(result) => {
                 control.with(|i| i.suspended = None);
                 let left = vmctx::resume(control, s.guest_sp, s.slots, result);
-                let types = control.with(|i| {
-                    i.module.loaded.types.types[s.ty as usize].ty.results.clone()
-                });
+                let types =
+                    control.with(|i| i.module.loaded.types.types[s.ty as usize].ty.results.clone());
                 finish(control, &left, s.ty, &mut |i, slot| {
                     results.extend(types.get(i).map(|t| Val::from_slot(*t, slot)));
                 })

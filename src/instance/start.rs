@@ -302,8 +302,7 @@ fn link(control: ControlRef, module: &Arc<Module>, group: &group::Shared) -> Res
                 let Some((m, (ExportKind::Table, t))) = found else {
                     return Err(wrong_kind(import, found.is_some()));
                 };
-                let (owner, index) =
-                    tables::owner(m.control, t).map_err(|_| missing(import))?;
+                let (owner, index) = tables::owner(m.control, t).map_err(|_| missing(import))?;
                 let (len, have) = owner.with(|i| {
                     let ty = i.module.loaded.contract.tables[index as usize];
                     (i.entries(index).len() as u64, ty)
@@ -315,8 +314,8 @@ fn link(control: ControlRef, module: &Arc<Module>, group: &group::Shared) -> Res
                         show("one", (len, have.max)),
                     ));
                 }
-                let descriptor = owner
-                    .with(|i| i.data.address(i.module.loaded.layout.table(index), 16) as u64);
+                let descriptor =
+                    owner.with(|i| i.data.address(i.module.loaded.layout.table(index), 16) as u64);
                 control.with(|i| {
                     i.tables[tables as usize] = Table::Imported { owner, index };
                     let at = module.loaded.layout.table(tables) + table_desc::BASE as i32;

@@ -65,7 +65,6 @@ pub(crate) enum Contents {
 /// A slot in exclusive use.
 #[derive(Debug)]
 pub(crate) struct Slot {
-    index: u32,
     /// Address of byte 0 of memory 0.
     pub vmctx: usize,
     /// Bytes from `vmctx` on that are readable and writable.
@@ -128,7 +127,6 @@ impl Region {
             None => None,
         };
         let free = (0..config.slots).rev().map(|index| Slot {
-            index,
             vmctx: base + geometry.vmctx_offset(index) as usize,
             accessible: if config.compact { geometry.memory_bytes() } else { 0 },
             contents: Contents::Zero,

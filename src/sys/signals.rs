@@ -26,9 +26,9 @@ struct Previous(std::cell::UnsafeCell<MaybeUninit<libc::sigaction>>, AtomicBool)
 // was seen with Acquire.
 unsafe impl Sync for Previous {}
 
-static PREVIOUS: [Previous; 4] = [const {
-    Previous(std::cell::UnsafeCell::new(MaybeUninit::uninit()), AtomicBool::new(false))
-}; 4];
+static PREVIOUS: [Previous; 4] =
+    [const { Previous(std::cell::UnsafeCell::new(MaybeUninit::uninit()), AtomicBool::new(false)) };
+        4];
 
 /// Installs `handler` for the four signals and remembers what was there before.
 ///
@@ -53,7 +53,10 @@ pub fn install(handler: Handler) -> Result<()> {
         previous.1.store(true, Ordering::Release);
         // SAFETY: `handler` is async-signal-safe by its contract.
         if unsafe { libc::sigaction(*signal, &action, std::ptr::null_mut()) } != 0 {
-            return Err(errno_error(format_args!("installing a handler for {name}"), Errno::last()));
+            return Err(errno_error(
+                format_args!("installing a handler for {name}"),
+                Errno::last(),
+            ));
         }
     }
     Ok(())
