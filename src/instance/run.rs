@@ -6,7 +6,7 @@
 //!  nested: Vmctx::run ── enter on the same guest stack ──► … ── a bad end also ends the run around
 //! ```
 
-use super::args::{Callee, check_results, store, typed_args};
+use super::args::{Callee, check_results, resolve, store, with_slots};
 use super::{Fault, InstanceRef, Suspended, set_fault};
 use crate::arch::Exit;
 use crate::error::{Error, Result, Status};
@@ -227,10 +227,12 @@ pub(super) fn nested_into(
     args: &[Val],
     results: &mut [Val],
 ) -> Result<Ended> {
-    let (module, index, slots) = typed_args(control, callee, args)?;
+    let (module, index) = resolve(control, callee, args)?;
     let types = &module.func_type(index).results;
     check_results(|| module.describe_func(index), types, results.len())?;
-    nested(control, index, &slots, &mut |i, slot| store(results, types, i, slot))
+    with_slots(args, |slots| {
+        nested(control, index, slots, &mut |i, slot| store(results, types, i, slot))
+    })
 }
 
 impl InstanceRef {
@@ -253,11 +255,13 @@ impl InstanceRef {
 
     fn run_callee(&self, callee: Callee<'_>, args: &[Val]) -> Result<Outcome> {
         let mut lease = self.lease(&[State::Ready])?;
-        let (module, index, slots) = typed_args(lease.control, callee, args)?;
+        let (module, index) = resolve(lease.control, callee, args)?;
         let types = &module.func_type(index).results;
         let mut results = Vec::with_capacity(types.len());
-        let ended = execute(lease.control, index, &slots, true, &mut |i, slot| {
-            results.extend(types.get(i).map(|t| Val::from_slot(*t, slot)));
+        let ended = with_slots(args, |slots| {
+            execute(lease.control, index, slots, true, &mut |i, slot| {
+                results.extend(types.get(i).map(|t| Val::from_slot(*t, slot)));
+            })
         })?;
         settle(&mut lease, &ended);
         Ok(ended.outcome(results))
@@ -272,11 +276,13 @@ impl InstanceRef {
         results: &mut [Val],
     ) -> Result<Ended> {
         let mut lease = self.lease(&[State::Ready])?;
-        let (module, index, slots) = typed_args(lease.control, callee, args)?;
+        let (module, index) = resolve(lease.control, callee, args)?;
         let types = &module.func_type(index).results;
         check_results(|| module.describe_func(index), types, results.len())?;
-        let ended = execute(lease.control, index, &slots, true, &mut |i, slot| {
-            store(results, types, i, slot);
+        let ended = with_slots(args, |slots| {
+            execute(lease.control, index, slots, true, &mut |i, slot| {
+                store(results, types, i, slot);
+            })
         })?;
         settle(&mut lease, &ended);
         Ok(ended)
