@@ -43,12 +43,3 @@ pub fn compile_to_text(input: &[u8], options: &Options, what: Text) -> Result<St
     let plan = plan::plan(&wasm, parsed, options)?;
     codegen::text(&plan, options, what)
 }
-
-/// Compiles a module, binary or text, to an artifact: the bytes of the file that liblucet loads.
-///
-/// # Errors
-///
-/// One or more diagnostics, all of one stage; see [`Class`] for what can be wrong.
-pub fn compile(input: &[u8], options: &Options) -> Result<Vec<u8>, Errors> {
-    emit::emit(&compile_to_model(input, options)?)
-}
