@@ -51,7 +51,7 @@ pub fn decode(wasm: &[u8], features: WasmFeatures) -> Result<(), Malformed> {
         if let Payload::End(offset) = payload {
             end = offset;
         }
-        section(&mut s, payload)?;
+        section(wasm, &mut s, payload)?;
     }
     if s.functions != s.bodies {
         return malformed("function and code section have inconsistent lengths", end);
@@ -85,7 +85,7 @@ fn rank(payload: &Payload<'_>) -> Option<(u32, u64)> {
     })
 }
 
-fn section(s: &mut Sections, payload: Payload<'_>) -> Result<(), Malformed> {
+fn section(wasm: &[u8], s: &mut Sections, payload: Payload<'_>) -> Result<(), Malformed> {
     if let Some((rank, offset)) = rank(&payload) {
         if rank <= s.last {
             return malformed("section out of order or repeated", offset);
@@ -133,7 +133,7 @@ fn section(s: &mut Sections, payload: Payload<'_>) -> Result<(), Malformed> {
             all(r)?;
         }
         Payload::CodeSectionStart { count, .. } => s.bodies = count,
-        Payload::CodeSectionEntry(body) => function(s, &body)?,
+        Payload::CodeSectionEntry(body) => function(wasm, s, &body)?,
         Payload::UnknownSection { range, .. } => {
             return malformed("malformed section id", range.start);
         }
@@ -150,7 +150,7 @@ fn all<'a, T: FromReader<'a>>(section: SectionLimited<'a, T>) -> Result<(), Malf
     Ok(())
 }
 
-fn function(s: &mut Sections, body: &FunctionBody<'_>) -> Result<(), Malformed> {
+fn function(wasm: &[u8], s: &mut Sections, body: &FunctionBody<'_>) -> Result<(), Malformed> {
     let mut locals = body.get_locals_reader()?;
     for _ in 0..locals.get_count() {
         locals.read()?;
@@ -162,7 +162,22 @@ fn function(s: &mut Sections, body: &FunctionBody<'_>) -> Result<(), Malformed> 
         if matches!(op, Operator::MemoryInit { .. } | Operator::DataDrop { .. }) {
             s.needs_data_count.get_or_insert(offset);
         }
+        if has_malformed_alignment(wasm, offset) {
+            return malformed("malformed memop flags", offset);
+        }
     }
     ops.finish()?;
     Ok(())
+}
+
+/// Whether a load or store has an alignment of 2^32 or more, which 5.4.6 excludes. wasmparser reads
+/// the higher bits as flags of proposals.
+fn has_malformed_alignment(wasm: &[u8], offset: u64) -> bool {
+    let at = usize::try_from(offset).unwrap_or(usize::MAX);
+    match wasm.get(at..) {
+        Some([0x28..=0x3e, rest @ ..]) => {
+            BinaryReader::new(rest, offset + 1).read_var_u32().is_ok_and(|flags| flags >= 32)
+        }
+        _ => false,
+    }
 }

@@ -94,13 +94,11 @@ pub fn validate(wasm: &[u8]) -> Result<(), Errors> {
     if strict.is_empty() {
         return Err(unsupported(wasm, problems, &names));
     }
-    if let Some((_, e)) = strict.first()
-        && is_limit(e.message())
-    {
-        return Err(all(Class::Limit, strict, &names));
-    }
     match decode::decode(wasm, SUPPORTED) {
-        Ok(()) => Err(all(Class::Invalid, strict, &names)),
+        Ok(()) => {
+            let limit = strict.first().is_some_and(|(_, e)| is_limit(e.message()));
+            Err(all(if limit { Class::Limit } else { Class::Invalid }, strict, &names))
+        }
         Err(m) => {
             let class = if is_limit(&m.message) { Class::Limit } else { Class::Malformed };
             Err(Diagnostic::new(class, m.message).at(m.offset).into())
