@@ -61,7 +61,8 @@ impl HostCode {
     ///
     /// # Safety
     /// `function` has the C signature `R f(lucet_vmctx *, void *user_data, arguments…)` that
-    /// belongs to the wasm type it is registered with, stays callable while any module that imports it is
+    /// belongs to the wasm type it is registered with, stays callable while any module that imports
+    /// it is
     /// loaded, and does not unwind into its caller.
     #[must_use]
     pub unsafe fn new(function: *const std::ffi::c_void) -> Self {
