@@ -82,9 +82,11 @@ fn code_runs() {
     assert_eq!(f(), 42);
 }
 
+type Change = fn(&mut Parts);
+
 #[test]
 fn variants_load() {
-    let variants: [(&str, fn(&mut Parts)); 7] = [
+    let variants: [(&str, Change); 7] = [
         ("no frames", |p| p.frames = false),
         ("no hints", |p| p.hints = None),
         ("no image", |p| {
