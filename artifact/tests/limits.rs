@@ -15,6 +15,11 @@ use lucet_artifact::limits as l;
 use lucet_artifact::types::{FuncType, NO_CODE, TableType, TypeRecord, TypeTable};
 use lucet_artifact::{FORMAT_VERSION, RefType, ValType};
 
+/// What exceeds its limit, the limit, and what the encoder says.
+type Encoded = (&'static str, u64, Result<Vec<u8>, EncodeError>);
+/// The same for the decoder.
+type Decoded = (&'static str, usize, Result<(), DecodeError>);
+
 fn text(n: usize) -> String {
     "x".repeat(n)
 }
@@ -63,7 +68,7 @@ fn encoders_refuse_what_is_too_large() {
     let elem = ElemSegment { mode: SegmentMode::Passive, ty: RefType::Func, items: Vec::new() };
     let table = TableType { elem: RefType::Func, min: 0, max: None };
     let label = |i: usize| (format!("{i:04}"), String::new());
-    let cases: Vec<(&str, u64, Result<Vec<u8>, EncodeError>)> = vec![
+    let cases: Vec<Encoded> = vec![
         ("number of types", l::MAX_TYPES as u64, {
             let one = TypeRecord { ty: FuncType::default(), entry: 0, adapter: 0 };
             TypeTable { types: vec![one; l::MAX_TYPES + 1] }.encode()
@@ -176,7 +181,7 @@ fn decoders_refuse_what_is_too_large() {
         let bare = Contract { globals: Vec::new(), ..c.clone() };
         Init::decode(b, &bare, 0, 0, 0).map(drop)
     };
-    let cases: Vec<(&str, usize, Result<(), DecodeError>)> = vec![
+    let cases: Vec<Decoded> = vec![
         ("number of types", l::MAX_TYPES, {
             TypeTable::decode(&bytes(&[over(l::MAX_TYPES)])).map(drop)
         }),

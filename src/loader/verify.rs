@@ -228,7 +228,8 @@ fn check_memory(contract: &Contract, imported: usize) -> Result<()> {
             (true, MemoryShape::Compact, _) => (0, 0),
             (true, MemoryShape::Guarded, _) => return bad("an imported memory is never guarded"),
             (false, MemoryShape::Guarded, _) => (GUARDED_RESERVE, GUARDED_GUARD),
-            (false, MemoryShape::Compact, Some(max)) => (max.saturating_mul(WASM_PAGE), 0),
+            // A page at least: a reservation of 0 would mean "imported".
+            (false, MemoryShape::Compact, Some(max)) => (max.max(1).saturating_mul(WASM_PAGE), 0),
             (false, MemoryShape::Compact, None) => return bad("compact without a maximum"),
         };
         if (m.reserve_bytes, m.guard_bytes) != (reserve, guard) {
