@@ -12,7 +12,9 @@
 
 pub mod arena;
 pub mod map;
+mod protect;
 pub mod sealed;
+pub mod signals;
 
 use crate::error::{Error, Status};
 use nix::errno::Errno;
