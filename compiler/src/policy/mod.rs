@@ -1,7 +1,7 @@
 //! The policy: what a module is allowed to import and how large it may be.
 //!
 //! A policy is a value that a caller builds, or a TOML file (`docs/policy.md`, read in
-//! [`file`]). It is applied at compile time and what results from it is written into the
+//! [`mod@file`]). It is applied at compile time and what results from it is written into the
 //! artifact's contract; the loader checks the contract again, against what the embedder offers.
 //! Every check reports *all* violations, so that one compilation shows the whole distance between
 //! a module and a policy.
@@ -11,7 +11,6 @@ pub mod file;
 use crate::error::{Class, Diagnostic, Errors};
 use lucet_artifact::contract::Import;
 use lucet_artifact::limits;
-use lucet_artifact::types::{MemoryType, TableType};
 
 /// What a module may do. The default allows every import (the loader checks again, against what the
 /// embedder offers) and memory up to the format's limits.
@@ -65,22 +64,6 @@ impl Policy {
         if bad.is_empty() { Ok(()) } else { Err(Errors(bad)) }
     }
 
-    /// Whether memories and tables start within the limits; otherwise one diagnostic for each that
-    /// does not. A declared *maximum* above the limit is no violation: growing stops at the limit.
-    pub fn check_sizes(&self, memories: &[MemoryType], tables: &[TableType]) -> Result<(), Errors> {
-        let memories = memories.iter().map(|m| m.min).enumerate();
-        let tables = tables.iter().map(|t| t.min).enumerate();
-        let (pages, elements) = (self.max_memory_pages, self.max_table_elements);
-        let bad: Vec<_> = memories
-            .filter(|(_, min)| *min > pages)
-            .map(|(i, min)| too_large(("memory", "pages", "max_memory_pages"), i, min, pages))
-            .chain(tables.filter(|(_, min)| *min > elements).map(|(i, min)| {
-                too_large(("table", "elements", "max_table_elements"), i, min, elements)
-            }))
-            .collect();
-        if bad.is_empty() { Ok(()) } else { Err(Errors(bad)) }
-    }
-
     /// Sets a label, replacing one of the same name; labels stay sorted by name, as the contract
     /// wants them.
     ///
@@ -110,16 +93,6 @@ impl Policy {
         }
         Ok(())
     }
-}
-
-/// `(what, unit, key)` of limit, index, value found and the limit.
-fn too_large(words: (&str, &str, &str), index: usize, min: u64, max: u64) -> Diagnostic {
-    let (what, unit, key) = words;
-    Diagnostic::new(
-        Class::Policy,
-        format!("{what} {index} starts with {min} {unit}, the policy allows {max}"),
-    )
-    .help(format!("raise {key} in [limits] of the policy file, or declare a smaller {what}"))
 }
 
 impl ImportRule {
@@ -160,7 +133,6 @@ fn matches(pattern: &str, text: &str) -> bool {
 mod tests {
     use super::*;
     use lucet_artifact::contract::ImportKind;
-    use lucet_artifact::types::RefType;
 
     #[test]
     fn globs() {
@@ -215,23 +187,6 @@ mod tests {
         let nothing = Policy { imports: Some(vec![]), ..Policy::default() };
         assert_eq!(nothing.check_imports(&imports).unwrap_err().0.len(), 3);
         assert_eq!(nothing.check_imports(&[]), Ok(()));
-    }
-
-    #[test]
-    fn sizes() {
-        let memory = |min| MemoryType { min, max: Some(65_536), is64: false };
-        let table = |min| TableType { elem: RefType::Func, min, max: None };
-        let policy = Policy { max_memory_pages: 10, max_table_elements: 100, ..Policy::default() };
-        assert_eq!(policy.check_sizes(&[memory(10)], &[table(100)]), Ok(()));
-        let errors = policy.check_sizes(&[memory(11)], &[table(1), table(101)]).unwrap_err();
-        let messages: Vec<_> = errors.0.iter().map(|d| d.message.as_str()).collect();
-        assert_eq!(
-            messages,
-            [
-                "memory 0 starts with 11 pages, the policy allows 10",
-                "table 1 starts with 101 elements, the policy allows 100",
-            ]
-        );
     }
 
     #[test]
