@@ -149,7 +149,6 @@ void *lucet_vmctx_user_data(lucet_vmctx *);       /* of the instance */
 lucet_status lucet_vmctx_memory_range(lucet_vmctx *, uint64_t offset, uint64_t len, void **out);
 lucet_status lucet_vmctx_memory_size(lucet_vmctx *, uint64_t *bytes);
 lucet_status lucet_vmctx_yield(lucet_vmctx *, uint64_t value, lucet_resume_fn, void *state);
-lucet_status lucet_vmctx_set_results(lucet_vmctx *, const lucet_val *results, size_t n);
 lucet_status lucet_vmctx_trap(lucet_vmctx *, lucet_trap_code);
 lucet_status lucet_vmctx_fail(lucet_vmctx *, uint64_t code);       /* outcome HOST_ERROR */
 lucet_status lucet_vmctx_exit(lucet_vmctx *, uint64_t code);       /* outcome EXITED */

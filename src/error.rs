@@ -4,6 +4,7 @@
 //! A status is what a C caller branches on; the message is what an operator reads in the log. What
 //! a *guest* does is never an error but an outcome ([`crate::Outcome`]).
 
+use lucet_artifact::abi::TrapCode;
 use std::fmt;
 
 /// Why a call failed. The numbers are part of the C ABI and append-only.
@@ -67,6 +68,7 @@ pub enum Status {
 pub struct Error {
     status: Status,
     message: String,
+    trap: Option<TrapCode>,
 }
 
 /// Result of calls into the runtime.
@@ -75,7 +77,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// An error with a message for people.
     pub fn new(status: Status, message: impl Into<String>) -> Self {
-        Self { status, message: message.into() }
+        Self { status, message: message.into(), trap: None }
     }
 
     /// What a program branches on.
@@ -88,6 +90,17 @@ impl Error {
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message
+    }
+
+    /// The trap behind a [`Status::StartFailed`].
+    #[must_use]
+    pub fn trap(&self) -> Option<TrapCode> {
+        self.trap
+    }
+
+    pub(crate) fn with_trap(mut self, code: TrapCode) -> Self {
+        self.trap = Some(code);
+        self
     }
 
     /// Puts context (a path, an import) in front of the message.

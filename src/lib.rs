@@ -1,6 +1,48 @@
 //! Lucet's runtime: loads ahead-of-time compiled WebAssembly under a contract and runs it, one
 //! fresh instance per request, inside C and C++ servers.
+//!
+//! ```text
+//! artifact.so ─loader─► Module ─┐
+//!                               ├─► Instance ─run─► guest ─► Outcome ─► reset or drop
+//!             Region ─► slot ───┘
+//! ```
+//!
+//! This crate is what `liblucet.so` is linked from; its C interface is in `include/lucet.h`. The
+//! Rust interface is the same in other words: [`Region`], [`Module`], [`Instance`], [`Outcome`].
 
+mod arch;
 pub mod error;
+mod group;
+mod import;
+mod instance;
+pub mod loader;
+mod module;
+mod outcome;
+pub mod region;
+mod signature;
+pub mod sys;
+mod trap;
+mod value;
+mod vmctx;
 
 pub use error::{Error, Result, Status};
+pub use group::Group;
+pub use import::{Imports, parse_signature};
+pub use instance::{Instance, InstanceRef, Vmctx};
+pub use lucet_artifact::abi::TrapCode;
+pub use lucet_artifact::{FuncType, ValType};
+pub use module::{Func, Module, ModuleConfig};
+pub use outcome::{Outcome, OutcomeKind, Trap};
+pub use region::{Region, RegionConfig};
+pub use value::Val;
+pub use vmctx::{Control, HostCode, ResumeFn};
+
+/// Makes this thread able to run guests: installs the signal handlers of the process if this is
+/// the first time, and this thread's alternate signal stack. Implied by the first run; call it
+/// where a failure is easier to handle.
+///
+/// # Errors
+/// `SignalsBlocked`, `OutOfMemory`.
+pub fn prepare_thread() -> Result<()> {
+    trap::prepare_thread()
+}

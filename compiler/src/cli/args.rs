@@ -1,0 +1,372 @@
+//! The command line, parsed by hand: a dozen options do not need a library, and messages can say
+//! what exactly is wrong.
+//!
+//! Values follow as the next argument or behind `=`; short options also take them attached
+//! (`-O2`, `-j4`). After `--` everything is an input. File names need not be UTF-8.
+
+use super::message::Format;
+use super::nearest::nearest;
+use lucet_artifact::types::MemoryShape;
+use lucetc::options::cpu_from_name;
+use lucetc::policy::Policy;
+use lucetc::{Class, Diagnostic, Errors, OptLevel, Options};
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+
+/// Most threads that may be asked for.
+const MAX_JOBS: usize = 1024;
+
+/// Options with their short and long spellings and whether they take a value.
+const OPTIONS: [(&str, &str, bool); 12] = [
+    ("-o", "--output", true),
+    ("-O", "--opt-level", true),
+    ("", "--emit", true),
+    ("", "--memory", true),
+    ("", "--target-cpu", true),
+    ("-j", "--jobs", true),
+    ("", "--paranoid", false),
+    ("", "--policy", true),
+    ("", "--label", true),
+    ("", "--message-format", true),
+    ("-V", "--version", false),
+    ("-h", "--help", false),
+];
+
+/// A file, or standard input or output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// `-`.
+    Std,
+    /// A path.
+    File(PathBuf),
+}
+
+impl Place {
+    fn new(text: OsString) -> Self {
+        if text == "-" { Self::Std } else { Self::File(text.into()) }
+    }
+
+    /// The name for messages.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Std => "-".into(),
+            Self::File(p) => p.display().to_string(),
+        }
+    }
+}
+
+/// What to write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Emit {
+    /// An artifact.
+    So,
+    /// A relocatable object.
+    Obj,
+    /// Intermediate code as text.
+    Clif,
+    /// Machine code as text.
+    Asm,
+}
+
+impl Emit {
+    /// The extension of files of this kind.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::So => "so",
+            Self::Obj => "o",
+            Self::Clif => "clif",
+            Self::Asm => "s",
+        }
+    }
+
+    /// Whether it is something to look at.
+    pub fn is_text(self) -> bool {
+        matches!(self, Self::Clif | Self::Asm)
+    }
+}
+
+/// A compilation as asked for.
+#[derive(Debug)]
+pub struct Job {
+    /// The module.
+    pub input: Place,
+    /// Where to write; `None` is beside the input.
+    pub output: Option<Place>,
+    /// What to write.
+    pub emit: Emit,
+    /// How messages look.
+    pub format: Format,
+    options: Options,
+    policy: Option<PathBuf>,
+    labels: Vec<(String, String)>,
+}
+
+impl Job {
+    /// The library's options, with the policy file read and the labels added.
+    pub fn options(&self) -> Result<Options, Errors> {
+        let mut options = self.options.clone();
+        if let Some(path) = &self.policy {
+            options.policy = Policy::load(path)?;
+        }
+        for (name, value) in &self.labels {
+            options.policy.set_label(name, value).map_err(|e| usage(format!("--label: {e}")))?;
+        }
+        Ok(options)
+    }
+}
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub enum Command {
+    /// `--help`.
+    Help,
+    /// `--version`.
+    Version,
+    /// Everything else.
+    Compile(Box<Job>),
+}
+
+fn usage(message: impl Into<String>) -> Diagnostic {
+    Diagnostic::new(Class::Usage, message).help("lucetc --help lists the options")
+}
+
+/// The message format, for errors in the rest of the command line.
+pub fn message_format(arguments: &[OsString]) -> Format {
+    let json = |a: &OsString| a == "json";
+    let mut last = false;
+    for (i, a) in arguments.iter().enumerate().take_while(|(_, a)| *a != "--") {
+        match a.to_str() {
+            Some("--message-format") => last = arguments.get(i + 1).is_some_and(json),
+            Some(s) => {
+                if let Some(value) = s.strip_prefix("--message-format=") {
+                    last = value == "json";
+                }
+            }
+            None => {}
+        }
+    }
+    if last { Format::Json } else { Format::Text }
+}
+
+/// Parses the command line.
+pub fn parse(arguments: Vec<OsString>) -> Result<Command, Errors> {
+    let mut job = Job {
+        input: Place::Std,
+        output: None,
+        emit: Emit::So,
+        format: Format::Text,
+        options: Options::default(),
+        policy: None,
+        labels: Vec::new(),
+    };
+    let mut inputs = Vec::new();
+    let mut rest = arguments.into_iter();
+    while let Some(a) = rest.next() {
+        if a == "--" {
+            inputs.extend(rest.by_ref());
+        } else if a == "-" || !a.as_bytes().starts_with(b"-") {
+            inputs.push(a);
+        } else {
+            let (name, attached) = split(&a)?;
+            let takes_value = OPTIONS.iter().any(|(_, long, value)| *long == name && *value);
+            let value = match attached {
+                Some(_) if !takes_value => {
+                    return Err(usage(format!("{name} does not take a value")).into());
+                }
+                Some(v) => v,
+                None if takes_value => {
+                    let missing = || usage(format!("a value is missing after {}", show(&a)));
+                    rest.next().ok_or_else(missing)?
+                }
+                None => OsString::new(),
+            };
+            match name {
+                "--help" => return Ok(Command::Help),
+                "--version" => return Ok(Command::Version),
+                _ => set(&mut job, name, value)?,
+            }
+        }
+    }
+    let mut inputs = inputs.into_iter();
+    let input = inputs.next().ok_or_else(|| usage("no input file"))?;
+    if let Some(second) = inputs.next() {
+        let m = format!("more than one input: {} and {}", show(&input), show(&second));
+        return Err(usage(m).help("lucetc compiles one module at a time").into());
+    }
+    job.input = Place::new(input);
+    Ok(Command::Compile(Box::new(job)))
+}
+
+/// The long name of the option and the value attached to it.
+fn split(argument: &OsStr) -> Result<(&'static str, Option<OsString>), Errors> {
+    let bytes = argument.as_bytes();
+    if bytes.starts_with(b"--") {
+        let at = bytes.iter().position(|b| *b == b'=').unwrap_or(bytes.len());
+        let (name, value) = bytes.split_at(at);
+        if let Some((_, long, _)) = OPTIONS.iter().find(|(_, long, _)| long.as_bytes() == name) {
+            let value = value.split_first().map(|(_, v)| OsString::from_vec(v.to_vec()));
+            return Ok((long, value));
+        }
+        return Err(unknown(OsStr::from_bytes(name)));
+    }
+    let (name, value) = bytes.split_at(bytes.len().min(2));
+    if let Some((_, long, _)) = OPTIONS.iter().find(|(short, _, _)| short.as_bytes() == name) {
+        let value = value.strip_prefix(b"=").unwrap_or(value);
+        return Ok((long, (bytes.len() > 2).then(|| OsString::from_vec(value.to_vec()))));
+    }
+    Err(unknown(argument))
+}
+
+fn set(job: &mut Job, name: &str, value: OsString) -> Result<(), Errors> {
+    match name {
+        "--output" => {
+            if value.is_empty() {
+                return Err(usage("-o wants a file name").into());
+            }
+            job.output = Some(Place::new(value));
+        }
+        "--policy" => job.policy = Some(value.into()),
+        "--paranoid" => job.options.paranoid = true,
+        "--opt-level" => {
+            job.options.opt_level =
+                choice("-O", &value, "0, 1, 2, s, none, speed or size", OptLevel::from_name)?;
+        }
+        "--target-cpu" => {
+            job.options.cpu =
+                choice(name, &value, "x86-64-v2, x86-64-v3 or native", cpu_from_name)?;
+        }
+        "--memory" => {
+            job.options.memory = choice(name, &value, "guarded or compact", |s| match s {
+                "guarded" => Some(MemoryShape::Guarded),
+                "compact" => Some(MemoryShape::Compact),
+                _ => None,
+            })?;
+        }
+        "--emit" => {
+            job.emit = choice(name, &value, "so, obj, clif or asm", |s| match s {
+                "so" => Some(Emit::So),
+                "obj" => Some(Emit::Obj),
+                "clif" => Some(Emit::Clif),
+                "asm" => Some(Emit::Asm),
+                _ => None,
+            })?;
+        }
+        "--message-format" => {
+            job.format = choice(name, &value, "text or json", |s| match s {
+                "text" => Some(Format::Text),
+                "json" => Some(Format::Json),
+                _ => None,
+            })?;
+        }
+        "--jobs" => {
+            job.options.threads = choice("-j", &value, "a number from 0 to 1024", |s| {
+                s.parse().ok().filter(|n| *n <= MAX_JOBS)
+            })?;
+        }
+        "--label" => {
+            let label = value.to_str().and_then(|s| s.split_once('='));
+            let Some((name, value)) = label.filter(|(name, _)| !name.is_empty()) else {
+                let m = format!("--label wants NAME=VALUE, not {}", show(&value));
+                return Err(usage(m).into());
+            };
+            job.labels.push((name.to_owned(), value.to_owned()));
+        }
+        _ => return Err(unknown(OsStr::new(name))),
+    }
+    Ok(())
+}
+
+fn choice<T>(
+    option: &str,
+    value: &OsStr,
+    wanted: &str,
+    parse: impl Fn(&str) -> Option<T>,
+) -> Result<T, Errors> {
+    value
+        .to_str()
+        .and_then(parse)
+        .ok_or_else(|| usage(format!("{option} wants {wanted}, not {}", show(value))).into())
+}
+
+fn show(text: &OsStr) -> String {
+    format!("`{}`", text.display())
+}
+
+/// The option does not exist; says which one is nearest.
+fn unknown(option: &OsStr) -> Errors {
+    let d = usage(format!("unknown option {}", show(option)));
+    let names = OPTIONS.iter().map(|(_, long, _)| *long);
+    match nearest(&option.to_string_lossy(), names) {
+        Some(n) => d.help(format!("did you mean {n}? lucetc --help lists the options")).into(),
+        None => d.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(line: &str) -> Job {
+        match parse(line.split_whitespace().map(Into::into).collect()) {
+            Ok(Command::Compile(job)) => *job,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn spellings() {
+        for line in ["-O0 -j4 -o x.so a.wasm", "a.wasm -O=0 --jobs 4 --output=x.so"] {
+            let j = job(line);
+            assert_eq!(j.input, Place::File("a.wasm".into()));
+            assert_eq!(j.output, Some(Place::File("x.so".into())));
+            assert_eq!((j.options.opt_level, j.options.threads), (OptLevel::None, 4));
+        }
+        let j = job("--emit clif --memory=compact --target-cpu x86-64-v3 --paranoid -o - -- -x");
+        assert_eq!(j.input, Place::File("-x".into()));
+        assert_eq!((j.output, j.emit), (Some(Place::Std), Emit::Clif));
+        assert_eq!(j.options.memory, MemoryShape::Compact);
+        assert!(j.options.paranoid);
+        assert_eq!(job("-").input, Place::Std);
+        assert!(matches!(parse(vec!["a".into(), "-h".into()]), Ok(Command::Help)));
+        assert!(matches!(parse(vec!["--version".into()]), Ok(Command::Version)));
+    }
+
+    #[test]
+    fn labels_are_added_last_wins() {
+        let o = job("--label a=1 --label b=x=y --label a= m").options().unwrap();
+        assert_eq!(o.policy.labels, [("a".into(), "".into()), ("b".into(), "x=y".into())]);
+    }
+
+    #[test]
+    fn mistakes_are_explained() {
+        for (line, part) in [
+            ("", "no input file"),
+            ("a b", "more than one input: `a` and `b`"),
+            ("a -O 7", "-O wants 0, 1, 2, s, none, speed or size, not `7`"),
+            ("a -o", "a value is missing after `-o`"),
+            ("a --paranoid=yes", "--paranoid does not take a value"),
+            ("a --emit elf", "--emit wants so, obj, clif or asm, not `elf`"),
+            ("a --label x", "--label wants NAME=VALUE, not `x`"),
+            ("a -j many", "-j wants a number"),
+            ("a --polciy p", "did you mean --policy?"),
+            ("a --target-cpus native", "did you mean --target-cpu?"),
+            ("a --out x", "did you mean --output?"),
+            ("a --quite-something-else", "unknown option `--quite-something-else`"),
+            ("a -x", "unknown option `-x`"),
+        ] {
+            let errors = parse(line.split_whitespace().map(Into::into).collect()).unwrap_err();
+            assert_eq!(errors.class(), Class::Usage);
+            assert!(errors.to_string().contains(part), "{line}: {errors}");
+            assert!(errors.to_string().contains("--help") || line == "a b", "{line}: {errors}");
+        }
+    }
+
+    #[test]
+    fn every_option_is_in_the_help() {
+        for (short, long, _) in OPTIONS {
+            let spelled = super::super::help::HELP;
+            assert!(spelled.contains(if long == "--opt-level" { short } else { long }), "{long}");
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! What `--help` and `--version` print.
+
+/// The help text. Options are found by their spelling here in `docs` and tests.
+pub const HELP: &str = "\
+lucetc compiles a WebAssembly module ahead of time to an artifact that liblucet loads.
+
+Usage: lucetc [OPTIONS] INPUT
+
+  INPUT is a .wasm or .wat file, or - for standard input.
+
+Output:
+  -o, --output FILE         where to write; - for standard output
+                            [default: INPUT with the extension .so, .o, .clif or .s]
+      --emit KIND           so: artifact [default]; obj: relocatable object;
+                            clif, asm: intermediate code or machine code as text
+
+Code:
+  -O LEVEL                  0 or none: compile fast; 1, 2 or speed: run fast [default];
+                            s or size: run fast, small code
+      --memory SHAPE        guarded: 4 GiB of address space per instance, fastest [default];
+                            compact: only the maximum, explicit checks, most instances
+      --target-cpu CPU      x86-64-v2 [default], x86-64-v3, or native: this machine's CPU
+  -j, --jobs N              threads; 0 is one per CPU [default]; the output does not depend on it
+      --paranoid            check intermediate code and register allocation; slower
+
+Contract:
+      --policy FILE         which imports and sizes are allowed (TOML, see docs/policy.md)
+      --label NAME=VALUE    add a label; may be repeated
+
+Other:
+      --message-format FMT  text [default], or json: one object per line on standard error
+  -V, --version             print the version
+  -h, --help                print this help
+
+Exit codes: 0 done; 1 the module is malformed, invalid, unsupported, against the policy or too
+large; 2 wrong command line, or a file cannot be read or written; 70 a bug in lucetc.
+
+Examples:
+  lucetc hello.wasm                        writes hello.so
+  lucetc hello.wat --policy p.toml -o out/hello.so
+";
+
+/// Version of the program and of what its output must agree with.
+pub fn version() -> String {
+    format!(
+        "lucetc {} (artifact format {}, ABI {})\n",
+        env!("CARGO_PKG_VERSION"),
+        lucet_artifact::FORMAT_VERSION,
+        lucet_artifact::ABI_VERSION
+    )
+}

@@ -1,0 +1,135 @@
+//! Writes the result so that the file is either complete or untouched.
+//!
+//! The bytes go to a new file beside the output, which is then renamed over it. Two cases are
+//! different: what exists and is no ordinary file (`/dev/null`, a pipe) is written to directly,
+//! and through a symbolic link its target is replaced, not the link.
+
+use super::args::{Job, Place};
+use lucetc::{Class, Diagnostic, Errors};
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, IsTerminal, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// Where the result goes.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Standard output.
+    Stdout,
+    /// Written in place: a device or a pipe.
+    Special(PathBuf),
+    /// Replaced as a whole.
+    File(PathBuf),
+}
+
+fn usage(message: String, help: &str) -> Errors {
+    Diagnostic::new(Class::Usage, message).help(help).into()
+}
+
+impl Target {
+    /// Decides where to write, and refuses what cannot work before anything is compiled.
+    pub fn prepare(job: &Job) -> Result<Self, Errors> {
+        let path = match (&job.output, &job.input) {
+            (Some(Place::Std), _) => {
+                if !job.emit.is_text() && io::stdout().is_terminal() {
+                    let m = "the output is binary and standard output is a terminal".to_owned();
+                    return Err(usage(m, "name a file with -o, or use a pipe"));
+                }
+                return Ok(Self::Stdout);
+            }
+            (Some(Place::File(path)), _) => path.clone(),
+            (None, Place::Std) => {
+                let m = "the input is standard input, so the output needs a name".to_owned();
+                return Err(usage(m, "add -o FILE, or -o - for standard output"));
+            }
+            (None, Place::File(input)) => input.with_extension(job.emit.extension()),
+        };
+        let shown = path.display();
+        // A link that leads nowhere is replaced like a file.
+        let path = fs::canonicalize(&path).unwrap_or_else(|_| path.clone());
+        let Ok(found) = fs::metadata(&path) else {
+            let directory = path.parent().filter(|d| !d.as_os_str().is_empty());
+            if let Some(d) = directory.filter(|d| !d.is_dir()) {
+                let m = format!("cannot write {shown}: there is no directory {}", d.display());
+                return Err(usage(m, "create it, or name another file with -o"));
+            }
+            return Ok(Self::File(path));
+        };
+        if found.is_dir() {
+            return Err(usage(format!("{shown} is a directory"), "name a file with -o"));
+        }
+        if let Place::File(input) = &job.input
+            && fs::metadata(input).is_ok_and(|i| (i.dev(), i.ino()) == (found.dev(), found.ino()))
+            && found.is_file()
+        {
+            let m = format!("the output {shown} is the input");
+            return Err(usage(m, "lucetc never overwrites its input; name another file with -o"));
+        }
+        Ok(if found.is_file() { Self::File(path) } else { Self::Special(path) })
+    }
+
+    /// Writes the bytes.
+    pub fn write(&self, bytes: &[u8]) -> Result<(), Errors> {
+        let (result, name) = match self {
+            Self::Stdout => {
+                let mut out = io::stdout().lock();
+                (out.write_all(bytes).and_then(|()| out.flush()), "standard output".to_owned())
+            }
+            Self::Special(path) => (
+                OpenOptions::new().write(true).open(path).and_then(|mut f| f.write_all(bytes)),
+                path.display().to_string(),
+            ),
+            Self::File(path) => (replace(path, bytes), path.display().to_string()),
+        };
+        result.map_err(|e| {
+            let help = match e.kind() {
+                io::ErrorKind::StorageFull => "free some space",
+                _ => "name another file with -o",
+            };
+            usage(format!("cannot write {name}: {e}"), help)
+        })
+    }
+}
+
+/// A file that is removed unless it got its final name.
+struct Temporary(Option<PathBuf>);
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if let Some(path) = &self.0 {
+            // Nothing better can be done if this fails too.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let (mut file, mut temporary) = create_beside(path)?;
+    file.write_all(bytes)?;
+    // A rename may reach the disk before the contents do; after a crash the file would be empty.
+    file.sync_all()?;
+    if let Some(from) = &temporary.0 {
+        fs::rename(from, path)?;
+    }
+    temporary.0 = None;
+    Ok(())
+}
+
+/// Creates a file of a new name in the output's directory.
+fn create_beside(path: &Path) -> io::Result<(File, Temporary)> {
+    let mut last = io::Error::from(io::ErrorKind::InvalidInput);
+    for n in 0..100 {
+        let mut name = OsString::from(".");
+        // Long names would become too long.
+        name.push(path.file_name().filter(|n| n.len() < 200).unwrap_or_default());
+        name.push(format!(".{}.{n}.tmp", std::process::id()));
+        let temporary = path.with_file_name(name);
+        match OpenOptions::new().write(true).create_new(true).open(&temporary) {
+            Ok(file) => return Ok((file, Temporary(Some(temporary)))),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => last = e,
+            Err(e) => return Err(e),
+        }
+    }
+    Err(last)
+}

@@ -1,0 +1,148 @@
+//! From a [`Plan`] to machine code: compiles all pieces, on several threads, and lays them out.
+//!
+//! Workers take jobs from a shared counter and results are sorted by job afterwards, so the output
+//! is the same for any number of threads. Nothing depends on time, addresses or hash order.
+
+mod glue;
+mod isa;
+mod piece;
+mod text;
+
+use crate::error::{Class, Diagnostic, Errors};
+use crate::model::Compiled;
+use crate::options::Options;
+use crate::plan::Plan;
+use crate::translate::Env;
+use cranelift_codegen::isa::TargetIsa;
+use lucet_artifact::code::NO_REF;
+use lucet_artifact::contract::ImportKind;
+use piece::{Job, Piece, Scratch};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+pub use piece::Text;
+
+/// Stack of a worker. Nothing recurses on the nesting of the input; this is slack.
+const WORKER_STACK: usize = 16 << 20;
+
+/// Most diagnostics about functions in one run.
+const MAX_PROBLEMS: usize = 50;
+
+/// Compiles a planned module.
+pub fn compile(plan: Plan<'_>, options: &Options) -> Result<Compiled, Errors> {
+    let isa = isa::build(options)?;
+    let jobs = jobs(&plan);
+    let env = Env { plan: &plan, target: isa.frontend_config() };
+    let pieces = run(&env, isa.as_ref(), &jobs, options)?;
+    text::lay_out(plan, isa.as_ref(), &jobs, pieces)
+}
+
+/// CLIF or machine code of every piece, as text.
+pub fn text(plan: &Plan<'_>, options: &Options, what: Text) -> Result<String, Errors> {
+    let isa = isa::build(options)?;
+    let env = Env { plan, target: isa.frontend_config() };
+    let mut scratch = Scratch::new();
+    let mut out = String::new();
+    for job in jobs(plan) {
+        let title = match job {
+            Job::Function(f) => format!("function {f} {:?}", plan.name(f)),
+            Job::Stub(f) => format!("import stub {f} {:?}", plan.name(f)),
+            Job::Entry(t) => format!("entry trampoline {t}"),
+            Job::Adapter(t) => format!("link adapter {t}"),
+        };
+        let body = piece::text(&env, isa.as_ref(), job, &mut scratch, what)?;
+        out.push_str(&format!(";; {title}\n{body}\n"));
+    }
+    Ok(out)
+}
+
+/// All pieces in the order of `.text`: own functions, then import stubs, trampolines, adapters.
+fn jobs(plan: &Plan<'_>) -> Vec<Job> {
+    let (imported, all) = (plan.imported.funcs, plan.func_types.len() as u32);
+    let referred = |f: &u32| plan.references.get(*f as usize).is_some_and(|r| *r != NO_REF);
+    let mut adapted = vec![false; plan.types.len()];
+    for i in &plan.imports.imports {
+        if let ImportKind::Func(t) = i.kind
+            && let Some(slot) = adapted.get_mut(t as usize)
+        {
+            *slot = true;
+        }
+    }
+    let types = 0..plan.types.len() as u32;
+    let adapted = |t: &u32| adapted.get(*t as usize).copied().unwrap_or_default();
+    (imported..all)
+        .map(Job::Function)
+        .chain((0..imported).filter(referred).map(Job::Stub))
+        .chain(types.clone().map(Job::Entry))
+        .chain(types.filter(adapted).map(Job::Adapter))
+        .collect()
+}
+
+fn run(
+    env: &Env<'_>,
+    isa: &dyn TargetIsa,
+    jobs: &[Job],
+    options: &Options,
+) -> Result<Vec<Piece>, Errors> {
+    let threads = match options.threads {
+        0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
+        n => n,
+    };
+    let threads = threads.min(jobs.len()).max(1);
+    let next = AtomicUsize::new(0);
+    // A bug is reported once; going on would repeat it for every function.
+    let stop = AtomicBool::new(false);
+    let work = || {
+        let mut scratch = Scratch::new();
+        let (mut done, mut bad) = (Vec::new(), Vec::new());
+        while !stop.load(Ordering::Relaxed) {
+            let i = next.fetch_add(1, Ordering::Relaxed);
+            let Some(job) = jobs.get(i) else { break };
+            match piece::compile(env, isa, *job, &mut scratch) {
+                Ok(p) => done.push((i, p)),
+                Err(d) => {
+                    bad.push((i, d));
+                    if bad.len() >= MAX_PROBLEMS {
+                        stop.store(true, Ordering::Relaxed);
+                    }
+                }
+            }
+        }
+        (done, bad)
+    };
+    let lost = || Diagnostic::new(Class::Internal, "a compiler thread died");
+    let mut done = Vec::with_capacity(jobs.len());
+    let mut bad = Vec::new();
+    std::thread::scope(|scope| {
+        let mut workers = Vec::new();
+        for _ in 0..threads {
+            let builder = std::thread::Builder::new().stack_size(WORKER_STACK);
+            match builder.spawn_scoped(scope, work) {
+                Ok(w) => workers.push(w),
+                // Fewer threads do as well; without any there is no output.
+                Err(e) if workers.is_empty() => {
+                    let d = Diagnostic::new(Class::Internal, format!("no thread: {e}"));
+                    bad.push((usize::MAX, d));
+                }
+                Err(_) => break,
+            }
+        }
+        for w in workers {
+            match w.join() {
+                Ok((d, b)) => {
+                    done.extend(d);
+                    bad.extend(b);
+                }
+                Err(_) => bad.push((usize::MAX, lost())),
+            }
+        }
+    });
+    if !bad.is_empty() {
+        bad.sort_by_key(|(i, _)| *i);
+        return Err(Errors(bad.into_iter().take(MAX_PROBLEMS).map(|(_, d)| d).collect()));
+    }
+    done.sort_by_key(|(i, _)| *i);
+    if done.len() != jobs.len() {
+        return Err(lost().into());
+    }
+    Ok(done.into_iter().map(|(_, p)| p).collect())
+}

@@ -1,0 +1,269 @@
+//! One piece of code: builds CLIF for a job, compiles it, keeps what the artifact needs.
+
+use super::glue;
+use crate::error::{Class, Diagnostic};
+use crate::translate::{self, Env, Fail};
+use cranelift_codegen::binemit::Reloc;
+use cranelift_codegen::control::ControlPlane;
+use cranelift_codegen::ir::{self, ExternalName};
+use cranelift_codegen::isa::TargetIsa;
+use cranelift_codegen::isa::unwind::{UnwindInfo, systemv};
+use cranelift_codegen::{CodegenError, CompiledCode, Context, FinalizedRelocTarget};
+use cranelift_frontend::FunctionBuilderContext;
+use lucet_artifact::abi::TrapCode;
+use lucet_artifact::code::PcRow;
+use lucet_artifact::types::{FuncType, NO_CODE};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// What a piece of code is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Job {
+    /// Own function, by function index.
+    Function(u32),
+    /// Import stub, by function index.
+    Stub(u32),
+    /// Entry trampoline, by type.
+    Entry(u32),
+    /// Link adapter, by type.
+    Adapter(u32),
+}
+
+/// A direct call: `offset` in the piece, with kind and addend of its relocation, to own function
+/// `target`.
+#[derive(Debug)]
+pub struct CallSite {
+    pub offset: u32,
+    pub kind: Reloc,
+    pub addend: i64,
+    pub target: u32,
+}
+
+/// Compiled code of a job.
+#[derive(Debug)]
+pub struct Piece {
+    pub code: Vec<u8>,
+    pub align: u32,
+    pub calls: Vec<CallSite>,
+    pub traps: Vec<(u32, TrapCode)>,
+    pub rows: Vec<PcRow>,
+    pub unwind: Option<systemv::UnwindInfo>,
+    pub frame: u32,
+    pub features: u64,
+}
+
+/// What a worker keeps between jobs, to save allocations.
+pub struct Scratch {
+    context: Context,
+    builder: FunctionBuilderContext,
+}
+
+impl Scratch {
+    pub fn new() -> Self {
+        Self { context: Context::new(), builder: FunctionBuilderContext::new() }
+    }
+}
+
+/// Text of a piece for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Text {
+    /// The intermediate representation before optimisation.
+    Clif,
+    /// Machine instructions with symbolic registers resolved.
+    Asm,
+}
+
+/// Compiles a job. A panic in the code generator is a diagnostic like any other.
+pub fn compile(
+    env: &Env<'_>,
+    isa: &dyn TargetIsa,
+    job: Job,
+    s: &mut Scratch,
+) -> Result<Piece, Diagnostic> {
+    guarded(env, job, s, |s| {
+        let features = build(env, job, s)?;
+        let code = s.context.compile(isa, &mut ControlPlane::default());
+        code.map_err(|e| Error::from(e.inner))?;
+        Ok(Piece { features, ..extract(isa, &s.context)? })
+    })
+}
+
+/// Text of a job's code.
+pub fn text(
+    env: &Env<'_>,
+    isa: &dyn TargetIsa,
+    job: Job,
+    s: &mut Scratch,
+    what: Text,
+) -> Result<String, Diagnostic> {
+    guarded(env, job, s, |s| {
+        build(env, job, s)?;
+        if what == Text::Clif {
+            return Ok(s.context.func.display().to_string());
+        }
+        s.context.set_disasm(true);
+        let code = s.context.compile(isa, &mut ControlPlane::default());
+        let code = code.map_err(|e| Error::from(e.inner))?;
+        Ok(code.vcode.clone().unwrap_or_default())
+    })
+}
+
+/// Why a piece was not compiled.
+enum Error {
+    Fail(Fail),
+    Limit(String),
+    Internal(String),
+}
+
+impl From<Fail> for Error {
+    fn from(f: Fail) -> Self {
+        Self::Fail(f)
+    }
+}
+
+impl From<CodegenError> for Error {
+    fn from(e: CodegenError) -> Self {
+        match e {
+            CodegenError::ImplLimitExceeded | CodegenError::CodeTooLarge => {
+                Self::Limit("the function is too large for the code generator".to_owned())
+            }
+            other => Self::Internal(format!("code generation failed: {other:?}")),
+        }
+    }
+}
+
+fn guarded<T>(
+    env: &Env<'_>,
+    job: Job,
+    s: &mut Scratch,
+    run: impl FnOnce(&mut Scratch) -> Result<T, Error>,
+) -> Result<T, Diagnostic> {
+    s.context.clear();
+    let result = catch_unwind(AssertUnwindSafe(|| run(s)));
+    let error = match result {
+        Ok(Ok(t)) => return Ok(t),
+        Ok(Err(e)) => e,
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+            Error::Internal(format!("code generation panicked: {}", text.unwrap_or("no message")))
+        }
+    };
+    // Whatever the failure left behind in them is not worth cleaning up.
+    *s = Scratch::new();
+    let d = match error {
+        Error::Fail(Fail::Limit(m)) => Diagnostic::new(Class::Limit, m),
+        Error::Fail(Fail::Internal(m)) => Diagnostic::new(Class::Internal, m),
+        Error::Fail(Fail::Parse(e)) => Diagnostic::new(Class::Internal, e.message()).at(e.offset()),
+        Error::Limit(m) => Diagnostic::new(Class::Limit, m).help("split the function"),
+        Error::Internal(m) => Diagnostic::new(Class::Internal, m),
+    };
+    Err(match job {
+        Job::Function(f) | Job::Stub(f) => d.in_function(f, env.plan.name(f)),
+        Job::Entry(_) | Job::Adapter(_) => d,
+    })
+}
+
+/// Builds the CLIF of a job; returns the feature bits of a body.
+fn build(env: &Env<'_>, job: Job, s: &mut Scratch) -> Result<u64, Error> {
+    let (func, builder) = (&mut s.context.func, &mut s.builder);
+    match job {
+        Job::Function(f) => {
+            let own = f.checked_sub(env.plan.imported.funcs);
+            let body = own.and_then(|i| env.plan.bodies.get(i as usize));
+            let body = body.ok_or(Fail::Internal("function without body"))?;
+            return Ok(translate::translate(env, f, body, func, builder)?);
+        }
+        Job::Stub(f) => glue::stub(env, f, func, builder)?,
+        Job::Entry(t) => glue::entry(env, t, func, builder)?,
+        Job::Adapter(t) => glue::adapter(env, t, func, builder)?,
+    }
+    Ok(0)
+}
+
+/// Copies what is needed out of the context.
+fn extract(isa: &dyn TargetIsa, context: &Context) -> Result<Piece, Error> {
+    let code = context.compiled_code().ok_or_else(|| Error::Internal("no code".to_owned()))?;
+    let buffer = &code.buffer;
+    let names = context.func.params.user_named_funcs();
+    let mut calls = Vec::new();
+    for r in buffer.relocs() {
+        let target = match &r.target {
+            FinalizedRelocTarget::ExternalName(ExternalName::User(n)) => names.get(*n),
+            _ => None,
+        };
+        // What calls a library routine cannot be linked: the artifact has no relocations.
+        let Some(target) = target.map(|n| n.index) else {
+            return Err(Error::Internal(format!("code refers to {:?}", r.target)));
+        };
+        calls.push(CallSite { offset: r.offset, kind: r.kind, addend: r.addend, target });
+    }
+    let mut traps = Vec::with_capacity(buffer.traps().len());
+    for t in buffer.traps() {
+        traps.push((t.offset, trap_code(t.code)?));
+    }
+    let unwind = match code.create_unwind_info(isa)? {
+        Some(UnwindInfo::SystemV(info)) => Some(info),
+        _ => None,
+    };
+    Ok(Piece {
+        code: buffer.data().to_vec(),
+        align: buffer.alignment,
+        calls,
+        traps,
+        rows: rows(code),
+        unwind,
+        frame: buffer.frame_layout().map_or(0, |f| f.frame_to_fp_offset),
+        features: 0,
+    })
+}
+
+fn trap_code(code: ir::TrapCode) -> Result<TrapCode, Error> {
+    Ok(match code {
+        ir::TrapCode::STACK_OVERFLOW => TrapCode::StackOverflow,
+        ir::TrapCode::HEAP_OUT_OF_BOUNDS => TrapCode::MemoryOutOfBounds,
+        ir::TrapCode::INTEGER_OVERFLOW => TrapCode::IntegerOverflow,
+        ir::TrapCode::INTEGER_DIVISION_BY_ZERO => TrapCode::IntegerDivisionByZero,
+        ir::TrapCode::BAD_CONVERSION_TO_INTEGER => TrapCode::BadConversionToInteger,
+        user => TrapCode::from_u8(user.as_raw().get())
+            .ok_or_else(|| Error::Internal(format!("unknown trap code {user}")))?,
+    })
+}
+
+/// Where each stretch of code comes from: a row per change.
+fn rows(code: &CompiledCode) -> Vec<PcRow> {
+    let mut rows: Vec<PcRow> = Vec::new();
+    let mut push = |pc: u32, wasm: u32| match rows.last_mut() {
+        Some(last) if last.wasm == wasm => {}
+        Some(last) if last.pc == pc => last.wasm = wasm,
+        None if wasm == NO_CODE => {}
+        _ => rows.push(PcRow { pc, wasm }),
+    };
+    let mut end = 0;
+    for s in code.buffer.get_srclocs_sorted() {
+        if s.start > end {
+            push(end, NO_CODE);
+        }
+        let wasm = if s.loc.is_default() { NO_CODE } else { s.loc.bits() };
+        push(s.start, wasm);
+        end = s.end;
+    }
+    if end < code.buffer.total_size() {
+        push(end, NO_CODE);
+    }
+    rows
+}
+
+/// Bytes of stack arguments that a function of this type pops on return: the `Tail` convention
+/// passes six integers (vmctx and a hidden result pointer among them) and eight floats in
+/// registers.
+pub fn pops(ty: &FuncType) -> u32 {
+    let count = |list: &[lucet_artifact::types::ValType]| {
+        let floats = list.iter().filter(|t| t.is_float()).count() as u32;
+        (list.len() as u32 - floats, floats)
+    };
+    let (int_results, float_results) = count(&ty.results);
+    let hidden = u32::from(int_results > 8 || float_results > 8);
+    let (ints, floats) = count(&ty.params);
+    let stack = (ints + 1 + hidden).saturating_sub(6) + floats.saturating_sub(8);
+    (stack * 8).next_multiple_of(16)
+}

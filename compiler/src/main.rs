@@ -1,0 +1,19 @@
+//! The command `lucetc`: one WebAssembly module in, one artifact out.
+//!
+//! ```text
+//!  arguments ─args─► Job ─input─► bytes ─lucetc library─► artifact ─output─► file
+//!                     │                                      │
+//!                     └────────── message: errors as text or JSON lines ─────► stderr
+//! ```
+//!
+//! Exit codes: 0 done, 1 the module is at fault, 2 the command line or a file is, 70 lucetc is.
+
+#![forbid(unsafe_code)]
+
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run(std::env::args_os().skip(1).collect())
+}

@@ -1,0 +1,317 @@
+//! Reads the sections of a validated module into [`Parsed`].
+//!
+//! The module is valid, so what cannot happen here is reported as [`Class::Internal`] instead of
+//! being asserted.
+
+use super::{Data, Parsed, names};
+use crate::error::{Class, Diagnostic, Errors};
+use lucet_artifact::contract::{Export, ExportKind, Import, ImportKind, feature};
+use lucet_artifact::init::{ConstExpr, ConstOp, ElemItem, ElemSegment, SegmentMode};
+use lucet_artifact::limits;
+use lucet_artifact::types::{FuncType, GlobalType, MemoryType, RefType, TableType, ValType};
+use wasmparser::{
+    DataKind, Element, ElementItems, ElementKind, ExternalKind, KnownCustom, Name, Operator,
+    Parser, Payload, TypeRef,
+};
+
+fn internal(what: impl std::fmt::Display) -> Diagnostic {
+    Diagnostic::new(Class::Internal, format!("in a validated module: {what}"))
+}
+
+impl From<wasmparser::Error> for Diagnostic {
+    fn from(e: wasmparser::Error) -> Self {
+        internal(e.message()).at(e.offset())
+    }
+}
+
+/// Collects all sections.
+pub fn collect(wasm: &[u8]) -> Result<Parsed<'_>, Errors> {
+    let mut parsed = Parsed::default();
+    for payload in Parser::new(0).parse_all(wasm) {
+        let payload = payload.map_err(Diagnostic::from)?;
+        section(&mut parsed, payload)?;
+    }
+    check_limits(&parsed)?;
+    mutable_globals(&mut parsed);
+    Ok(parsed)
+}
+
+fn section<'a>(p: &mut Parsed<'a>, payload: Payload<'a>) -> Result<(), Diagnostic> {
+    match payload {
+        Payload::TypeSection(r) => {
+            for ty in r.into_iter_err_on_gc_types() {
+                let ty = ty?;
+                let params = ty.params().iter().map(|t| val_type(*t)).collect::<Result<_, _>>()?;
+                let results: Vec<_> =
+                    ty.results().iter().map(|t| val_type(*t)).collect::<Result<_, _>>()?;
+                if results.len() > 1 {
+                    p.features |= feature::MULTI_VALUE;
+                }
+                p.types.push(FuncType { params, results });
+            }
+        }
+        Payload::ImportSection(r) => {
+            for i in r.into_imports() {
+                import(p, i?)?;
+            }
+        }
+        Payload::FunctionSection(r) => {
+            for ty in r {
+                p.funcs.push(ty?);
+            }
+        }
+        Payload::TableSection(r) => {
+            for t in r {
+                p.tables.push(table_type(t?.ty)?);
+            }
+        }
+        Payload::MemorySection(r) => {
+            for m in r {
+                p.memories.push(memory_type(m?));
+            }
+        }
+        Payload::GlobalSection(r) => {
+            for g in r {
+                let g = g?;
+                p.globals.push(global_type(g.ty)?);
+                p.global_inits.push(const_expr(&g.init_expr)?);
+            }
+        }
+        Payload::ExportSection(r) => {
+            for e in r {
+                let e = e?;
+                p.exports.push(Export {
+                    name: e.name.to_owned(),
+                    kind: export_kind(e.kind)?,
+                    index: e.index,
+                });
+            }
+        }
+        Payload::StartSection { func, .. } => p.start = Some(func),
+        Payload::ElementSection(r) => {
+            for e in r {
+                let segment = element(e?, &mut p.features)?;
+                p.elems.push(segment);
+            }
+        }
+        Payload::CodeSectionEntry(body) => p.bodies.push(body),
+        Payload::DataSection(r) => {
+            for d in r {
+                let d = d?;
+                let mode = match d.kind {
+                    DataKind::Passive => {
+                        p.features |= feature::BULK_MEMORY;
+                        SegmentMode::Passive
+                    }
+                    DataKind::Active { memory_index, offset_expr } => SegmentMode::Active {
+                        target: memory_index,
+                        offset: const_expr(&offset_expr)?,
+                    },
+                };
+                p.datas.push(Data { mode, bytes: d.data });
+            }
+        }
+        Payload::CustomSection(c) => {
+            if let KnownCustom::Name(subsections) = c.as_known() {
+                for sub in subsections {
+                    match sub {
+                        Ok(Name::Function(map)) => names::collect(map, &mut p.names),
+                        Ok(_) => {}
+                        Err(_) => break,
+                    }
+                }
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn import(p: &mut Parsed<'_>, i: wasmparser::Import<'_>) -> Result<(), Diagnostic> {
+    let kind = match i.ty {
+        TypeRef::Func(ty) => {
+            p.funcs.push(ty);
+            p.imported.funcs += 1;
+            ImportKind::Func(ty)
+        }
+        TypeRef::Table(t) => {
+            let t = table_type(t)?;
+            p.tables.push(t);
+            p.imported.tables += 1;
+            ImportKind::Table(t)
+        }
+        TypeRef::Memory(m) => {
+            let m = memory_type(m);
+            p.memories.push(m);
+            p.imported.memories += 1;
+            ImportKind::Memory(m)
+        }
+        TypeRef::Global(g) => {
+            let g = global_type(g)?;
+            p.globals.push(g);
+            p.imported.globals += 1;
+            ImportKind::Global(g)
+        }
+        other => return Err(internal(format!("import {other:?}"))),
+    };
+    p.imports.push(Import { module: i.module.to_owned(), name: i.name.to_owned(), kind });
+    Ok(())
+}
+
+fn element(e: Element<'_>, features: &mut u64) -> Result<ElemSegment, Diagnostic> {
+    let mode = match e.kind {
+        ElementKind::Passive => {
+            *features |= feature::BULK_MEMORY;
+            SegmentMode::Passive
+        }
+        ElementKind::Declared => {
+            *features |= feature::REFERENCE_TYPES;
+            SegmentMode::Declared
+        }
+        ElementKind::Active { table_index, offset_expr } => SegmentMode::Active {
+            target: table_index.unwrap_or(0),
+            offset: const_expr(&offset_expr)?,
+        },
+    };
+    let mut items = Vec::new();
+    let ty = match e.items {
+        ElementItems::Functions(list) => {
+            for f in list {
+                items.push(ElemItem::Func(f?));
+            }
+            RefType::Func
+        }
+        ElementItems::Expressions(ty, list) => {
+            *features |= feature::REFERENCE_TYPES;
+            for x in list {
+                let expr = const_expr(&x?)?;
+                items.push(match expr.as_slice() {
+                    [ConstOp::RefNull] => ElemItem::Null,
+                    [ConstOp::RefFunc(f)] => ElemItem::Func(*f),
+                    _ => ElemItem::Expr(expr),
+                });
+            }
+            ref_type(ty)?
+        }
+    };
+    Ok(ElemSegment { mode, ty, items })
+}
+
+fn const_expr(e: &wasmparser::ConstExpr<'_>) -> Result<ConstExpr, Diagnostic> {
+    let mut ops = Vec::new();
+    let mut reader = e.get_operators_reader();
+    loop {
+        let (op, offset) = reader.read_with_offset()?;
+        ops.push(match op {
+            Operator::End => return Ok(ops),
+            Operator::I32Const { value } => ConstOp::I32(value),
+            Operator::I64Const { value } => ConstOp::I64(value),
+            Operator::F32Const { value } => ConstOp::F32(value.bits()),
+            Operator::F64Const { value } => ConstOp::F64(value.bits()),
+            Operator::GlobalGet { global_index } => ConstOp::GlobalGet(global_index),
+            Operator::RefNull { .. } => ConstOp::RefNull,
+            Operator::RefFunc { function_index } => ConstOp::RefFunc(function_index),
+            Operator::I32Add => ConstOp::I32Add,
+            Operator::I32Sub => ConstOp::I32Sub,
+            Operator::I32Mul => ConstOp::I32Mul,
+            Operator::I64Add => ConstOp::I64Add,
+            Operator::I64Sub => ConstOp::I64Sub,
+            Operator::I64Mul => ConstOp::I64Mul,
+            other => return Err(internal(format!("constant {other:?}")).at(offset)),
+        });
+        if ops.len() > limits::MAX_CONST_OPS {
+            let d = Diagnostic::new(Class::Limit, "a constant expression has too many operators");
+            return Err(d.at(offset));
+        }
+    }
+}
+
+/// Value type for wasmparser's.
+pub fn val_type(t: wasmparser::ValType) -> Result<ValType, Diagnostic> {
+    Ok(match t {
+        wasmparser::ValType::I32 => ValType::I32,
+        wasmparser::ValType::I64 => ValType::I64,
+        wasmparser::ValType::F32 => ValType::F32,
+        wasmparser::ValType::F64 => ValType::F64,
+        wasmparser::ValType::V128 => return Err(internal("v128")),
+        wasmparser::ValType::Ref(r) => ref_type(r)?.into(),
+    })
+}
+
+fn ref_type(t: wasmparser::RefType) -> Result<RefType, Diagnostic> {
+    if t == wasmparser::RefType::FUNCREF {
+        Ok(RefType::Func)
+    } else if t == wasmparser::RefType::EXTERNREF {
+        Ok(RefType::Extern)
+    } else {
+        Err(internal(format!("reference type {t}")))
+    }
+}
+
+fn table_type(t: wasmparser::TableType) -> Result<TableType, Diagnostic> {
+    Ok(TableType { elem: ref_type(t.element_type)?, min: t.initial, max: t.maximum })
+}
+
+fn memory_type(m: wasmparser::MemoryType) -> MemoryType {
+    MemoryType { min: m.initial, max: m.maximum, is64: m.memory64 }
+}
+
+fn global_type(g: wasmparser::GlobalType) -> Result<GlobalType, Diagnostic> {
+    Ok(GlobalType { ty: val_type(g.content_type)?, mutable: g.mutable })
+}
+
+fn export_kind(k: ExternalKind) -> Result<ExportKind, Diagnostic> {
+    Ok(match k {
+        ExternalKind::Func => ExportKind::Func,
+        ExternalKind::Table => ExportKind::Table,
+        ExternalKind::Memory => ExportKind::Memory,
+        ExternalKind::Global => ExportKind::Global,
+        other => return Err(internal(format!("export of {other:?}"))),
+    })
+}
+
+/// Counts that the artifact format bounds more tightly than wasmparser does.
+fn check_limits(p: &Parsed<'_>) -> Result<(), Errors> {
+    let items: usize = p.elems.iter().map(|e| e.items.len()).sum();
+    let counts = [
+        (p.types.len(), limits::MAX_TYPES, "types"),
+        (p.funcs.len(), limits::MAX_FUNCTIONS, "functions"),
+        (p.imports.len(), limits::MAX_IMPORTS, "imports"),
+        (p.exports.len(), limits::MAX_EXPORTS, "exports"),
+        (p.tables.len(), limits::MAX_TABLES, "tables"),
+        (p.memories.len(), limits::MAX_MEMORIES, "memories"),
+        (p.globals.len(), limits::MAX_GLOBALS, "globals"),
+        (p.elems.len(), limits::MAX_ELEMENT_SEGMENTS, "element segments"),
+        (items, limits::MAX_ELEMENT_ITEMS, "element items"),
+        (p.datas.len(), limits::MAX_DATA_SEGMENTS, "data segments"),
+    ];
+    let bad: Vec<_> = counts
+        .into_iter()
+        .filter(|(n, max, _)| n > max)
+        .map(|(n, max, what)| {
+            Diagnostic::new(Class::Limit, format!("the module has {n} {what}, the limit is {max}"))
+        })
+        .collect();
+    if bad.is_empty() { Ok(()) } else { Err(Errors(bad)) }
+}
+
+/// Sets the feature bits that follow from declarations.
+fn mutable_globals(p: &mut Parsed<'_>) {
+    let imported = p.imported.globals as usize;
+    let exported = p
+        .exports
+        .iter()
+        .filter(|e| e.kind == ExportKind::Global)
+        .any(|e| p.globals.get(e.index as usize).is_some_and(|g| g.mutable));
+    if exported || p.globals.iter().take(imported).any(|g| g.mutable) {
+        p.features |= feature::MUTABLE_GLOBALS;
+    }
+    let refs = |t: &FuncType| t.params.iter().chain(&t.results).any(|v| v.is_ref());
+    if p.tables.len() > 1
+        || p.tables.iter().any(|t| t.elem == RefType::Extern)
+        || p.globals.iter().any(|g| g.ty.is_ref())
+        || p.types.iter().any(refs)
+    {
+        p.features |= feature::REFERENCE_TYPES;
+    }
+}

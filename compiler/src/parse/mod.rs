@@ -1,0 +1,118 @@
+//! From bytes to [`Parsed`]: the module's sections as plain data, after validation.
+//!
+//! ```text
+//!  bytes ─wat─► wasm ─validate─► (valid, all features known) ─collect─► Parsed
+//!                        └─► Malformed | Invalid | Unsupported | Limit
+//! ```
+//!
+//! Function bodies stay undecoded; `translate` reads them one by one, on several threads.
+
+mod collect;
+mod decode;
+mod names;
+mod validate;
+
+use crate::error::{Class, Diagnostic, Errors};
+use lucet_artifact::contract::{Export, Import};
+use lucet_artifact::init::{ConstExpr, ElemSegment, SegmentMode};
+use lucet_artifact::limits;
+use lucet_artifact::types::{FuncType, GlobalType, MemoryType, TableType};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use wasmparser::FunctionBody;
+
+/// A data segment with its bytes.
+#[derive(Debug)]
+pub struct Data<'a> {
+    /// Passive, or active with target and offset.
+    pub mode: SegmentMode,
+    /// The bytes, borrowed from the wasm file.
+    pub bytes: &'a [u8],
+}
+
+/// How many of each kind a module imports; imported ones come first in every index space.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Imported {
+    /// Functions.
+    pub funcs: u32,
+    /// Tables.
+    pub tables: u32,
+    /// Memories.
+    pub memories: u32,
+    /// Globals.
+    pub globals: u32,
+}
+
+/// A valid module that uses supported features only. Indices are those of the wasm file.
+#[derive(Debug, Default)]
+pub struct Parsed<'a> {
+    /// The type section.
+    pub types: Vec<FuncType>,
+    /// Imports; [`lucet_artifact::contract::ImportKind::Func`] holds a *wasm* type index here.
+    pub imports: Vec<Import>,
+    /// How many of each kind are imported.
+    pub imported: Imported,
+    /// Wasm type index of every function.
+    pub funcs: Vec<u32>,
+    /// Tables.
+    pub tables: Vec<TableType>,
+    /// Memories, as declared.
+    pub memories: Vec<MemoryType>,
+    /// Globals.
+    pub globals: Vec<GlobalType>,
+    /// Exports.
+    pub exports: Vec<Export>,
+    /// Start function.
+    pub start: Option<u32>,
+    /// Initial values of own globals.
+    pub global_inits: Vec<ConstExpr>,
+    /// Element segments.
+    pub elems: Vec<ElemSegment>,
+    /// Data segments.
+    pub datas: Vec<Data<'a>>,
+    /// Bodies of own functions.
+    pub bodies: Vec<FunctionBody<'a>>,
+    /// Function names of the name section.
+    pub names: BTreeMap<u32, String>,
+    /// Bits of [`lucet_artifact::contract::feature`] seen outside of function bodies.
+    pub features: u64,
+}
+
+/// Bytes of a wasm module for text or binary input.
+///
+/// Text that does not parse is [`Class::Malformed`].
+pub fn to_wasm(input: &[u8]) -> Result<Cow<'_, [u8]>, Errors> {
+    if input.len() as u64 > limits::MAX_WASM_BYTES {
+        return Err(Diagnostic::new(
+            Class::Limit,
+            format!("the input has {} bytes, the limit is {}", input.len(), limits::MAX_WASM_BYTES),
+        )
+        .into());
+    }
+    if input.starts_with(b"\0asm") {
+        return Ok(Cow::Borrowed(input));
+    }
+    match wat::parse_bytes(input) {
+        Ok(wasm) if wasm.len() as u64 > limits::MAX_WASM_BYTES => {
+            Err(Diagnostic::new(Class::Limit, "the module is too large in binary form").into())
+        }
+        Ok(wasm) => Ok(wasm),
+        Err(e) => Err(Diagnostic::new(Class::Malformed, e.to_string().trim_end())
+            .help("the input is neither binary (\"\\0asm\") nor valid text format")
+            .into()),
+    }
+}
+
+/// Validates and collects a binary module.
+pub fn parse(wasm: &[u8]) -> Result<Parsed<'_>, Errors> {
+    validate::validate(wasm)?;
+    collect::collect(wasm)
+}
+
+impl Parsed<'_> {
+    /// Value type for wasmparser's, if it is a supported one.
+    #[must_use]
+    pub fn val_type(t: wasmparser::ValType) -> Option<lucet_artifact::types::ValType> {
+        collect::val_type(t).ok()
+    }
+}

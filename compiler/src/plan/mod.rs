@@ -1,0 +1,280 @@
+//! What code generation needs to know before the first function: distinct types, the layout of
+//! instance data, the shape of memory 0, reference indices, the initial state.
+//!
+//! Everything here depends on the module and the options only, never on the order in which
+//! functions are compiled, so the artifact is the same for any number of threads.
+
+mod image;
+mod memory;
+
+use crate::error::{Class, Diagnostic, Errors};
+use crate::options::Options;
+use crate::parse::{Imported, Parsed};
+use lucet_artifact::code::NO_REF;
+use lucet_artifact::contract::{Contract, Export, ExportKind, Exports, ImportKind, Imports};
+use lucet_artifact::init::{ConstExpr, ConstOp, ElemItem, Init};
+use lucet_artifact::layout::{Counts, Layout};
+use lucet_artifact::types::{FuncType, GlobalType};
+use lucet_artifact::{ABI_VERSION, limits, trailer};
+use std::collections::{BTreeMap, HashMap};
+use wasmparser::FunctionBody;
+
+pub use memory::Access;
+
+/// Name and version of the code generator, for the contract.
+pub const CODEGEN: &str = concat!("cranelift ", "0.135.8");
+
+/// The plan of a module.
+#[derive(Debug)]
+pub struct Plan<'a> {
+    /// The contract; `min_stack` and the feature bits of function bodies come later.
+    pub contract: Contract,
+    /// Distinct function types in the order of the wasm type section.
+    pub types: Vec<FuncType>,
+    /// Index into `types` of each wasm type.
+    pub wasm_types: Vec<u32>,
+    /// Index into `types` of each function's type.
+    pub func_types: Vec<u32>,
+    /// Name of each function: name section, else first export, else `wasm[N]`.
+    pub names: Vec<String>,
+    /// Reference index of each function, or [`NO_REF`].
+    pub references: Vec<u32>,
+    /// How many of each kind are imported.
+    pub imported: Imported,
+    /// Layout of instance data.
+    pub layout: Layout,
+    /// How memory 0 is accessed.
+    pub memory: Access,
+    /// Globals, imported ones first.
+    pub globals: Vec<GlobalType>,
+    /// Imports, with distinct types.
+    pub imports: Imports,
+    /// Exports.
+    pub exports: Exports,
+    /// Initial state.
+    pub init: Init,
+    /// Bytes of data segments that stay segments.
+    pub data: Vec<u8>,
+    /// Pages of the memory image.
+    pub image: Vec<u8>,
+    /// Bodies of own functions.
+    pub bodies: Vec<FunctionBody<'a>>,
+}
+
+impl Plan<'_> {
+    /// The type of a function, by function index.
+    #[must_use]
+    pub fn func_type(&self, func: u32) -> Option<&FuncType> {
+        self.types.get(*self.func_types.get(func as usize)? as usize)
+    }
+
+    /// The name of a function, by function index.
+    #[must_use]
+    pub fn name(&self, func: u32) -> &str {
+        self.names.get(func as usize).map_or("", String::as_str)
+    }
+}
+
+/// Plans a module. `wasm` is only hashed.
+pub fn plan<'a>(wasm: &[u8], parsed: Parsed<'a>, options: &Options) -> Result<Plan<'a>, Errors> {
+    let mut errors = Vec::new();
+    let mut keep = |r: Result<(), Errors>| {
+        if let Err(e) = r {
+            errors.extend(e.0);
+        }
+    };
+    keep(options.policy.check_imports(&parsed.imports));
+    let tables = memory::tables(&parsed, &options.policy);
+    let memories = memory::memories(&parsed, options);
+    keep(tables.as_ref().map(|_| ()).map_err(Clone::clone));
+    keep(memories.as_ref().map(|_| ()).map_err(Clone::clone));
+    let labels = labels(&options.policy.labels);
+    keep(labels.as_ref().map(|_| ()).map_err(|d| d.clone().into()));
+    let (Ok(tables), Ok(memories), Ok(labels), true) =
+        (tables, memories, labels, errors.is_empty())
+    else {
+        return Err(Errors(errors));
+    };
+
+    let (types, wasm_types) = distinct(&parsed.types);
+    let func_types = resolve(&parsed.funcs, &wasm_types)?;
+    let mut imports = parsed.imports;
+    for i in &mut imports {
+        if let ImportKind::Func(t) = &mut i.kind {
+            *t = wasm_types.get(*t as usize).copied().ok_or_else(bad_type)?;
+        }
+    }
+    let layout = layout(&parsed.globals, parsed.imported, tables.len(), memories.len(), &types)?;
+    let references = references(&parsed.exports, &parsed.elems, &parsed.global_inits, &func_types);
+    let names = function_names(&parsed.names, &parsed.exports, func_types.len());
+    let folded = image::fold(parsed.datas, memories.first())?;
+    let contract = Contract {
+        abi_version: ABI_VERSION,
+        compiler: env!("CARGO_PKG_VERSION").to_owned(),
+        codegen: CODEGEN.to_owned(),
+        source_hash: trailer::source_hash(wasm),
+        cpu: options.cpu,
+        features: parsed.features,
+        instance_data: layout.size(),
+        min_stack: 0,
+        fuel: false,
+        memories: memories.clone(),
+        tables,
+        globals: parsed.globals.clone(),
+        start: parsed.start,
+        functions: func_types.len() as u32,
+        labels,
+    };
+    Ok(Plan {
+        memory: Access::of(memories.first()),
+        contract,
+        types,
+        wasm_types,
+        func_types,
+        names,
+        references,
+        imported: parsed.imported,
+        layout,
+        globals: parsed.globals,
+        imports: Imports { imports },
+        exports: Exports { exports: parsed.exports },
+        init: Init {
+            globals: parsed.global_inits,
+            elems: parsed.elems,
+            datas: folded.datas,
+            image: folded.runs,
+        },
+        data: folded.data,
+        image: folded.image,
+        bodies: parsed.bodies,
+    })
+}
+
+fn bad_type() -> Diagnostic {
+    Diagnostic::new(Class::Internal, "type index out of range in a validated module")
+}
+
+/// Distinct types in order of first appearance, and the way from wasm type indices to them.
+fn distinct(types: &[FuncType]) -> (Vec<FuncType>, Vec<u32>) {
+    let mut seen: HashMap<&FuncType, u32> = HashMap::new();
+    let mut list = Vec::new();
+    let map = types.iter().map(|t| {
+        *seen.entry(t).or_insert_with(|| {
+            list.push(t.clone());
+            list.len() as u32 - 1
+        })
+    });
+    let map = map.collect();
+    (list, map)
+}
+
+fn resolve(funcs: &[u32], wasm_types: &[u32]) -> Result<Vec<u32>, Diagnostic> {
+    funcs.iter().map(|t| wasm_types.get(*t as usize).copied().ok_or_else(bad_type)).collect()
+}
+
+fn layout(
+    globals: &[GlobalType],
+    imported: Imported,
+    tables: usize,
+    memories: usize,
+    types: &[FuncType],
+) -> Result<Layout, Diagnostic> {
+    let counts = Counts {
+        own_globals: (globals.len() as u32).saturating_sub(imported.globals),
+        tables: tables as u32,
+        memories: memories as u32,
+        imported_globals: imported.globals,
+        types: types.len() as u32,
+        imported_functions: imported.funcs,
+    };
+    Layout::new(counts).ok_or_else(|| {
+        Diagnostic::new(
+            Class::Limit,
+            format!(
+                "instance data would exceed {} bytes: {} own globals, {} imported functions, {} \
+                 types",
+                limits::MAX_INSTANCE_DATA,
+                counts.own_globals,
+                counts.imported_functions,
+                counts.types
+            ),
+        )
+        .help("globals take 16 bytes, imported functions 24, function types 4")
+    })
+}
+
+/// Dense indices, in function order, for functions that can be referred to. In a valid module
+/// `ref.func` in a body names only such functions (core spec, 3.4.10: `C.refs`).
+fn references(
+    exports: &[Export],
+    elems: &[lucet_artifact::init::ElemSegment],
+    globals: &[ConstExpr],
+    func_types: &[u32],
+) -> Vec<u32> {
+    let mut list = vec![NO_REF; func_types.len()];
+    let mut mark = |f: u32| {
+        if let Some(slot) = list.get_mut(f as usize) {
+            *slot = 0;
+        }
+    };
+    let in_expr = |e: &ConstExpr, mark: &mut dyn FnMut(u32)| {
+        for op in e {
+            if let ConstOp::RefFunc(f) = op {
+                mark(*f);
+            }
+        }
+    };
+    for e in exports.iter().filter(|e| e.kind == ExportKind::Func) {
+        mark(e.index);
+    }
+    for item in elems.iter().flat_map(|e| &e.items) {
+        match item {
+            ElemItem::Null => {}
+            ElemItem::Func(f) => mark(*f),
+            ElemItem::Expr(e) => in_expr(e, &mut mark),
+        }
+    }
+    for e in globals {
+        in_expr(e, &mut mark);
+    }
+    for (next, slot) in (0..).zip(list.iter_mut().filter(|s| **s != NO_REF)) {
+        *slot = next;
+    }
+    list
+}
+
+fn function_names(
+    section: &BTreeMap<u32, String>,
+    exports: &[Export],
+    functions: usize,
+) -> Vec<String> {
+    let mut names: Vec<Option<&str>> = vec![None; functions];
+    for e in exports.iter().filter(|e| e.kind == ExportKind::Func) {
+        if let Some(slot) = names.get_mut(e.index as usize) {
+            slot.get_or_insert(&e.name);
+        }
+    }
+    for (i, n) in section.iter().filter(|(_, n)| !n.is_empty()) {
+        if let Some(slot) = names.get_mut(*i as usize) {
+            *slot = Some(n);
+        }
+    }
+    let name = |(i, n): (usize, Option<&str>)| match n {
+        Some(n) => n.to_owned(),
+        None => format!("wasm[{i}]"),
+    };
+    names.into_iter().enumerate().map(name).collect()
+}
+
+fn labels(labels: &[(String, String)]) -> Result<Vec<(String, String)>, Diagnostic> {
+    let mut sorted = labels.to_vec();
+    sorted.sort();
+    for pair in sorted.windows(2) {
+        if let [a, b] = pair
+            && a.0 == b.0
+        {
+            return Err(Diagnostic::new(Class::Policy, format!("label {} is given twice", a.0)));
+        }
+    }
+    Ok(sorted)
+}

@@ -1,0 +1,228 @@
+//! A function under construction: the builder with `vmctx`, signatures and the calls that leave
+//! guest code. Translated functions and import stubs are both built on it.
+
+use super::abi::{self, Regions, clif_type};
+use super::{Env, Fail, Res};
+use cranelift_codegen::ir::{
+    self, ExternalName, FuncRef, InstBuilder, MemFlagsData, SigRef, Signature, StackSlot,
+    StackSlotData, StackSlotKind, UserExternalName, Value, types,
+};
+use cranelift_frontend::FunctionBuilder;
+use lucet_artifact::abi::{Builtin, FIRST_IMPORT, TrapCode, VALUE_SLOT, results_by_pointer};
+use lucet_artifact::layout;
+use lucet_artifact::types::FuncType;
+use std::collections::BTreeMap;
+
+/// Key of a signature that was already imported into the function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Sig {
+    Guest(u32),
+    Host(u32),
+    Builtin(u8),
+    Trap,
+}
+
+/// A function under construction.
+pub struct Body<'e, 'f> {
+    /// The module.
+    pub env: &'e Env<'e>,
+    /// The builder.
+    pub b: FunctionBuilder<'f>,
+    /// First parameter.
+    pub vmctx: Value,
+    /// Alias regions.
+    pub regions: Regions,
+    sigs: BTreeMap<Sig, SigRef>,
+    funcs: BTreeMap<u32, FuncRef>,
+    // Receives results of imports with several; one per function, as large as the largest needs.
+    results: Option<StackSlot>,
+    // Values carried by calls and branches so far, see `spend`.
+    spent: usize,
+}
+
+/// Most values that calls and branches of one function may carry together. Two bytes of wasm can
+/// stand for a thousand values, so the size of the body does not bound the work.
+const MAX_CARRIED_VALUES: usize = 4_000_000;
+
+impl<'e, 'f> Body<'e, 'f> {
+    /// Starts a function: creates the entry block and returns its parameters after `vmctx`.
+    pub fn new(env: &'e Env<'e>, mut b: FunctionBuilder<'f>) -> Res<(Self, Vec<Value>)> {
+        let regions = Regions::new(b.func);
+        let entry = b.create_block();
+        b.append_block_params_for_function_params(entry);
+        b.switch_to_block(entry);
+        b.seal_block(entry);
+        let (vmctx, params) =
+            b.block_params(entry).split_first().ok_or(Fail::Internal("no vmctx"))?;
+        let (vmctx, params) = (*vmctx, params.to_vec());
+        let (sigs, funcs) = (BTreeMap::new(), BTreeMap::new());
+        Ok((Self { env, b, vmctx, regions, sigs, funcs, results: None, spent: 0 }, params))
+    }
+
+    /// Accounts for `n` values carried by a call or branch.
+    pub fn spend(&mut self, n: usize) -> Res<()> {
+        self.spent += n;
+        if self.spent > MAX_CARRIED_VALUES {
+            return Err(Fail::Limit("calls and branches of the function carry too many values"));
+        }
+        Ok(())
+    }
+
+    fn signature(&mut self, key: Sig, make: impl FnOnce() -> Signature) -> SigRef {
+        if let Some(s) = self.sigs.get(&key) {
+            return *s;
+        }
+        let s = self.b.import_signature(make());
+        self.sigs.insert(key, s);
+        s
+    }
+
+    fn ty(&self, ty: u32) -> Res<&'e FuncType> {
+        self.env.plan.types.get(ty as usize).ok_or(Fail::Internal("function type"))
+    }
+
+    /// Loads a constant word of instance data.
+    pub fn constant(&mut self, offset: i32) -> Value {
+        let flags = self.regions.constant();
+        self.b.ins().load(types::I64, flags, self.vmctx, offset)
+    }
+
+    /// Loads a code address from instance data. Not movable, so that the load stays at its call
+    /// and can become the call's memory operand.
+    fn code_slot(&mut self, offset: i32) -> Value {
+        let flags = self.regions.data();
+        self.b.ins().load(types::I64, flags, self.vmctx, offset)
+    }
+
+    /// Calls a function of the module by index, imported or own. `args` without vmctx.
+    pub fn call(&mut self, func: u32, args: &[Value]) -> Res<Vec<Value>> {
+        let ty = *self.env.plan.func_types.get(func as usize).ok_or(Fail::Internal("callee"))?;
+        if func < self.env.plan.imported.funcs {
+            return self.call_import(func, ty, args);
+        }
+        let callee = match self.funcs.get(&func) {
+            Some(f) => *f,
+            None => {
+                let of = self.ty(ty)?;
+                let signature = self.signature(Sig::Guest(ty), || abi::guest(of));
+                let name = UserExternalName { namespace: 0, index: func };
+                let name = self.b.func.declare_imported_user_function(name);
+                let name = ExternalName::user(name);
+                let data = ir::ExtFuncData { name, signature, colocated: true, patchable: false };
+                let f = self.b.import_function(data);
+                self.funcs.insert(func, f);
+                f
+            }
+        };
+        let args = self.guest_args(self.vmctx, args)?;
+        let inst = self.b.ins().call(callee, &args);
+        Ok(self.b.inst_results(inst).to_vec())
+    }
+
+    /// Calls code in the guest's convention; `vmctx` is the callee's.
+    pub fn call_guest(
+        &mut self,
+        ty: u32,
+        code: Value,
+        vmctx: Value,
+        args: &[Value],
+    ) -> Res<Vec<Value>> {
+        let of = self.ty(ty)?;
+        let signature = self.signature(Sig::Guest(ty), || abi::guest(of));
+        let args = self.guest_args(vmctx, args)?;
+        let inst = self.b.ins().call_indirect(signature, code, &args);
+        Ok(self.b.inst_results(inst).to_vec())
+    }
+
+    fn guest_args(&mut self, vmctx: Value, args: &[Value]) -> Res<Vec<Value>> {
+        self.spend(args.len())?;
+        let mut all = Vec::with_capacity(args.len() + 1);
+        all.push(vmctx);
+        all.extend_from_slice(args);
+        Ok(all)
+    }
+
+    /// Calls imported function `import` through its slot.
+    pub fn call_import(&mut self, import: u32, ty: u32, args: &[Value]) -> Res<Vec<Value>> {
+        let of = self.ty(ty)?;
+        self.spend(args.len() + of.results.len())?;
+        let signature = self.signature(Sig::Host(ty), || abi::host(of));
+        let code = self.code_slot(self.env.plan.layout.import_slot(import));
+        let index = self.b.ins().iconst(types::I32, i64::from(FIRST_IMPORT + import));
+        let mut all = vec![self.vmctx, index];
+        all.extend_from_slice(args);
+        if !results_by_pointer(&of.results) {
+            let inst = self.b.ins().call_indirect(signature, code, &all);
+            return Ok(self.b.inst_results(inst).to_vec());
+        }
+        let slot = self.results_slot(of.results.len() as u32);
+        all.push(self.b.ins().stack_addr(types::I64, slot, 0));
+        self.b.ins().call_indirect(signature, code, &all);
+        let from = self.b.ins().stack_addr(types::I64, slot, 0);
+        Ok(self.load_slots(from, of))
+    }
+
+    /// Loads the results of a type from an array of value slots.
+    pub fn load_slots(&mut self, from: Value, ty: &FuncType) -> Vec<Value> {
+        let mut values = Vec::with_capacity(ty.results.len());
+        for (i, t) in ty.results.iter().enumerate() {
+            let offset = (i as u32 * VALUE_SLOT) as i32;
+            values.push(self.b.ins().load(clif_type(*t), MemFlagsData::trusted(), from, offset));
+        }
+        values
+    }
+
+    fn results_slot(&mut self, n: u32) -> StackSlot {
+        let size = n * VALUE_SLOT;
+        match self.results {
+            Some(slot) => {
+                let data = &mut self.b.func.sized_stack_slots[slot];
+                data.size = data.size.max(size);
+                slot
+            }
+            None => {
+                let data = StackSlotData::new(StackSlotKind::ExplicitSlot, size, 4);
+                let slot = self.b.create_sized_stack_slot(data);
+                self.results = Some(slot);
+                slot
+            }
+        }
+    }
+
+    /// Calls a builtin of the runtime; returns its result, if it has one.
+    pub fn builtin(&mut self, which: Builtin, args: &[Value]) -> Option<Value> {
+        let signature = self.signature(Sig::Builtin(which as u8), || abi::builtin(which));
+        let code = self.code_slot(layout::HOST_THUNK);
+        let index = self.b.ins().iconst(types::I32, i64::from(which as u8));
+        let mut all = vec![self.vmctx, index];
+        all.extend_from_slice(args);
+        let inst = self.b.ins().call_indirect(signature, code, &all);
+        self.b.inst_results(inst).first().copied()
+    }
+
+    /// Ends the current block with a trap.
+    ///
+    /// The `ud2` behind the call is never executed. It carries the trap code, and its offset is the
+    /// call's return address, so the stub finds the same trap site as a signal handler would.
+    pub fn trap(&mut self, code: TrapCode) {
+        let signature = self.signature(Sig::Trap, abi::trap_stub);
+        let stub = self.code_slot(layout::TRAP_STUB);
+        let number = self.b.ins().iconst(types::I32, i64::from(code as u8));
+        self.b.ins().call_indirect(signature, stub, &[self.vmctx, number]);
+        self.b.ins().trap(ir::TrapCode::unwrap_user(code as u8));
+    }
+
+    /// Traps if `condition` is not zero; continues in a new block.
+    ///
+    /// Each site has a cold block of its own, so that its pc leads back to its operator.
+    pub fn trap_if(&mut self, condition: Value, code: TrapCode) {
+        let (cold, next) = (self.b.create_block(), self.b.create_block());
+        self.b.ins().brif(condition, cold, &[], next, &[]);
+        self.b.set_cold_block(cold);
+        self.b.switch_to_block(cold);
+        self.b.seal_block(cold);
+        self.trap(code);
+        self.b.switch_to_block(next);
+        self.b.seal_block(next);
+    }
+}

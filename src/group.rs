@@ -1,0 +1,142 @@
+//! Groups: instances that import memories, tables, globals and functions of one another.
+//!
+//! A group is used by one thread at a time and its members are dropped together, so no pointer from
+//! one member into another can dangle. See `docs/design/tables-and-groups.md`.
+
+use crate::error::{Error, Result, Status};
+use crate::instance::Instance;
+use crate::module::Module;
+use crate::region::Region;
+use crate::vmctx::ControlRef;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Whether some thread uses the group.
+#[derive(Debug, Default)]
+pub(crate) struct Lock {
+    busy: AtomicBool,
+}
+
+impl Lock {
+    pub(crate) fn take(&self) -> Result<()> {
+        if self.busy.swap(true, Ordering::Acquire) {
+            return Err(Error::new(
+                Status::Busy,
+                "another instance of the group is running: a group is used by one thread at a time",
+            ));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn release(&self) {
+        self.busy.store(false, Ordering::Release);
+    }
+}
+
+/// A member as the others see it.
+#[derive(Debug, Clone)]
+pub(crate) struct Member {
+    /// Name under which it can be imported from; `None` for one whose instantiation failed after it
+    /// had handed out references to itself.
+    pub name: Option<String>,
+    pub control: ControlRef,
+    pub module: Arc<Module>,
+}
+
+/// What the members share.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    pub lock: Arc<Lock>,
+    pub members: Mutex<Vec<Member>>,
+}
+
+impl Shared {
+    pub(crate) fn find(&self, name: &str) -> Option<Member> {
+        self.members.lock().iter().rev().find(|m| m.name.as_deref() == Some(name)).cloned()
+    }
+
+    pub(crate) fn others(&self, than: ControlRef) -> Vec<ControlRef> {
+        self.members.lock().iter().map(|m| m.control).filter(|c| *c != than).collect()
+    }
+}
+
+/// A set of linked instances.
+#[derive(Debug)]
+pub struct Group {
+    region: Arc<Region>,
+    shared: Arc<Shared>,
+    // Dropped one after the other; nothing of a member runs by then.
+    instances: Vec<(Option<String>, Instance)>,
+}
+
+impl Group {
+    /// An empty group whose members will live in `region`.
+    #[must_use]
+    pub fn new(region: &Arc<Region>) -> Self {
+        Self { region: region.clone(), shared: Arc::default(), instances: Vec::new() }
+    }
+
+    /// Creates an instance whose imports are resolved against the members by module name, then
+    /// against the host functions the module was loaded with. A later member of the same name hides
+    /// an earlier one.
+    ///
+    /// # Errors
+    /// `MissingImport`, `ImportTypeMismatch`, `StartFailed`, and those of [`Instance::new`].
+    pub fn instantiate(&mut self, name: Option<&str>, module: &Arc<Module>) -> Result<&Instance> {
+        let made = Instance::linked(&self.region, module, &self.shared);
+        match made {
+            Ok(instance) => {
+                self.publish(name, module, &instance);
+                self.instances.push((name.map(str::to_owned), instance));
+                match self.instances.last() {
+                    Some((_, i)) => Ok(i),
+                    None => Err(Error::new(Status::Internal, "a group lost its member")),
+                }
+            }
+            Err((e, Some(failed))) => {
+                // Segments may have put references to it into tables of others: it stays.
+                self.publish(None, module, &failed);
+                self.instances.push((None, failed));
+                Err(e)
+            }
+            Err((e, None)) => Err(e),
+        }
+    }
+
+    fn publish(&self, name: Option<&str>, module: &Arc<Module>, instance: &Instance) {
+        self.shared.members.lock().push(Member {
+            name: name.map(str::to_owned),
+            control: instance.control(),
+            module: module.clone(),
+        });
+    }
+
+    /// Makes a member importable under another name too.
+    ///
+    /// # Errors
+    /// `InvalidArgument` if there is no member `name`.
+    pub fn alias(&mut self, name: &str, alias: &str) -> Result<()> {
+        let Some(member) = self.shared.find(name) else {
+            return Err(Error::new(
+                Status::InvalidArgument,
+                format!("the group has no member \"{name}\""),
+            ));
+        };
+        self.shared.members.lock().push(Member { name: Some(alias.to_owned()), ..member });
+        Ok(())
+    }
+
+    /// The member with this name (as given to [`Group::instantiate`]; the last one).
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Instance> {
+        let named = |n: &Option<String>| n.as_deref() == Some(name);
+        self.instances.iter().rev().find(|(n, _)| named(n)).map(|(_, i)| i)
+    }
+
+    /// The member created last.
+    #[must_use]
+    pub fn last(&self) -> Option<&Instance> {
+        self.instances.iter().rev().find(|(n, _)| n.is_some()).map(|(_, i)| i)
+    }
+}

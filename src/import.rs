@@ -1,0 +1,160 @@
+//! Host functions that an embedder offers, and the check of a module's imports against them.
+
+use crate::error::{Error, Result, Status};
+use crate::vmctx::HostCode;
+use lucet_artifact::{FuncType, ValType};
+use std::collections::HashMap;
+
+/// A function offered to guests.
+#[derive(Debug, Clone)]
+pub(crate) struct HostFunction {
+    pub ty: FuncType,
+    pub code: HostCode,
+    pub user_data: usize,
+}
+
+/// The host functions that a module may import, by module and name. This is the whitelist: what is
+/// not here cannot be reached, whatever the artifact says.
+#[derive(Debug, Clone, Default)]
+pub struct Imports {
+    functions: HashMap<String, HashMap<String, HostFunction>>,
+}
+
+impl Imports {
+    /// No functions.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Offers `code` as `module.name` with the wasm type `ty`. `user_data` is passed to each call
+    /// and must stay valid as long as modules loaded with these imports are used.
+    ///
+    /// # Errors
+    /// `InvalidArgument` if that name is taken, or has a type that cannot cross the border.
+    pub fn add(
+        &mut self,
+        module: &str,
+        name: &str,
+        ty: FuncType,
+        code: HostCode,
+        user_data: usize,
+    ) -> Result<()> {
+        let names = self.functions.entry(module.to_owned()).or_default();
+        if names.contains_key(name) {
+            return Err(Error::new(
+                Status::InvalidArgument,
+                format!("host function {module}.{name} was added before"),
+            ));
+        }
+        names.insert(name.to_owned(), HostFunction { ty, code, user_data });
+        Ok(())
+    }
+
+    /// The function offered as `module.name`, if its type is `ty`.
+    ///
+    /// # Errors
+    /// `MissingImport`, or `ImportTypeMismatch` with both types.
+    pub(crate) fn find(&self, module: &str, name: &str, ty: &FuncType) -> Result<&HostFunction> {
+        let Some(f) = self.functions.get(module).and_then(|m| m.get(name)) else {
+            return Err(Error::new(
+                Status::MissingImport,
+                format!(
+                    "the module imports function {module}.{name} of type {ty}, which the host does \
+                     not offer{}",
+                    self.hint(module, name)
+                ),
+            ));
+        };
+        if f.ty != *ty {
+            return Err(Error::new(
+                Status::ImportTypeMismatch,
+                format!(
+                    "the module imports {module}.{name} as {ty}, the host offers it as {}",
+                    f.ty
+                ),
+            ));
+        }
+        Ok(f)
+    }
+
+    fn hint(&self, module: &str, name: &str) -> String {
+        if let Some(names) = self.functions.get(module) {
+            let mut known: Vec<_> = names.keys().map(String::as_str).collect();
+            known.sort_unstable();
+            known.truncate(8);
+            return format!(" (it offers {module}.{{{}}})", known.join(", "));
+        }
+        let other = self.functions.iter().find(|(_, names)| names.contains_key(name));
+        other.map_or(String::new(), |(m, _)| format!(" (it offers {m}.{name})"))
+    }
+}
+
+/// Parses a function type as text: `(i32, i64) -> f32`, `() -> ()`, `(i32) -> (i32, i32)`.
+///
+/// # Errors
+/// `InvalidArgument` that says where the text stops making sense.
+pub fn parse_signature(text: &str) -> Result<FuncType> {
+    let bad = |what: &str| {
+        Error::new(
+            Status::InvalidArgument,
+            format!("signature \"{text}\": {what}; write it like \"(i32, i64) -> f32\""),
+        )
+    };
+    let (params, results) = text.split_once("->").ok_or_else(|| bad("there is no \"->\""))?;
+    let list = |part: &str, bare: bool| -> Result<Vec<ValType>> {
+        let part = part.trim();
+        let inner = match part.strip_prefix('(').and_then(|p| p.strip_suffix(')')) {
+            Some(inner) => inner,
+            None if bare && !part.is_empty() => part,
+            None => return Err(bad("types stand in parentheses")),
+        };
+        if inner.trim().is_empty() {
+            return Ok(Vec::new());
+        }
+        inner
+            .split(',')
+            .map(|t| {
+                Ok(match t.trim() {
+                    "i32" => ValType::I32,
+                    "i64" => ValType::I64,
+                    "f32" => ValType::F32,
+                    "f64" => ValType::F64,
+                    "v128" => ValType::V128,
+                    "funcref" => ValType::FuncRef,
+                    "externref" => ValType::ExternRef,
+                    other => return Err(bad(&format!("\"{other}\" is not a value type"))),
+                })
+            })
+            .collect()
+    };
+    Ok(FuncType { params: list(params, false)?, results: list(results, true)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signatures_round_trip() {
+        for s in ["() -> ()", "(i32, i64) -> f32", "(f64) -> (i32, externref)", "(funcref) -> ()"] {
+            assert_eq!(parse_signature(s).unwrap().to_string(), s);
+        }
+        assert_eq!(parse_signature("(i32)->(i64)").unwrap().to_string(), "(i32) -> i64");
+    }
+
+    #[test]
+    fn bad_signatures_say_why() {
+        for (s, word) in [
+            ("i32", "->"),
+            ("i32 -> i32", "parentheses"),
+            ("(int) -> ()", "int"),
+            ("() -> ", "parentheses"),
+            ("(i32,) -> ()", "\"\""),
+        ] {
+            let e = parse_signature(s).unwrap_err();
+            assert_eq!(e.status(), Status::InvalidArgument);
+            assert!(e.message().contains(word), "{e}");
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! What a host function may do with the instance that called it: the `ctx` it was given.
+
+use super::{Ended, Fault, InstanceRef, memory, run, set_fault};
+use crate::error::{Error, Result, Status};
+use crate::module::Func;
+use crate::outcome::Outcome;
+use crate::value::Val;
+use crate::vmctx::{self, ControlRef, Pending, ResumeFn};
+use lucet_artifact::abi::TrapCode;
+
+/// The calling instance, inside a host function. `lucet_vmctx *` in C.
+#[derive(Debug, Clone, Copy)]
+pub struct Vmctx(pub(crate) ControlRef);
+
+impl Vmctx {
+    /// Address of `len` bytes at `offset` of the caller's memory 0.
+    ///
+    /// # Errors
+    /// `OutOfBounds`.
+    pub fn memory_range(&self, offset: u64, len: u64) -> Result<*mut u8> {
+        memory::range(self.0, offset, len)
+    }
+
+    /// Copies bytes out of the caller's memory 0.
+    ///
+    /// # Errors
+    /// `OutOfBounds`.
+    pub fn memory_read(&self, offset: u64, to: &mut [u8]) -> Result<()> {
+        memory::read(self.0, offset, to)
+    }
+
+    /// Copies bytes into the caller's memory 0.
+    ///
+    /// # Errors
+    /// `OutOfBounds`.
+    pub fn memory_write(&self, offset: u64, from: &[u8]) -> Result<()> {
+        memory::write(self.0, offset, from)
+    }
+
+    /// Size of the caller's memory 0 in bytes.
+    #[must_use]
+    pub fn memory_size(&self) -> u64 {
+        memory::size(self.0, 0)
+    }
+
+    /// The word set by [`InstanceRef::set_user_data`].
+    #[must_use]
+    pub fn user_data(&self) -> usize {
+        self.0.with(|i| i.user_data)
+    }
+
+    /// The calling instance. It is running, so most calls on it are `Busy`.
+    #[must_use]
+    pub fn instance(&self) -> InstanceRef {
+        InstanceRef { control: self.0, generation: self.0.state().0 }
+    }
+
+    /// Suspends the guest when the host function returns: the run ends with `Yielded(value)`. What
+    /// the host function returns is ignored. At [`InstanceRef::resume`], `resume` is called and its
+    /// result becomes the host call's result; without one the resume value does.
+    ///
+    /// # Errors
+    /// `NestedYield` inside a nested run or a start function; `WrongState` if the host function has
+    /// decided on another end already.
+    pub fn yield_value(&self, value: u64, resume: Option<ResumeFn>, state: usize) -> Result<()> {
+        if !vmctx::may_yield() && !self.0.with(|i| i.resuming) {
+            return Err(Error::new(
+                Status::NestedYield,
+                "a nested run or a start function cannot be suspended",
+            ));
+        }
+        self.undecided()?;
+        set_fault(self.0, Fault::Yield { value, resume, state });
+        Ok(())
+    }
+
+    /// Makes the guest trap when the host function returns.
+    ///
+    /// # Errors
+    /// `WrongState` if the host function has decided on another end already.
+    pub fn trap(&self, code: TrapCode) -> Result<()> {
+        self.undecided()?;
+        set_fault(self.0, Fault::Trap(code));
+        Ok(())
+    }
+
+    /// Ends the run with `HostError(code)` when the host function returns.
+    ///
+    /// # Errors
+    /// As [`Vmctx::trap`].
+    pub fn fail(&self, code: u64) -> Result<()> {
+        self.undecided()?;
+        set_fault(self.0, Fault::Fail(code));
+        Ok(())
+    }
+
+    /// Ends the run with `Exited(code)` when the host function returns.
+    ///
+    /// # Errors
+    /// As [`Vmctx::trap`].
+    pub fn exit(&self, code: u64) -> Result<()> {
+        self.undecided()?;
+        set_fault(self.0, Fault::Exit(code));
+        Ok(())
+    }
+
+    /// Ends the run with `Terminated` when the host function returns.
+    ///
+    /// # Errors
+    /// As [`Vmctx::trap`].
+    pub fn terminate(&self) -> Result<()> {
+        self.undecided()?;
+        set_fault(self.0, Fault::Terminate);
+        Ok(())
+    }
+
+    fn undecided(&self) -> Result<()> {
+        match self.0.pending() {
+            Pending::None => Ok(()),
+            other => Err(Error::new(
+                Status::WrongState,
+                format!("the host function has decided on {other:?} already; return now"),
+            )),
+        }
+    }
+
+    /// Looks up an exported function of the calling instance.
+    ///
+    /// # Errors
+    /// `NoSuchExport`.
+    pub fn find(&self, name: &str) -> Result<Func> {
+        self.0.with(|i| i.module.clone()).find(name, None)
+    }
+
+    /// Runs a function of the calling instance from inside the host function: a nested run. If it
+    /// ends in any other way than returning, the run around it ends in the same way when the host
+    /// function returns.
+    ///
+    /// # Errors
+    /// `ExportTypeMismatch`, `WrongState` if the host function has decided on an end already.
+    pub fn run(&self, func: Func, args: &[Val]) -> Result<Outcome> {
+        let (module, index, slots) = run::typed_args(self.0, func, args)?;
+        let types = &module.func_type(index).results;
+        let mut results = Vec::with_capacity(types.len());
+        let ended: Ended = run::nested(self.0, index, &slots, &mut |i, slot| {
+            results.extend(types.get(i).map(|t| Val::from_slot(*t, slot)));
+        })?;
+        Ok(ended.outcome(results))
+    }
+}

@@ -1,0 +1,157 @@
+//! Linear memory: growing it, bulk operations, and what the host may see of it.
+//!
+//! Sizes come from the instance's own record, never from instance data. A memory's base is its
+//! owner's `vmctx`, and the bytes from there up to the recorded size are readable and writable as
+//! long as the owner lives: the invariant behind each `SAFETY` line here.
+
+use super::Fault;
+use crate::error::{Error, Result, Status};
+use crate::vmctx::ControlRef;
+use lucet_artifact::abi::TrapCode;
+use lucet_artifact::layout;
+use lucet_artifact::limits::WASM_PAGE;
+
+/// The instance that owns memory `index` of `control`'s instance.
+fn owner(control: ControlRef, index: u32) -> ControlRef {
+    debug_assert_eq!(index, 0, "one memory in this version");
+    control.with(|i| i.memory_owner).unwrap_or(control)
+}
+
+/// Size in bytes of memory `index`.
+pub(crate) fn size(control: ControlRef, index: u32) -> u64 {
+    owner(control, index).with(|i| i.memory_bytes)
+}
+
+/// `memory.grow`: the old size in pages, or -1.
+pub(crate) fn grow(control: ControlRef, index: u32, delta: u64) -> u64 {
+    owner(control, index).with(|i| {
+        let old = i.memory_bytes;
+        let new = delta.checked_mul(WASM_PAGE).and_then(|d| old.checked_add(d));
+        let Some(new) = new.filter(|n| *n <= i.memory_max) else { return u64::MAX };
+        let (region, slot) = (&i.region, &mut i.slot);
+        if region.grow(slot, new).is_err() {
+            return u64::MAX;
+        }
+        i.memory_bytes = new;
+        i.data.set_u64(layout::MEMORY0_BYTES, new);
+        old / WASM_PAGE
+    })
+}
+
+/// Base and size of memory `index`.
+fn extent(control: ControlRef, index: u32) -> (usize, u64) {
+    owner(control, index).with(|i| (i.data.vmctx(), i.memory_bytes))
+}
+
+fn checked(base: usize, size: u64, at: u64, n: u64) -> Option<usize> {
+    let end = at.checked_add(n)?;
+    (end <= size).then(|| base + at as usize)
+}
+
+fn trap_if_none(at: Option<usize>) -> std::result::Result<usize, Fault> {
+    at.ok_or(Fault::Trap(TrapCode::MemoryOutOfBounds))
+}
+
+/// `memory.copy`.
+pub(crate) fn copy(
+    control: ControlRef,
+    dst: u32,
+    src: u32,
+    d: u64,
+    s: u64,
+    n: u64,
+) -> std::result::Result<(), Fault> {
+    let (dst_base, dst_size) = extent(control, dst);
+    let (src_base, src_size) = extent(control, src);
+    let from = trap_if_none(checked(src_base, src_size, s, n))?;
+    let to = trap_if_none(checked(dst_base, dst_size, d, n))?;
+    // SAFETY: both ranges lie inside their memories, see the module's comment.
+    unsafe { std::ptr::copy(from as *const u8, to as *mut u8, n as usize) };
+    Ok(())
+}
+
+/// `memory.fill`.
+pub(crate) fn fill(
+    control: ControlRef,
+    memory: u32,
+    d: u64,
+    value: u8,
+    n: u64,
+) -> std::result::Result<(), Fault> {
+    let (base, size) = extent(control, memory);
+    let to = trap_if_none(checked(base, size, d, n))?;
+    // SAFETY: the range lies inside the memory, see the module's comment.
+    unsafe { std::ptr::write_bytes(to as *mut u8, value, n as usize) };
+    Ok(())
+}
+
+/// `memory.init`, and active segments at instantiation.
+pub(crate) fn init(
+    control: ControlRef,
+    memory: u32,
+    segment: u32,
+    d: u64,
+    s: u64,
+    n: u64,
+) -> std::result::Result<(), Fault> {
+    let module = control.with(|i| (!i.data_dropped(segment)).then(|| i.module.clone()));
+    let bytes = module.as_ref().and_then(|m| m.data_segment(segment)).unwrap_or_default();
+    init_with(control, memory, bytes, d, s, n)
+}
+
+/// Copies `n` bytes at `s` of a segment's bytes to `d`.
+pub(super) fn init_with(
+    control: ControlRef,
+    memory: u32,
+    bytes: &[u8],
+    d: u64,
+    s: u64,
+    n: u64,
+) -> std::result::Result<(), Fault> {
+    let (base, size) = extent(control, memory);
+    let from = s
+        .checked_add(n)
+        .and_then(|end| bytes.get(s as usize..usize::try_from(end).ok()?))
+        .ok_or(Fault::Trap(TrapCode::MemoryOutOfBounds))?;
+    let to = trap_if_none(checked(base, size, d, n))?;
+    // SAFETY: the target lies inside the memory, see the module's comment; the source is a file
+    // mapping, which does not overlap it.
+    unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), to as *mut u8, from.len()) };
+    Ok(())
+}
+
+/// Address of a range of memory 0.
+pub(crate) fn range(control: ControlRef, offset: u64, len: u64) -> Result<*mut u8> {
+    let (base, size) = extent(control, 0);
+    match checked(base, size, offset, len) {
+        Some(at) => Ok(at as *mut u8),
+        None => Err(Error::new(
+            Status::OutOfBounds,
+            format!("{len} bytes at offset {offset} lie outside a memory of {size} bytes"),
+        )),
+    }
+}
+
+/// Copies bytes out.
+pub(crate) fn read(control: ControlRef, offset: u64, to: &mut [u8]) -> Result<()> {
+    let from = range(control, offset, to.len() as u64)?;
+    // SAFETY: the range lies inside the memory; `to` is host memory, which does not overlap it.
+    unsafe { std::ptr::copy_nonoverlapping(from, to.as_mut_ptr(), to.len()) };
+    Ok(())
+}
+
+/// Copies bytes in.
+pub(crate) fn write(control: ControlRef, offset: u64, from: &[u8]) -> Result<()> {
+    let to = range(control, offset, from.len() as u64)?;
+    // SAFETY: as in `read`.
+    unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), to, from.len()) };
+    Ok(())
+}
+
+/// Makes the instance data of the `size` bytes below `vmctx` of a slot that the caller owns and
+/// whose private bytes the region opened.
+pub(super) fn instance_data(slot: &crate::region::Slot, size: u32) -> crate::vmctx::InstanceData {
+    // SAFETY: `Region::prepare` made the private bytes below `vmctx` readable and writable, and
+    // `Region::check_fit` ensured that `size` fits into them; the slot is owned by the instance.
+    unsafe { crate::vmctx::InstanceData::new(slot.vmctx, size) }
+}

@@ -1,0 +1,417 @@
+//! An instance: one module's code with its own memory, globals and tables, in one slot.
+//!
+//! * this file: what an instance consists of, and its life from creation to drop
+//! * [`start`]: filling a slot: imports, tables, segments, start function
+//! * [`run`]: calling functions, nested runs, resuming, and what comes back
+//! * [`memory`], [`tables`]: what builtins and the host do to them
+//! * [`host`]: what a host function may do with the instance that called it
+
+pub(crate) mod constant;
+mod host;
+pub(crate) mod memory;
+mod run;
+mod start;
+pub(crate) mod tables;
+
+use crate::error::{Error, Result, Status};
+use crate::group;
+use crate::module::Module;
+use crate::region::{Region, Slot, Stack};
+use crate::value::Val;
+use crate::vmctx::{self, ControlRef, InstanceData, Lease, Pending, ResumeFn, State, TableEntry};
+pub use host::Vmctx;
+use lucet_artifact::abi::TrapCode;
+use lucet_artifact::contract::ExportKind;
+use lucet_artifact::init::SegmentMode;
+pub use run::Ended;
+use std::sync::Arc;
+
+/// Why a guest must not go on; the detail behind a pending action.
+#[derive(Debug, Clone)]
+pub(crate) enum Fault {
+    /// A host function yielded this value; finish with this function and state.
+    Yield { value: u64, resume: Option<ResumeFn>, state: usize },
+    /// A trap raised by a builtin or host function.
+    Trap(TrapCode),
+    /// A nested run ended like this, which ends the run around it too.
+    Nested(Ended),
+    /// A host function failed with this code.
+    Fail(u64),
+    /// The guest asked to exit with this code.
+    Exit(u64),
+    /// The host stopped the guest.
+    Terminate,
+}
+
+/// Notes why the guest must not go on; the host thunk acts on it when the host function returns.
+/// The first reason counts, except that anything replaces a yield.
+pub(crate) fn set_fault(control: ControlRef, fault: Fault) {
+    let pending = match &fault {
+        Fault::Yield { .. } => Pending::Yield,
+        Fault::Trap(_) | Fault::Nested(_) => Pending::Trap,
+        Fault::Fail(_) => Pending::Fail,
+        Fault::Exit(_) => Pending::Exit,
+        Fault::Terminate => Pending::Terminate,
+    };
+    if matches!(control.pending(), Pending::None | Pending::Yield) {
+        control.with(|i| i.fault = Some(fault));
+        control.set_pending(pending);
+    }
+}
+
+/// A suspended guest.
+#[derive(Debug, Clone, Copy)]
+struct Suspended {
+    guest_sp: usize,
+    slots: usize,
+    /// Type index of the function that was called.
+    ty: u32,
+    /// The instance whose host call yielded: another one than this only in a group.
+    leaver: ControlRef,
+    resume: Option<ResumeFn>,
+    state: usize,
+}
+
+/// A table of an instance.
+#[derive(Debug)]
+pub(crate) enum Table {
+    /// Its own. `None`: never written, so the module's initial contents.
+    Own(Option<Vec<TableEntry>>),
+    /// Table `index` (an own one) of another member of the group.
+    Imported { owner: ControlRef, index: u32 },
+}
+
+/// An imported global: the cell of another member of the group.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ImportedGlobal {
+    pub owner: ControlRef,
+    /// Offset of the cell from the owner's `vmctx`.
+    pub offset: i32,
+}
+
+/// Everything about an instance that is not in its slot.
+#[derive(Debug)]
+pub struct Inner {
+    pub(crate) module: Arc<Module>,
+    region: Arc<Region>,
+    slot: Slot,
+    pub(crate) data: InstanceData,
+    /// Current and largest size of the own memory 0, in bytes. Instance data holds a copy of the
+    /// first for compiled code; this is the one that counts.
+    memory_bytes: u64,
+    memory_max: u64,
+    /// The member that owns memory 0, if it is imported.
+    memory_owner: Option<ControlRef>,
+    pub(crate) tables: Vec<Table>,
+    globals: Vec<ImportedGlobal>,
+    dropped_elems: Vec<bool>,
+    dropped_datas: Vec<bool>,
+    stack: Option<Stack>,
+    group: Option<Arc<group::Shared>>,
+    /// Private function descriptors, which name this instance (members of groups).
+    descriptors: Option<Box<[TableEntry]>>,
+    suspended: Option<Suspended>,
+    fault: Option<Fault>,
+    /// Set while a resume function runs: yields are possible then although nothing is entered.
+    resuming: bool,
+    user_data: usize,
+}
+
+impl Inner {
+    pub(crate) fn group_lock(&self) -> Option<Arc<group::Lock>> {
+        self.group.as_ref().map(|g| g.lock.clone())
+    }
+
+    /// The function descriptors that this instance's code uses.
+    pub(crate) fn descriptors(&self) -> &[TableEntry] {
+        self.descriptors.as_deref().unwrap_or(&self.module.descriptors)
+    }
+
+    fn is_dropped(modes: Option<&SegmentMode>, dropped: &[bool], segment: u32) -> bool {
+        !matches!(modes, Some(SegmentMode::Passive))
+            || dropped.get(segment as usize).copied().unwrap_or(false)
+    }
+
+    pub(crate) fn elem_dropped(&self, segment: u32) -> bool {
+        let mode = self.module.loaded.init.elems.get(segment as usize).map(|s| &s.mode);
+        Self::is_dropped(mode, &self.dropped_elems, segment)
+    }
+
+    pub(crate) fn data_dropped(&self, segment: u32) -> bool {
+        let mode = self.module.loaded.init.datas.get(segment as usize).map(|s| &s.mode);
+        Self::is_dropped(mode, &self.dropped_datas, segment)
+    }
+
+    pub(crate) fn drop_elem(&mut self, segment: u32) {
+        self.dropped_elems.resize(self.module.loaded.init.elems.len(), false);
+        if let Some(d) = self.dropped_elems.get_mut(segment as usize) {
+            *d = true;
+        }
+    }
+
+    pub(crate) fn drop_data(&mut self, segment: u32) {
+        self.dropped_datas.resize(self.module.loaded.init.datas.len(), false);
+        if let Some(d) = self.dropped_datas.get_mut(segment as usize) {
+            *d = true;
+        }
+    }
+
+    /// Where the cell of global `index` (imported ones first) lies.
+    fn global_cell(&self, own: ControlRef, index: u32) -> Option<ImportedGlobal> {
+        if let Some(g) = self.globals.get(index as usize) {
+            return Some(*g);
+        }
+        let layout = &self.module.loaded.layout;
+        let i = index.checked_sub(layout.counts().imported_globals)?;
+        (i < layout.counts().own_globals)
+            .then(|| ImportedGlobal { owner: own, offset: layout.global(i) })
+    }
+
+    fn release(self: Box<Self>) {
+        let Self { module, region, slot, memory_bytes, stack, .. } = *self;
+        if let Some(s) = stack {
+            region.release_stack(s);
+        }
+        region.release(slot, memory_bytes, module.initial_memory(), &module.image());
+    }
+}
+
+/// A handle to an instance that may or may not still exist; every use checks.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct InstanceRef {
+    control: ControlRef,
+    generation: u32,
+}
+
+/// An instance. Dropping it gives its slot back.
+///
+/// It may be used from any thread, by one at a time; misuse is `Busy`.
+#[derive(Debug)]
+pub struct Instance(InstanceRef);
+
+impl std::ops::Deref for Instance {
+    type Target = InstanceRef;
+
+    fn deref(&self) -> &InstanceRef {
+        &self.0
+    }
+}
+
+impl Instance {
+    /// A fresh instance of `module` in a slot of `region`; runs its start function.
+    ///
+    /// # Errors
+    /// `RegionFull`, `LimitExceeded` if the module does not fit a slot, `StartFailed`,
+    /// `MissingImport` for modules that import from other instances, `OutOfMemory`.
+    pub fn new(region: &Arc<Region>, module: &Arc<Module>) -> Result<Self> {
+        start::create(region, module, None).map(Self).map_err(|(e, failed)| {
+            drop(failed.map(Self));
+            e
+        })
+    }
+
+    /// The same as a member of a group. On failure after references may have left it, the instance
+    /// comes back with the error.
+    pub(crate) fn linked(
+        region: &Arc<Region>,
+        module: &Arc<Module>,
+        group: &Arc<group::Shared>,
+    ) -> std::result::Result<Self, (Error, Option<Self>)> {
+        start::create(region, module, Some(group))
+            .map(Self)
+            .map_err(|(e, failed)| (e, failed.map(Self)))
+    }
+
+    /// Gives up ownership: the instance lives until [`InstanceRef::free`].
+    #[must_use]
+    pub fn into_ref(self) -> InstanceRef {
+        let r = self.0;
+        std::mem::forget(self);
+        r
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        // Busy is possible only if a host function drops the instance that called it; it stays
+        // alive then rather than going away below its own feet.
+        let _ = self.0.free();
+    }
+}
+
+const IDLE: [State; 3] = [State::Ready, State::Suspended, State::Faulted];
+
+impl InstanceRef {
+    pub(crate) fn new(lease: &Lease) -> Self {
+        Self { control: lease.control, generation: lease.generation() }
+    }
+
+    pub(crate) fn control(&self) -> ControlRef {
+        self.control
+    }
+
+    /// Index and generation, from which [`InstanceRef::from_parts`] makes the handle again.
+    #[must_use]
+    pub fn parts(&self) -> (u32, u32) {
+        (self.control.index(), self.generation)
+    }
+
+    /// The handle with this index and generation; whether it is alive is checked at each use.
+    #[must_use]
+    pub fn from_parts(index: u32, generation: u32) -> Option<Self> {
+        vmctx::control_at(index).map(|control| Self { control, generation })
+    }
+
+    pub(crate) fn lease(&self, allowed: &[State]) -> Result<Lease> {
+        Lease::take(self.control, self.generation, allowed)
+    }
+
+    /// Frees the instance, suspended or not.
+    ///
+    /// # Errors
+    /// `InvalidHandle` if it was freed before, `Busy` while it runs.
+    pub fn free(&self) -> Result<()> {
+        if let Some(inner) = self.lease(&IDLE)?.free() {
+            inner.release();
+        }
+        Ok(())
+    }
+
+    /// Makes the instance fresh again: memory, globals, tables and dropped segments as after
+    /// creation, start function included. A suspended run is abandoned.
+    ///
+    /// # Errors
+    /// `Busy`, `InvalidHandle`, `StartFailed`; `Unsupported` for members of a group.
+    pub fn reset(&self) -> Result<()> {
+        let lease = self.lease(&IDLE)?;
+        start::restart(lease)
+    }
+
+    /// The module.
+    ///
+    /// # Errors
+    /// `InvalidHandle`, `Busy`.
+    pub fn module(&self) -> Result<Arc<Module>> {
+        let lease = self.lease(&IDLE)?;
+        Ok(lease.control.with(|i| i.module.clone()))
+    }
+
+    /// A word for the embedder, which host functions read with [`Vmctx::user_data`].
+    ///
+    /// # Errors
+    /// `InvalidHandle`, `Busy`.
+    pub fn set_user_data(&self, user_data: usize) -> Result<()> {
+        let lease = self.lease(&IDLE)?;
+        lease.control.with(|i| i.user_data = user_data);
+        Ok(())
+    }
+
+    /// Current size of memory 0 in bytes.
+    ///
+    /// # Errors
+    /// `InvalidHandle`, `Busy`.
+    pub fn memory_size(&self) -> Result<u64> {
+        let lease = self.lease(&IDLE)?;
+        Ok(memory::size(lease.control, 0))
+    }
+
+    /// Copies bytes out of memory 0.
+    ///
+    /// # Errors
+    /// `OutOfBounds` with the range and the memory's size; `InvalidHandle`, `Busy`.
+    pub fn memory_read(&self, offset: u64, to: &mut [u8]) -> Result<()> {
+        let lease = self.lease(&IDLE)?;
+        memory::read(lease.control, offset, to)
+    }
+
+    /// Copies bytes into memory 0.
+    ///
+    /// # Errors
+    /// As [`InstanceRef::memory_read`].
+    pub fn memory_write(&self, offset: u64, from: &[u8]) -> Result<()> {
+        let lease = self.lease(&IDLE)?;
+        memory::write(lease.control, offset, from)
+    }
+
+    /// Address of `len` bytes at `offset` of memory 0. The bytes stay where they are until the
+    /// instance is freed, but any run may change them.
+    ///
+    /// # Errors
+    /// As [`InstanceRef::memory_read`].
+    pub fn memory_range(&self, offset: u64, len: u64) -> Result<*mut u8> {
+        let lease = self.lease(&IDLE)?;
+        memory::range(lease.control, offset, len)
+    }
+
+    fn exported_global(&self, lease: &Lease, name: &str) -> Result<(ImportedGlobal, u32)> {
+        let control = lease.control;
+        control.with(|i| match i.module.export(name) {
+            Some((ExportKind::Global, g)) => i
+                .global_cell(control, g)
+                .map(|cell| (cell, g))
+                .ok_or_else(|| Error::new(Status::Internal, "a global without a cell")),
+            Some(_) => Err(Error::new(
+                Status::ExportTypeMismatch,
+                format!("export \"{name}\" is not a global"),
+            )),
+            None => Err(Error::new(
+                Status::NoSuchExport,
+                format!("the module has no exported global \"{name}\""),
+            )),
+        })
+    }
+
+    /// The value of an exported global.
+    ///
+    /// # Errors
+    /// `NoSuchExport`, `ExportTypeMismatch`, `InvalidHandle`, `Busy`.
+    pub fn global_get(&self, name: &str) -> Result<Val> {
+        let lease = self.lease(&IDLE)?;
+        let (cell, g) = self.exported_global(&lease, name)?;
+        let slot = cell.owner.with(|i| i.data.slot(cell.offset));
+        Ok(lease.control.with(|i| {
+            let ty = i.module.loaded.contract.globals[g as usize].ty;
+            Val::from_slot(ty, slot)
+        }))
+    }
+
+    /// Sets an exported mutable global.
+    ///
+    /// # Errors
+    /// As [`InstanceRef::global_get`]; `InvalidArgument` if it is immutable or has another type.
+    pub fn global_set(&self, name: &str, value: Val) -> Result<()> {
+        let lease = self.lease(&IDLE)?;
+        let (cell, g) = self.exported_global(&lease, name)?;
+        let ty = lease.control.with(|i| i.module.loaded.contract.globals[g as usize]);
+        if !ty.mutable || ty.ty != value.ty() {
+            let kind = if ty.mutable { "a mutable" } else { "an immutable" };
+            return Err(Error::new(
+                Status::InvalidArgument,
+                format!("\"{name}\" is {kind} global of type {}, not {}", ty.ty, value.ty()),
+            ));
+        }
+        run::check_reference(lease.control, &value)?;
+        cell.owner.with(|i| i.data.set_slot(cell.offset, value.to_slot()));
+        Ok(())
+    }
+
+    /// Calls `f` with the word of each element of an exported table; for tests and debuggers.
+    ///
+    /// # Errors
+    /// `NoSuchExport`, `ExportTypeMismatch`, `InvalidHandle`, `Busy`.
+    pub fn table_elements(&self, name: &str) -> Result<Vec<u64>> {
+        let lease = self.lease(&IDLE)?;
+        let export = lease.control.with(|i| i.module.export(name));
+        match export {
+            Some((ExportKind::Table, t)) => Ok(tables::elements(lease.control, t)),
+            Some(_) => Err(Error::new(
+                Status::ExportTypeMismatch,
+                format!("export \"{name}\" is not a table"),
+            )),
+            None => Err(Error::new(
+                Status::NoSuchExport,
+                format!("the module has no exported table \"{name}\""),
+            )),
+        }
+    }
+}

@@ -1,0 +1,359 @@
+//! Calling functions of an instance, resuming it, and turning what came back into an outcome.
+//!
+//! ```text
+//!  run ── lease ── enter ──► guest ──► Left ── finish ──► Ended ──► next state
+//!  resume ── resume_fn (host's stack) ── arch::resume ──► guest ──► …
+//!  nested: Vmctx::run ── enter on the same guest stack ──► … ── a bad end also ends the run around
+//! ```
+
+use super::{Fault, InstanceRef, Suspended, set_fault, tables};
+use crate::arch::Exit;
+use crate::error::{Error, Result, Status};
+use crate::module::{Func, Module};
+use crate::outcome::{Outcome, Trap};
+use crate::trap;
+use crate::value::Val;
+use crate::vmctx::{self, ControlRef, GuestCall, Left, Pending, State};
+use lucet_artifact::abi::TrapCode;
+use std::sync::Arc;
+
+/// How a stretch of execution ended, without the results.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Ended {
+    /// The function returned.
+    Returned,
+    /// A host function yielded this value.
+    Yielded(u64),
+    /// A trap.
+    Trapped(Box<Trap>),
+    /// The host stopped the guest.
+    Terminated,
+    /// The guest asked to exit with this code.
+    Exited(u64),
+    /// A host function failed with this code.
+    HostError(u64),
+}
+
+impl Ended {
+    pub(super) fn outcome(self, results: Vec<Val>) -> Outcome {
+        match self {
+            Self::Returned => Outcome::Returned(results),
+            Self::Yielded(v) => Outcome::Yielded(v),
+            Self::Trapped(t) => Outcome::Trapped(*t),
+            Self::Terminated => Outcome::Terminated,
+            Self::Exited(c) => Outcome::Exited(c),
+            Self::HostError(c) => Outcome::HostError(c),
+        }
+    }
+
+    fn next(&self) -> State {
+        match self {
+            Self::Returned => State::Ready,
+            Self::Yielded(_) => State::Suspended,
+            _ => State::Faulted,
+        }
+    }
+}
+
+/// A value given to a guest must be one it could have: a foreign function reference is refused.
+pub(super) fn check_reference(control: ControlRef, v: &Val) -> Result<()> {
+    match v {
+        Val::FuncRef(r) if *r != 0 && tables::resolve(control, *r).is_none() => Err(Error::new(
+            Status::InvalidArgument,
+            "a function reference that belongs to no function of this instance or its group",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Checks arguments against a function's type and puts them into value slots.
+fn slots_of(control: ControlRef, module: &Module, index: u32, args: &[Val]) -> Result<Vec<u128>> {
+    let ty = module.func_type(index);
+    if ty.params.len() != args.len() || ty.params.iter().zip(args).any(|(t, v)| *t != v.ty()) {
+        let given: Vec<_> = args.iter().map(|v| v.ty().to_string()).collect();
+        return Err(Error::new(
+            Status::ExportTypeMismatch,
+            format!("a function of type {ty} was called with ({})", given.join(", ")),
+        ));
+    }
+    args.iter().map(|v| check_reference(control, v).map(|()| v.to_slot())).collect()
+}
+
+/// What is needed to call function `index`, below whatever runs on the instance's stack already.
+fn prepare(control: ControlRef, index: u32, may_yield: bool) -> Result<(GuestCall, u32)> {
+    trap::prepare_thread()?;
+    let running = vmctx::guest_sp_of(control);
+    control.with(|i| {
+        let Some((code, entry)) = i.module.code_of(index) else {
+            return Err(Error::new(Status::Internal, "a function without code"));
+        };
+        let stack = match i.stack {
+            Some(s) => s,
+            None => {
+                let s = i.region.stack(&i.slot, i.module.loaded.layout.size())?;
+                *i.stack.insert(s)
+            }
+        };
+        let suspended = i.suspended.filter(|_| i.resuming).map(|s| s.guest_sp);
+        let ty = i.module.func_type(index);
+        let call = GuestCall {
+            stack_bottom: stack.bottom,
+            stack_top: suspended.or(running).unwrap_or(stack.top),
+            entry,
+            vmctx: i.data.vmctx(),
+            code,
+            slots: ty.params.len().max(ty.results.len()),
+            may_yield,
+        };
+        Ok((call, i.module.loaded.funcs.funcs[index as usize].ty))
+    })
+}
+
+/// Enters the guest and finds out how it ended.
+fn execute(
+    control: ControlRef,
+    index: u32,
+    args: &[u128],
+    may_yield: bool,
+    result: &mut dyn FnMut(usize, u128),
+) -> Result<Ended> {
+    let (call, ty) = prepare(control, index, may_yield)?;
+    match vmctx::enter(control, &call, args) {
+        Some(left) => Ok(finish(control, &left, ty, result)),
+        None => {
+            let trap = describe(control, TrapCode::StackOverflow, 0, None);
+            Ok(Ended::Trapped(Box::new(trap)))
+        }
+    }
+}
+
+fn finish(control: ControlRef, left: &Left, ty: u32, result: &mut dyn FnMut(usize, u128)) -> Ended {
+    match left.exit {
+        Exit::Returned => {
+            let n = control.with(|i| i.module.loaded.types.types[ty as usize].ty.results.len());
+            vmctx::read_slots(left, n, result);
+            Ended::Returned
+        }
+        Exit::Trapped => {
+            let code = TrapCode::from_u8(left.trap_code as u8).unwrap_or(TrapCode::Unreachable);
+            Ended::Trapped(Box::new(describe(control, code, left.pc, left.fault)))
+        }
+        Exit::Pending => {
+            let leaver = left.leaver.unwrap_or(control);
+            leave(control, leaver, left, ty)
+        }
+    }
+}
+
+/// Takes the pending action of `leaver` and acts on it.
+fn leave(control: ControlRef, leaver: ControlRef, left: &Left, ty: u32) -> Ended {
+    leaver.set_pending(Pending::None);
+    match leaver.with(|i| i.fault.take()) {
+        Some(Fault::Yield { value, resume, state }) => {
+            let (guest_sp, slots) = (left.guest_sp, left.slots);
+            let s = Suspended { guest_sp, slots, ty, leaver, resume, state };
+            control.with(|i| i.suspended = Some(s));
+            Ended::Yielded(value)
+        }
+        // The pc is a return address; the call before it is what trapped.
+        Some(Fault::Trap(code)) => {
+            Ended::Trapped(Box::new(describe(control, code, left.pc.wrapping_sub(1), None)))
+        }
+        Some(Fault::Nested(ended)) => ended,
+        Some(Fault::Fail(c)) => Ended::HostError(c),
+        Some(Fault::Exit(c)) => Ended::Exited(c),
+        Some(Fault::Terminate) => Ended::Terminated,
+        None => Ended::HostError(Status::Internal as u64),
+    }
+}
+
+/// Everything that is known about a trap at address `pc`.
+fn describe(control: ControlRef, code: TrapCode, pc: usize, address: Option<u64>) -> Trap {
+    let own = control.with(|i| (i.module.clone(), i.group.clone()));
+    let others = own.1.map(|g| g.members.lock().iter().map(|m| m.module.clone()).collect());
+    let modules: Vec<Arc<Module>> = others.unwrap_or_default();
+    let found = std::iter::once(&own.0)
+        .chain(&modules)
+        .find_map(|m| m.offset_of(pc).map(|offset| (m, offset)));
+    let Some((module, pc)) = found else {
+        return Trap {
+            code,
+            pc: 0,
+            address,
+            wasm_offset: None,
+            function: None,
+            function_name: None,
+        };
+    };
+    let function = module.function_at(pc);
+    Trap {
+        code,
+        pc,
+        address,
+        wasm_offset: function.and_then(|f| module.loaded.wasm_offset(f, pc as u32)),
+        function,
+        function_name: function.and_then(|f| module.func_name(f)).map(str::to_owned),
+    }
+}
+
+/// After the outermost run: a stack is kept only while it holds something.
+fn release_stack(control: ControlRef) {
+    control.with(|i| {
+        if i.region.config().compact
+            && let Some(s) = i.stack.take()
+        {
+            i.region.release_stack(s);
+        }
+    });
+}
+
+/// Runs the start function during creation.
+pub(super) fn start(control: ControlRef, index: u32) -> Result<()> {
+    let ended = execute(control, index, &[], false, &mut |_, _| {})?;
+    release_stack(control);
+    let fail = |m: String| Error::new(Status::StartFailed, format!("the start function {m}"));
+    match ended {
+        Ended::Returned => Ok(()),
+        Ended::Trapped(t) => Err(fail(format!("trapped: {t}")).with_trap(t.code)),
+        Ended::Exited(c) => Err(fail(format!("exited with code {c}"))),
+        Ended::HostError(c) => Err(fail(format!("failed in a host function with code {c}"))),
+        Ended::Terminated => Err(fail("was terminated".into())),
+        Ended::Yielded(_) => Err(fail("yielded".into())),
+    }
+}
+
+/// A nested run: called from a host function of `control`'s instance.
+pub(super) fn nested(
+    control: ControlRef,
+    index: u32,
+    args: &[u128],
+    result: &mut dyn FnMut(usize, u128),
+) -> Result<Ended> {
+    if control.pending() != Pending::None {
+        return Err(Error::new(
+            Status::WrongState,
+            "the host function has decided to yield, trap or end already; return now",
+        ));
+    }
+    let ended = execute(control, index, args, false, result)?;
+    if ended != Ended::Returned {
+        set_fault(control, Fault::Nested(ended.clone()));
+    }
+    Ok(ended)
+}
+
+/// Looks up a function, by name or pre-resolved.
+pub(super) fn index_of(module: &Module, func: Func) -> Result<u32> {
+    if func.module != module.id() {
+        return Err(Error::new(
+            Status::InvalidArgument,
+            "the function was looked up in another module than the instance's",
+        ));
+    }
+    Ok(func.index)
+}
+
+pub(super) fn typed_args(
+    control: ControlRef,
+    func: Func,
+    args: &[Val],
+) -> Result<(Arc<Module>, u32, Vec<u128>)> {
+    let module = control.with(|i| i.module.clone());
+    let index = index_of(&module, func)?;
+    let slots = slots_of(control, &module, index, args)?;
+    Ok((module, index, slots))
+}
+
+impl InstanceRef {
+    /// Calls an exported function by name.
+    ///
+    /// # Errors
+    /// `NoSuchExport`, `ExportTypeMismatch` if the arguments do not fit, `WrongState` if the
+    /// instance is suspended or faulted, `Busy`, `InvalidHandle`, `SignalsBlocked`.
+    pub fn run(&self, name: &str, args: &[Val]) -> Result<Outcome> {
+        let func = self.module()?.find(name, None)?;
+        self.run_func(func, args)
+    }
+
+    /// Calls a function that was looked up before.
+    ///
+    /// # Errors
+    /// As [`InstanceRef::run`].
+    pub fn run_func(&self, func: Func, args: &[Val]) -> Result<Outcome> {
+        let mut lease = self.lease(&[State::Ready])?;
+        let (module, index, slots) = typed_args(lease.control, func, args)?;
+        let types = &module.func_type(index).results;
+        let mut results = Vec::with_capacity(types.len());
+        let ended = execute(lease.control, index, &slots, true, &mut |i, slot| {
+            results.extend(types.get(i).map(|t| Val::from_slot(*t, slot)));
+        })?;
+        lease.set_next(ended.next());
+        if lease_ends_stack(&ended) {
+            release_stack(lease.control);
+        }
+        Ok(ended.outcome(results))
+    }
+
+    /// Continues a suspended instance. `value` goes to the resume function of the host function
+    /// that yielded, or is the host call's result if there is none.
+    ///
+    /// # Errors
+    /// `WrongState` if the instance is not suspended; `Busy`, `InvalidHandle`, `SignalsBlocked`.
+    pub fn resume(&self, value: u64) -> Result<Outcome> {
+        let mut lease = self.lease(&[State::Suspended])?;
+        trap::prepare_thread()?;
+        let control = lease.control;
+        let Some(s) = control.with(|i| i.suspended) else {
+            return Err(Error::new(Status::Internal, "a suspended instance without a place"));
+        };
+        lease.set_next(State::Faulted);
+        let mut results = Vec::new();
+        let ended = match finish_host_call(control, &s, value) {
+            Err(ended) => ended,
+            Ok(result) => {
+                control.with(|i| i.suspended = None);
+                let left = vmctx::resume(control, s.guest_sp, s.slots, result);
+                let types =
+                    control.with(|i| i.module.loaded.types.types[s.ty as usize].ty.results.clone());
+                finish(control, &left, s.ty, &mut |i, slot| {
+                    results.extend(types.get(i).map(|t| Val::from_slot(*t, slot)));
+                })
+            }
+        };
+        lease.set_next(ended.next());
+        if lease_ends_stack(&ended) {
+            control.with(|i| i.suspended = None);
+            release_stack(control);
+        }
+        Ok(ended.outcome(results))
+    }
+}
+
+fn lease_ends_stack(ended: &Ended) -> bool {
+    !matches!(ended, Ended::Yielded(_))
+}
+
+/// Runs the resume function, if there is one: the host call's result, or another end of the run.
+fn finish_host_call(
+    control: ControlRef,
+    s: &Suspended,
+    value: u64,
+) -> std::result::Result<u64, Ended> {
+    let Some(f) = s.resume else { return Ok(value) };
+    s.leaver.with(|i| i.resuming = true);
+    let result = vmctx::call_resume_fn(f, s.leaver, value, s.state);
+    s.leaver.with(|i| i.resuming = false);
+    if s.leaver.pending() == Pending::None {
+        return Ok(result);
+    }
+    let left = Left {
+        exit: Exit::Pending,
+        slots: s.slots,
+        guest_sp: s.guest_sp,
+        trap_code: 0,
+        pc: vmctx::suspended_pc(s.guest_sp),
+        fault: None,
+        leaver: Some(s.leaver),
+    };
+    Err(leave(control, s.leaver, &left, s.ty))
+}

@@ -1,0 +1,408 @@
+//! Filling a slot: instance data, imports from other instances, tables, segments, start function.
+//!
+//! An instance alone needs almost none of this: its instance data is a copy of the module's
+//! template, its memory is the image that the region put there, its tables are the module's. Only
+//! segments that could not be folded and the start function are left. A member of a group is built
+//! from its parts, in the order of core spec 4.5.4.
+
+use super::{Fault, ImportedGlobal, Inner, InstanceRef, Table, constant, memory, run, tables};
+use crate::error::{Error, Result, Status};
+use crate::group;
+use crate::module::Module;
+use crate::region::Region;
+use crate::vmctx::{self, ControlRef, Lease, State, TableEntry};
+use lucet_artifact::abi::{TrapCode, link_slot, table_desc};
+use lucet_artifact::contract::{ExportKind, Import, ImportKind};
+use lucet_artifact::init::{ConstExpr, ElemItem, SegmentMode};
+use lucet_artifact::types::{MemoryShape, NO_CODE, RefType};
+use lucet_artifact::{FuncType, layout, limits};
+use std::sync::Arc;
+
+type Created = std::result::Result<InstanceRef, (Error, Option<InstanceRef>)>;
+
+/// Creates an instance; on failure after it became visible to others it comes back with the error.
+pub(super) fn create(
+    region: &Arc<Region>,
+    module: &Arc<Module>,
+    group: Option<&Arc<group::Shared>>,
+) -> Created {
+    let mut lease = occupy(region, module, group).map_err(|e| (e, None))?;
+    let made = InstanceRef::new(&lease);
+    match begin(lease.control, module, group) {
+        Ok(()) => {
+            lease.set_next(State::Ready);
+            drop(lease);
+            Ok(made)
+        }
+        Err(e) => {
+            lease.set_next(State::Faulted);
+            drop(lease);
+            Err((e, Some(made)))
+        }
+    }
+}
+
+/// Makes an instance fresh again in its slot.
+pub(super) fn restart(mut lease: Lease) -> Result<()> {
+    let control = lease.control;
+    let module = control.with(|i| i.module.clone());
+    if control.with(|i| i.group.is_some()) {
+        return Err(Error::new(
+            Status::Unsupported,
+            "an instance of a group cannot be reset alone; drop the group and create it again",
+        ));
+    }
+    lease.set_next(State::Faulted);
+    control.with(|i| {
+        let bytes = module.initial_memory();
+        let used = i.memory_bytes;
+        i.region.restore(&mut i.slot, used, bytes, &module.image())?;
+        i.region.prepare(&mut i.slot, bytes, &module.image())?;
+        i.memory_bytes = bytes;
+        i.dropped_elems.clear();
+        i.dropped_datas.clear();
+        i.suspended = None;
+        i.fault = None;
+        for t in &mut i.tables {
+            *t = Table::Own(None);
+        }
+        if let Some(s) = i.stack.take() {
+            i.region.release_stack(s);
+        }
+        Ok(())
+    })?;
+    control.set_pending(vmctx::Pending::None);
+    write_data(control, &module);
+    begin(control, &module, None)?;
+    lease.set_next(State::Ready);
+    Ok(())
+}
+
+/// Takes a slot and a control block.
+fn occupy(
+    region: &Arc<Region>,
+    module: &Arc<Module>,
+    group: Option<&Arc<group::Shared>>,
+) -> Result<Lease> {
+    if group.is_none() && (module.imports_state || module.unbound.contains(&true)) {
+        return Err(Error::new(
+            Status::MissingImport,
+            "the module was loaded as linkable and has imports that only instances of a group can \
+             provide",
+        ));
+    }
+    let bytes = module.initial_memory();
+    let own = module.own_memory();
+    let guarded = own.is_some_and(|m| m.shape == MemoryShape::Guarded);
+    let size = module.loaded.layout.size();
+    region.check_fit(size, bytes, guarded)?;
+    let memory_max = own.map_or(0, |m| {
+        let max = m.ty.max.unwrap_or(limits::MAX_MEMORY32_PAGES) * limits::WASM_PAGE;
+        max.min(region.config().max_memory).min(m.reserve_bytes)
+    });
+    let mut slot = region.acquire()?;
+    if let Err(e) = region.prepare(&mut slot, bytes, &module.image()) {
+        region.release(slot, bytes, bytes, &module.image());
+        return Err(e);
+    }
+    let data = memory::instance_data(&slot, size);
+    let inner = Box::new(Inner {
+        module: module.clone(),
+        region: region.clone(),
+        slot,
+        data,
+        memory_bytes: bytes,
+        memory_max,
+        memory_owner: None,
+        tables: module.loaded.contract.tables.iter().map(|_| Table::Own(None)).collect(),
+        globals: Vec::new(),
+        dropped_elems: Vec::new(),
+        dropped_datas: Vec::new(),
+        stack: None,
+        group: group.cloned(),
+        descriptors: None,
+        suspended: None,
+        fault: None,
+        resuming: false,
+        user_data: 0,
+    });
+    let lease = vmctx::allocate(inner)?;
+    lease.control.set_entries(module.entries.as_ptr() as usize);
+    write_data(lease.control, module);
+    Ok(lease)
+}
+
+/// Instance data: the template and the words that differ from instance to instance.
+fn write_data(control: ControlRef, module: &Module) {
+    let data = control.with(|i| i.data);
+    data.write_template(&module.template);
+    data.set_u64(layout::CONTROL, control.address() as u64);
+    data.set_u64(layout::MEMORY0_BASE, data.vmctx() as u64);
+    if module.own_memory().is_some() {
+        let descriptor = data.address(layout::MEMORY0_BASE, 16) as u64;
+        data.set_u64(module.loaded.layout.memory(0), descriptor);
+    }
+}
+
+/// Everything after the slot is there.
+fn begin(
+    control: ControlRef,
+    module: &Arc<Module>,
+    group: Option<&Arc<group::Shared>>,
+) -> Result<()> {
+    match group {
+        Some(g) => {
+            link(control, module, g)?;
+            own_state(control, module)?;
+            apply_elems(control, module)?;
+        }
+        None if module.elem_failure => {
+            return Err(failed(Fault::Trap(TrapCode::TableOutOfBounds), "an element segment"));
+        }
+        None => {}
+    }
+    apply_datas(control, module)?;
+    if let Some(f) = module.loaded.contract.start {
+        run::start(control, f)?;
+    }
+    Ok(())
+}
+
+fn failed(fault: Fault, what: &str) -> Error {
+    match fault {
+        Fault::Trap(code) => {
+            Error::new(Status::StartFailed, format!("{what} does not fit: {code}")).with_trap(code)
+        }
+        _ => Error::new(Status::OutOfMemory, format!("no memory for {what}")),
+    }
+}
+
+/// The value of a global now.
+fn global(control: ControlRef, g: u32) -> Option<u128> {
+    let cell = control.with(|i| i.global_cell(control, g))?;
+    Some(cell.owner.with(|i| i.data.slot(cell.offset)))
+}
+
+fn function(control: ControlRef, module: &Module, f: u32) -> Option<u64> {
+    control.with(|i| module.reference(f, i.descriptors()))
+}
+
+fn value(control: ControlRef, module: &Module, e: &ConstExpr) -> Result<u128> {
+    constant::eval(e, |g| global(control, g), |f| function(control, module, f))
+}
+
+/// One item of an element segment.
+pub(super) fn element(
+    control: ControlRef,
+    module: &Module,
+    item: &ElemItem,
+    ty: RefType,
+) -> Result<u64> {
+    module.element(item, ty, &|f| function(control, module, f), &|g| global(control, g))
+}
+
+/// Own descriptors, tables and globals of a member of a group.
+fn own_state(control: ControlRef, module: &Module) -> Result<()> {
+    control.with(|i| {
+        let vmctx = i.data.vmctx() as u64;
+        let mut all: Box<[TableEntry]> = module.descriptors.clone();
+        for d in &mut all {
+            d.vmctx = vmctx;
+        }
+        TableEntry::seal(&mut all);
+        i.data.set_u64(layout::FUNC_DESCS, all.as_ptr() as u64);
+        i.descriptors = Some(all);
+        for (t, ty) in module.loaded.contract.tables.iter().enumerate() {
+            if let Table::Own(own) = &mut i.tables[t] {
+                *own = Some(vec![TableEntry::default(); ty.min as usize]);
+                i.describe(t as u32);
+            }
+        }
+    });
+    for (n, expr) in module.loaded.init.globals.iter().enumerate() {
+        let v = value(control, module, expr)?;
+        let at = module.loaded.layout.global(n as u32);
+        control.with(|i| i.data.set_slot(at, v));
+    }
+    Ok(())
+}
+
+fn apply_elems(control: ControlRef, module: &Module) -> Result<()> {
+    for (n, segment) in module.loaded.init.elems.iter().enumerate() {
+        if let SegmentMode::Active { target, offset } = &segment.mode {
+            let at = u64::from(value(control, module, offset)? as u32);
+            let len = segment.items.len() as u64;
+            tables::init_with(control, *target, n as u32, false, at, 0, len)
+                .map_err(|f| failed(f, &format!("element segment {n}")))?;
+        }
+    }
+    Ok(())
+}
+
+fn apply_datas(control: ControlRef, module: &Module) -> Result<()> {
+    for (n, segment) in module.loaded.init.datas.iter().enumerate() {
+        if let SegmentMode::Active { target, offset } = &segment.mode {
+            let at = u64::from(value(control, module, offset)? as u32);
+            let bytes = module.data_segment(n as u32).unwrap_or_default();
+            memory::init_with(control, *target, bytes, at, 0, bytes.len() as u64)
+                .map_err(|f| failed(f, &format!("data segment {n}")))?;
+        }
+    }
+    Ok(())
+}
+
+fn missing(import: &Import) -> Error {
+    let (kind, m, n) = (import.kind.word(), &import.module, &import.name);
+    Error::new(
+        Status::MissingImport,
+        format!("nobody in the group exports the {kind} {m}.{n} that the module imports"),
+    )
+}
+
+fn mismatch(import: &Import, want: String, have: String) -> Error {
+    Error::new(
+        Status::ImportTypeMismatch,
+        format!("the module imports {}.{} as {want}, it is {have}", import.module, import.name),
+    )
+}
+
+/// Whether a thing of `have` (current size, maximum) may stand for `want` (core spec, 4.5.3).
+fn fits(have: (u64, Option<u64>), want: (u64, Option<u64>)) -> bool {
+    have.0 >= want.0 && want.1.is_none_or(|w| have.1.is_some_and(|h| h <= w))
+}
+
+fn show(kind: &str, (size, max): (u64, Option<u64>)) -> String {
+    max.map_or(format!("{kind} of {size}"), |m| format!("{kind} of {size} to {m}"))
+}
+
+/// Resolves imports against the members of a group, then host functions.
+fn link(control: ControlRef, module: &Arc<Module>, group: &group::Shared) -> Result<()> {
+    let (mut functions, mut tables, mut globals) = (0u32, 0u32, 0u32);
+    for import in &module.loaded.imports.imports {
+        let member = group.find(&import.module);
+        let export = member.as_ref().and_then(|m| m.module.export(&import.name));
+        let found = member.as_ref().zip(export);
+        match import.kind {
+            ImportKind::Func(t) => {
+                let ty = &module.loaded.types.types[t as usize].ty;
+                let bound = !module.unbound.get(functions as usize).copied().unwrap_or(true);
+                match found {
+                    Some((m, (ExportKind::Func, f))) => {
+                        link_function(control, module, functions, import, ty, m, f)?;
+                    }
+                    Some((_, (kind, _))) => {
+                        return Err(mismatch(import, ty.to_string(), format!("{kind:?}")));
+                    }
+                    None if bound => {}
+                    None => return Err(missing(import)),
+                }
+                functions += 1;
+            }
+            ImportKind::Table(want) => {
+                let Some((m, (ExportKind::Table, t))) = found else {
+                    return Err(wrong_kind(import, found.is_some()));
+                };
+                let (owner, index) = tables::owner(m.control, t).map_err(|_| missing(import))?;
+                let (len, have) = owner.with(|i| {
+                    let ty = i.module.loaded.contract.tables[index as usize];
+                    (i.entries(index).len() as u64, ty)
+                });
+                if have.elem != want.elem || !fits((len, have.max), (want.min, want.max)) {
+                    return Err(mismatch(
+                        import,
+                        show("a table", (want.min, want.max)),
+                        show("one", (len, have.max)),
+                    ));
+                }
+                let descriptor =
+                    owner.with(|i| i.data.address(i.module.loaded.layout.table(index), 16) as u64);
+                control.with(|i| {
+                    i.tables[tables as usize] = Table::Imported { owner, index };
+                    let at = module.loaded.layout.table(tables) + table_desc::BASE as i32;
+                    i.data.set_u64(at, descriptor);
+                });
+                tables += 1;
+            }
+            ImportKind::Memory(want) => {
+                let Some((m, (ExportKind::Memory, _))) = found else {
+                    return Err(wrong_kind(import, found.is_some()));
+                };
+                let owner = m.control.with(|i| i.memory_owner).unwrap_or(m.control);
+                let (have, descriptor) = owner.with(|i| {
+                    let max = i.module.own_memory().and_then(|m| m.ty.max);
+                    let at = i.data.address(layout::MEMORY0_BASE, 16) as u64;
+                    ((i.memory_bytes / limits::WASM_PAGE, max), at)
+                });
+                if !fits(have, (want.min, want.max)) {
+                    let want = show("a memory", (want.min, want.max));
+                    return Err(mismatch(import, want, show("one", have)));
+                }
+                control.with(|i| {
+                    i.memory_owner = Some(owner);
+                    i.data.set_u64(module.loaded.layout.memory(0), descriptor);
+                });
+            }
+            ImportKind::Global(want) => {
+                let Some((m, (ExportKind::Global, g))) = found else {
+                    return Err(wrong_kind(import, found.is_some()));
+                };
+                let have = m.module.loaded.contract.globals[g as usize];
+                let cell = m.control.with(|i| i.global_cell(m.control, g));
+                let Some(cell) = cell else { return Err(missing(import)) };
+                if have != want {
+                    let show = |g: lucet_artifact::types::GlobalType| {
+                        format!("a global {}{}", if g.mutable { "mut " } else { "" }, g.ty)
+                    };
+                    return Err(mismatch(import, show(want), show(have)));
+                }
+                link_global(control, module, globals, cell);
+                globals += 1;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn wrong_kind(import: &Import, exists: bool) -> Error {
+    if exists {
+        mismatch(import, format!("a {}", import.kind.word()), "something else".into())
+    } else {
+        missing(import)
+    }
+}
+
+fn link_function(
+    control: ControlRef,
+    module: &Module,
+    n: u32,
+    import: &Import,
+    ty: &FuncType,
+    member: &group::Member,
+    f: u32,
+) -> Result<()> {
+    let have = member.module.func_type(f);
+    if have != ty {
+        return Err(mismatch(import, ty.to_string(), have.to_string()));
+    }
+    let record = &module.loaded.types.types[module.loaded.funcs.funcs[n as usize].ty as usize];
+    let Some((code, _)) = member.module.code_of(f).filter(|_| record.adapter != NO_CODE) else {
+        return Err(missing(import));
+    };
+    let vmctx = member.control.with(|i| i.data.vmctx());
+    let adapter = module.loaded.text.base() + record.adapter as usize;
+    control.with(|i| {
+        let l = &module.loaded.layout;
+        i.data.set_u64(l.import_slot(n), adapter as u64);
+        i.data.set_u64(l.link_slot(n) + link_slot::CODE as i32, code as u64);
+        i.data.set_u64(l.link_slot(n) + link_slot::VMCTX as i32, vmctx as u64);
+    });
+    Ok(())
+}
+
+fn link_global(control: ControlRef, module: &Module, n: u32, cell: ImportedGlobal) {
+    let address = cell.owner.with(|i| i.data.address(cell.offset, 16) as u64);
+    control.with(|i| {
+        i.globals.push(cell);
+        i.data.set_u64(module.loaded.layout.imported_global(n), address);
+    });
+}

@@ -1,0 +1,502 @@
+//! Decodes the sections and compares them with one another and with what this runtime decided.
+//!
+//! The decoders of `lucet-artifact` guarantee that each section is well-formed by itself. Here is
+//! what must hold *between* sections, so that no later code has to ask again:
+//!
+//! * versions, CPU and features are ones this runtime supports;
+//! * contract, imports, functions and types count the same things and agree on their types;
+//! * instance data has the layout that this runtime computes, memory 0 the shape it will reserve;
+//! * every code offset lies in `.text`, on a function boundary;
+//! * every constant expression has the type of its place, every name is a string.
+//!
+//! Nothing is repaired: what does not fit is refused, with section, item and reason.
+
+#![forbid(unsafe_code)]
+
+use super::elf::Elf;
+use super::expr::Scope;
+use crate::error::{Error, Result, Status};
+use lucet_artifact::ValType;
+use lucet_artifact::code::{FuncTable, Hints, NO_REF, TrapTable};
+use lucet_artifact::codec::DecodeError;
+use lucet_artifact::container::{
+    CONTRACT, DATA, EXPORTS, FUNCS, FUNCTION_ALIGN, HINTS, IMAGE, IMPORTS, INIT, PCMAP, STRTAB,
+    TEXT, TRAPS, TYPES,
+};
+use lucet_artifact::contract::{
+    Contract, ExportKind, Exports, ImportKind, Imports, cpu, feature, layout_counts,
+};
+use lucet_artifact::init::{ConstOp, ElemItem, Init, SegmentMode};
+use lucet_artifact::layout::Layout;
+use lucet_artifact::limits::WASM_PAGE;
+use lucet_artifact::types::{FuncType, MemoryShape, NO_CODE, TypeTable};
+use lucet_artifact::{ABI_VERSION, FORMAT_VERSION, OLDEST_READABLE_FORMAT};
+use std::collections::HashSet;
+use std::ops::Range;
+
+/// Address space behind byte 0 of a guarded memory 0, in bytes.
+const GUARDED_RESERVE: u64 = 4 << 30;
+/// Inaccessible bytes after it that compiled code relies on.
+const GUARDED_GUARD: u64 = 32 << 20;
+
+/// Everything that was read and found to be consistent. Ranges refer to the file.
+pub(super) struct Facts {
+    pub(super) format: u32,
+    pub(super) contract: Contract,
+    pub(super) types: TypeTable,
+    pub(super) imports: Imports,
+    pub(super) exports: Exports,
+    pub(super) funcs: FuncTable,
+    pub(super) traps: TrapTable,
+    pub(super) init: Init,
+    pub(super) layout: Layout,
+    pub(super) text: Range<usize>,
+    pub(super) data: Range<usize>,
+    pub(super) image: Range<usize>,
+    pub(super) pcmap: Range<usize>,
+    pub(super) strtab: Range<usize>,
+}
+
+fn invalid(section: &str, message: impl std::fmt::Display) -> Error {
+    Error::new(Status::InvalidArtifact, format!("section {section}: {message}"))
+}
+
+fn unsupported(message: impl Into<String>) -> Error {
+    Error::new(Status::UnsupportedArtifact, message)
+}
+
+/// A section's place in the file, for sections that may be absent: empty then.
+fn place(elf: &Elf, name: &str) -> Range<usize> {
+    elf.section(name).unwrap_or(0..0)
+}
+
+fn decoded<T>(section: &str, result: std::result::Result<T, DecodeError>) -> Result<T> {
+    result.map_err(|e| invalid(section, e))
+}
+
+/// Number of functions among the imports.
+pub(super) fn imported_functions(imports: &Imports) -> usize {
+    imports.imports.iter().filter(|i| matches!(i.kind, ImportKind::Func(_))).count()
+}
+
+/// The NUL-terminated name at `at`.
+pub(super) fn name_at(strtab: &[u8], at: u32) -> Option<&str> {
+    let rest = strtab.get(at as usize..)?;
+    let end = rest.iter().position(|b| *b == 0)?;
+    std::str::from_utf8(rest.get(..end)?).ok()
+}
+
+/// Decodes and checks everything behind the container. `body` is the file without its trailer.
+pub(super) fn verify(body: &[u8], elf: &Elf) -> Result<Facts> {
+    let bytes = |name| body.get(place(elf, name)).unwrap_or_default();
+    let len = |name| place(elf, name).len() as u64;
+
+    let (format, contract) = decode_contract(bytes(CONTRACT))?;
+    let types = decoded(TYPES, TypeTable::decode(bytes(TYPES)))?;
+    check_types(&types, len(TEXT))?;
+    let imports = decoded(IMPORTS, Imports::decode(bytes(IMPORTS), types.types.len()))?;
+    let imported = check_imports(&contract, &imports)?;
+    let layout = check_layout(&contract, &imports, types.types.len())?;
+    check_memory(&contract, imported.memories)?;
+    let exports = decoded(EXPORTS, Exports::decode(bytes(EXPORTS), &contract))?;
+    let funcs = FuncTable::decode(
+        bytes(FUNCS),
+        len(TEXT),
+        types.types.len(),
+        len(STRTAB),
+        len(PCMAP),
+        imported.functions.len() as u32,
+    );
+    let funcs = decoded(FUNCS, funcs)?;
+    check_funcs(&contract, &types, &imported.functions, &funcs)?;
+    check_names(bytes(STRTAB), &funcs)?;
+    check_code(&types, &funcs, imported.functions.len())?;
+    check_exports(&exports, &funcs)?;
+    let traps = decoded(TRAPS, TrapTable::decode(bytes(TRAPS), len(TEXT)))?;
+    if elf.section(HINTS).is_some() {
+        decoded(HINTS, Hints::decode(bytes(HINTS), len(TEXT)))?;
+    }
+    let init = Init::decode(bytes(INIT), &contract, imported.globals, len(DATA), len(IMAGE));
+    let init = decoded(INIT, init)?;
+    check_init(&contract, &funcs, imported.globals, &init)?;
+    Ok(Facts {
+        format,
+        contract,
+        types,
+        imports,
+        exports,
+        funcs,
+        traps,
+        init,
+        layout,
+        text: place(elf, TEXT),
+        data: place(elf, DATA),
+        image: place(elf, IMAGE),
+        pcmap: place(elf, PCMAP),
+        strtab: place(elf, STRTAB),
+    })
+}
+
+/// Versions are looked at before anything else, because a newer format decodes to nonsense.
+fn decode_contract(bytes: &[u8]) -> Result<(u32, Contract)> {
+    let word = |at: usize| {
+        let word: Option<[u8; 4]> = bytes.get(at..at + 4).and_then(|b| b.try_into().ok());
+        word.map(u32::from_le_bytes)
+    };
+    let readable = OLDEST_READABLE_FORMAT..=FORMAT_VERSION;
+    if let Some(format) = word(0).filter(|f| !readable.contains(f)) {
+        return Err(unsupported(format!(
+            "artifact format {format}; this version reads {OLDEST_READABLE_FORMAT} to \
+             {FORMAT_VERSION}: compile it again with the lucetc that belongs to this runtime"
+        )));
+    }
+    if let Some(abi) = word(4).filter(|abi| *abi != ABI_VERSION) {
+        return Err(unsupported(format!(
+            "compiled for ABI version {abi}, this runtime has {ABI_VERSION}: compile it again with \
+             the lucetc that belongs to this runtime"
+        )));
+    }
+    let (format, contract) = decoded(CONTRACT, Contract::decode(bytes))?;
+    check_cpu(contract.cpu)?;
+    let known = feature::NAMES.iter().fold(0, |bits, (bit, _)| bits | bit);
+    if contract.features & !known != 0 {
+        let bits = contract.features & !known;
+        return Err(unsupported(format!("uses language features unknown here (bits {bits:#x})")));
+    }
+    if contract.fuel {
+        return Err(unsupported("compiled with fuel, which this version does not count"));
+    }
+    Ok((format, contract))
+}
+
+/// Whether this CPU has one feature of [`cpu::NAMES`]; `None` for a bit that is not known.
+fn cpu_has(bit: u64) -> Option<bool> {
+    use std::is_x86_feature_detected as has;
+    Some(match bit {
+        cpu::SSE3 => has!("sse3"),
+        cpu::SSSE3 => has!("ssse3"),
+        cpu::SSE41 => has!("sse4.1"),
+        cpu::SSE42 => has!("sse4.2"),
+        cpu::POPCNT => has!("popcnt"),
+        cpu::AVX => has!("avx"),
+        cpu::AVX2 => has!("avx2"),
+        cpu::FMA => has!("fma"),
+        cpu::BMI1 => has!("bmi1"),
+        cpu::BMI2 => has!("bmi2"),
+        cpu::LZCNT => has!("lzcnt"),
+        cpu::CX16 => has!("cmpxchg16b"),
+        _ => return None,
+    })
+}
+
+fn check_cpu(needed: u64) -> Result<()> {
+    missing_features(needed, cpu_has)
+}
+
+fn missing_features(needed: u64, has: impl Fn(u64) -> Option<bool>) -> Result<()> {
+    let mut missing = Vec::new();
+    for bit in (0..u64::BITS).map(|i| 1u64 << i).filter(|bit| needed & bit != 0) {
+        match (has(bit), cpu::NAMES.iter().find(|(b, _)| *b == bit)) {
+            (Some(true), _) => {}
+            (_, Some((_, name))) => missing.push((*name).to_owned()),
+            (_, None) => missing.push(format!("unknown feature {bit:#x}")),
+        }
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let list = missing.join(", ");
+    Err(unsupported(format!(
+        "needs CPU features that this machine lacks: {list}; compile it for an older CPU"
+    )))
+}
+
+fn has_v128(ty: &FuncType) -> bool {
+    ty.params.iter().chain(&ty.results).any(|t| *t == ValType::V128)
+}
+
+fn check_types(types: &TypeTable, text_len: u64) -> Result<()> {
+    let in_text = |at: u32| at.is_multiple_of(FUNCTION_ALIGN) && u64::from(at) < text_len;
+    let mut seen = HashSet::with_capacity(types.types.len());
+    for (i, t) in types.types.iter().enumerate() {
+        if has_v128(&t.ty) {
+            return Err(unsupported(format!("type {i} is {}: v128 is not supported yet", t.ty)));
+        }
+        if !seen.insert(&t.ty) {
+            return Err(invalid(TYPES, format_args!("type {i}, {}, is repeated", t.ty)));
+        }
+        if !in_text(t.entry) {
+            let at = t.entry;
+            return Err(invalid(TYPES, format_args!("entry trampoline {at:#x} of type {i}")));
+        }
+        if t.adapter != NO_CODE && !in_text(t.adapter) {
+            let at = t.adapter;
+            return Err(invalid(TYPES, format_args!("link adapter {at:#x} of type {i}")));
+        }
+    }
+    Ok(())
+}
+
+/// What the imports provide to each index space.
+struct Imported {
+    /// Type indices.
+    functions: Vec<u32>,
+    memories: usize,
+    globals: usize,
+}
+
+fn check_imports(contract: &Contract, imports: &Imports) -> Result<Imported> {
+    let mut imported = Imported { functions: Vec::new(), memories: 0, globals: 0 };
+    let mut tables = 0;
+    for (i, import) in imports.imports.iter().enumerate() {
+        let agrees = match import.kind {
+            ImportKind::Func(t) => {
+                imported.functions.push(t);
+                imported.functions.len() <= contract.functions as usize
+            }
+            ImportKind::Table(t) => {
+                tables += 1;
+                contract.tables.get(tables - 1) == Some(&t)
+            }
+            ImportKind::Memory(m) => {
+                imported.memories += 1;
+                contract.memories.get(imported.memories - 1).is_some_and(|d| d.ty == m)
+            }
+            ImportKind::Global(g) => {
+                imported.globals += 1;
+                contract.globals.get(imported.globals - 1) == Some(&g)
+            }
+        };
+        if !agrees {
+            let (word, module, name) = (import.kind.word(), &import.module, &import.name);
+            let message =
+                format!("import {i}, {word} {module:?} {name:?}, does not agree with the contract");
+            return Err(invalid(IMPORTS, message));
+        }
+    }
+    Ok(imported)
+}
+
+fn check_layout(contract: &Contract, imports: &Imports, types: usize) -> Result<Layout> {
+    let layout = Layout::new(layout_counts(contract, imports, types))
+        .ok_or_else(|| invalid(CONTRACT, "instance data would be too large"))?;
+    if layout.size() != contract.instance_data {
+        let (says, is) = (contract.instance_data, layout.size());
+        let message = format!("instance data is {says} bytes, but must be {is}");
+        return Err(invalid(CONTRACT, message));
+    }
+    Ok(layout)
+}
+
+fn check_memory(contract: &Contract, imported: usize) -> Result<()> {
+    if contract.memories.len() > 1 {
+        let n = contract.memories.len();
+        return Err(unsupported(format!("{n} memories: this version supports one")));
+    }
+    let bad = |message| Err(invalid(CONTRACT, format_args!("memory 0: {message}")));
+    for (i, m) in contract.memories.iter().enumerate() {
+        if m.ty.is64 {
+            return Err(unsupported("memory 0 has 64-bit addresses: not supported yet"));
+        }
+        if m.ty.max.is_some_and(|max| max < m.ty.min) {
+            return bad("its maximum lies below its initial size");
+        }
+        let (reserve, guard) = match (i < imported, m.shape, m.ty.max) {
+            (true, MemoryShape::Compact, _) => (0, 0),
+            (true, MemoryShape::Guarded, _) => return bad("an imported memory is never guarded"),
+            (false, MemoryShape::Guarded, _) => (GUARDED_RESERVE, GUARDED_GUARD),
+            (false, MemoryShape::Compact, Some(max)) => (max.saturating_mul(WASM_PAGE), 0),
+            (false, MemoryShape::Compact, None) => return bad("compact without a maximum"),
+        };
+        if (m.reserve_bytes, m.guard_bytes) != (reserve, guard) {
+            let (r, g) = (m.reserve_bytes, m.guard_bytes);
+            let message = format!(
+                "memory 0 reserves {r:#x} bytes and {g:#x} of guard, must be {reserve:#x} and \
+                 {guard:#x}"
+            );
+            return Err(invalid(CONTRACT, message));
+        }
+    }
+    for (i, t) in contract.tables.iter().enumerate() {
+        if t.max.is_some_and(|max| max < t.min) {
+            let message = format!("table {i}: its maximum lies below its initial size");
+            return Err(invalid(CONTRACT, message));
+        }
+    }
+    if let Some(i) = contract.globals.iter().position(|g| g.ty == ValType::V128) {
+        return Err(unsupported(format!("global {i} is v128: not supported yet")));
+    }
+    Ok(())
+}
+
+fn check_funcs(
+    contract: &Contract,
+    types: &TypeTable,
+    imported: &[u32],
+    funcs: &FuncTable,
+) -> Result<()> {
+    if funcs.funcs.len() != contract.functions as usize {
+        let (n, c) = (funcs.funcs.len(), contract.functions);
+        return Err(invalid(FUNCS, format_args!("{n} functions, the contract says {c}")));
+    }
+    for (i, (f, t)) in funcs.funcs.iter().zip(imported).enumerate() {
+        if f.ty != *t {
+            let ty = f.ty;
+            return Err(invalid(
+                FUNCS,
+                format_args!("imported function {i} has type {ty}, not {t}"),
+            ));
+        }
+        if types.types.get(*t as usize).is_none_or(|t| t.adapter == NO_CODE) {
+            let message = format!("type {t} of imported function {i} has no link adapter");
+            return Err(invalid(TYPES, message));
+        }
+    }
+    if let Some(start) = contract.start {
+        let ty = funcs.funcs.get(start as usize).and_then(|f| types.types.get(f.ty as usize));
+        if ty.is_none_or(|t| t.ty != FuncType::default()) {
+            return Err(invalid(CONTRACT, format_args!("start function {start} is not () -> ()")));
+        }
+    }
+    Ok(())
+}
+
+/// `.strtab` is one UTF-8 text of NUL-terminated names, so a name is a string if its offset is a
+/// character boundary.
+fn check_names(strtab: &[u8], funcs: &FuncTable) -> Result<()> {
+    if strtab.first() != Some(&0) || strtab.last() != Some(&0) {
+        return Err(invalid(STRTAB, "it must begin and end with NUL"));
+    }
+    let text = std::str::from_utf8(strtab)
+        .map_err(|e| invalid(STRTAB, format_args!("not UTF-8 at offset {:#x}", e.valid_up_to())))?;
+    for (i, f) in funcs.funcs.iter().enumerate() {
+        if !text.is_char_boundary(f.name as usize) {
+            let at = f.name;
+            let message = format!("the name of function {i} begins inside a character, {at:#x}");
+            return Err(invalid(FUNCS, message));
+        }
+    }
+    Ok(())
+}
+
+/// Trampolines, adapters and import stubs must not lie inside functions: entering a function
+/// anywhere but at its start would skip its checks.
+fn check_code(types: &TypeTable, funcs: &FuncTable, imported: usize) -> Result<()> {
+    let Some((stubs, own)) = funcs.funcs.split_at_checked(imported) else {
+        return Err(invalid(FUNCS, "fewer functions than imported ones"));
+    };
+    let overlaps = |start: u64, end: u64| {
+        let i = own.partition_point(|f| u64::from(f.offset) < end);
+        i.checked_sub(1)
+            .and_then(|i| own.get(i))
+            .is_some_and(|f| u64::from(f.offset) + u64::from(f.size) > start)
+    };
+    for (i, t) in types.types.iter().enumerate() {
+        for (word, at) in [("entry trampoline", t.entry), ("link adapter", t.adapter)] {
+            if at != NO_CODE && overlaps(at.into(), u64::from(at) + 1) {
+                let message = format!("{word} {at:#x} of type {i} lies inside a function");
+                return Err(invalid(TYPES, message));
+            }
+        }
+    }
+    for (i, f) in stubs.iter().enumerate().filter(|(_, f)| f.offset != NO_CODE) {
+        let start = u64::from(f.offset);
+        if overlaps(start, start + u64::from(f.size)) {
+            let message = format!("the stub of imported function {i} overlaps a function");
+            return Err(invalid(FUNCS, message));
+        }
+    }
+    Ok(())
+}
+
+fn check_exports(exports: &Exports, funcs: &FuncTable) -> Result<()> {
+    let mut seen = HashSet::with_capacity(exports.exports.len());
+    for e in &exports.exports {
+        if !seen.insert(e.name.as_str()) {
+            return Err(invalid(EXPORTS, format_args!("the name {:?} is repeated", e.name)));
+        }
+        let f = funcs.funcs.get(e.index as usize);
+        if e.kind == ExportKind::Func && f.is_none_or(|f| f.reference == NO_REF) {
+            let message = format!("function {:?} has no reference index", e.name);
+            return Err(invalid(EXPORTS, message));
+        }
+    }
+    Ok(())
+}
+
+fn uses_v128(e: &[ConstOp]) -> bool {
+    e.iter().any(|op| matches!(op, ConstOp::V128(_)))
+}
+
+fn check_init(
+    contract: &Contract,
+    funcs: &FuncTable,
+    imported_globals: usize,
+    init: &Init,
+) -> Result<()> {
+    let v128 = |what: &str, i: usize| unsupported(format!("{what} {i} uses v128: not supported"));
+    for (k, e) in init.globals.iter().enumerate() {
+        let i = imported_globals + k;
+        if uses_v128(e) {
+            return Err(v128("initial value of global", i));
+        }
+        let scope = Scope { contract, funcs, globals: i };
+        let want = contract.globals.get(i).map(|g| g.ty);
+        let checked = want.map_or(Err("no such global".to_owned()), |ty| scope.check(e, ty));
+        checked.map_err(|m| invalid(INIT, format_args!("initial value of global {i}: {m}")))?;
+    }
+    let scope = Scope { contract, funcs, globals: contract.globals.len() };
+    for (i, s) in init.elems.iter().enumerate() {
+        let bad = |m: String| invalid(INIT, format_args!("element segment {i}: {m}"));
+        if let SegmentMode::Active { target, offset } = &s.mode {
+            let elem = contract.tables.get(*target as usize).map(|t| t.elem);
+            if elem != Some(s.ty) {
+                return Err(bad(format!("its type is not that of table {target}")));
+            }
+            scope.check(offset, ValType::I32).map_err(|m| bad(format!("offset: {m}")))?;
+        }
+        for (k, item) in s.items.iter().enumerate() {
+            let checked = match item {
+                ElemItem::Null => Ok(()),
+                ElemItem::Func(f) if s.ty == lucet_artifact::RefType::Func => scope.reference(*f),
+                ElemItem::Func(f) => Err(format!("function {f} in a segment of externref")),
+                ElemItem::Expr(e) if uses_v128(e) => return Err(v128("element segment", i)),
+                ElemItem::Expr(e) => scope.check(e, s.ty.into()),
+            };
+            checked.map_err(|m| bad(format!("item {k}: {m}")))?;
+        }
+    }
+    for (i, s) in init.datas.iter().enumerate() {
+        let bad = |m: String| invalid(INIT, format_args!("data segment {i}: {m}"));
+        match &s.mode {
+            SegmentMode::Passive => {}
+            SegmentMode::Active { offset, .. } => {
+                scope.check(offset, ValType::I32).map_err(|m| bad(format!("offset: {m}")))?;
+            }
+            SegmentMode::Declared if s.len == 0 => {}
+            SegmentMode::Declared => {
+                return Err(bad("folded into the image, but has bytes".into()));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missing_cpu_features_are_named() {
+        assert!(missing_features(cpu::X86_64_V3, |_| Some(true)).is_ok());
+        let needed = cpu::AVX2 | cpu::POPCNT | cpu::BMI2 | 1 << 63;
+        let e =
+            missing_features(needed, |bit| Some(bit != cpu::AVX2 && bit < 1 << 60)).unwrap_err();
+        assert_eq!(e.status(), Status::UnsupportedArtifact);
+        assert!(e.message().contains("avx2, unknown feature 0x8000000000000000;"), "{e}");
+        for (bit, name) in cpu::NAMES {
+            assert!(cpu_has(bit).is_some(), "{name}");
+        }
+        assert_eq!(cpu_has(1 << 40), None);
+    }
+}

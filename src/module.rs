@@ -1,0 +1,446 @@
+//! A loaded module: accepted contract, mapped code, host functions bound, and everything about an
+//! instance that does not differ from instance to instance, computed once.
+//!
+//! Immutable and shared by `Arc`; code stays mapped as long as any instance or handle needs it.
+
+use crate::arch;
+use crate::error::{Error, Result, Status};
+use crate::import::Imports;
+use crate::instance::constant;
+use crate::loader::{self, Loaded, Source};
+use crate::region::Image;
+use crate::signature;
+use crate::sys::arena;
+use crate::trap::CodeInfo;
+use crate::vmctx::{self, HostEntry, TableEntry};
+use lucet_artifact::abi::{FIRST_IMPORT, host_call_stack_bytes};
+use lucet_artifact::code::NO_REF;
+use lucet_artifact::contract::{ExportKind, ImportKind};
+use lucet_artifact::init::{ElemItem, SegmentMode};
+use lucet_artifact::types::{NO_CODE, RefType};
+use lucet_artifact::{FuncType, layout};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// How to load a module.
+#[derive(Debug, Clone, Default)]
+pub struct ModuleConfig {
+    /// Host functions the module may import.
+    pub imports: Imports,
+    /// Accept an artifact that is neither signed nor pinned. Its machine code is trusted then.
+    pub allow_unsigned: bool,
+    /// Map the artifact's own file, so that perf and gdb know its functions.
+    pub development: bool,
+    /// Leave imports that no host function satisfies to be provided by other instances of a group.
+    pub linkable: bool,
+}
+
+/// An exported function, looked up once. Valid for instances of the module it came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Func {
+    pub(crate) module: u64,
+    pub(crate) index: u32,
+}
+
+/// A loaded module.
+#[derive(Debug)]
+pub struct Module {
+    id: u64,
+    pub(crate) loaded: Loaded,
+    exports: HashMap<String, (ExportKind, u32)>,
+    /// Builtins, then imported functions; read by the host thunk.
+    pub(crate) entries: Box<[HostEntry]>,
+    /// Which imported functions no host function was found for (linkable modules).
+    pub(crate) unbound: Vec<bool>,
+    /// Function descriptors by reference index, with `vmctx` 0.
+    pub(crate) descriptors: Box<[TableEntry]>,
+    /// Instance data of an instance that imports nothing from other instances.
+    pub(crate) template: Box<[u8]>,
+    /// Initial contents of the tables, likewise; empty for modules that import from instances.
+    pub(crate) tables: Vec<Box<[TableEntry]>>,
+    /// Whether anything but functions is imported: then instances live in groups only.
+    pub(crate) imports_state: bool,
+    /// What instantiation must trap with, if an element segment never fits.
+    pub(crate) elem_failure: bool,
+    code: Box<CodeInfo>,
+}
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+impl Module {
+    /// Loads an artifact from a file.
+    ///
+    /// # Errors
+    /// See [`Status`]; the message names the file, the section and what to do.
+    pub fn load_file(path: &std::path::Path, config: &ModuleConfig) -> Result<Arc<Self>> {
+        Self::load(Source::Path(path), config).map_err(|e| {
+            if e.message().contains(&*path.to_string_lossy()) {
+                e
+            } else {
+                e.context(path.display())
+            }
+        })
+    }
+
+    /// Loads an artifact from memory; the bytes are copied.
+    ///
+    /// # Errors
+    /// As [`Module::load_file`].
+    pub fn load_bytes(bytes: &[u8], config: &ModuleConfig) -> Result<Arc<Self>> {
+        Self::load(Source::Bytes(bytes), config)
+    }
+
+    fn load(source: Source<'_>, config: &ModuleConfig) -> Result<Arc<Self>> {
+        let options = loader::LoadOptions {
+            allow_unsigned: config.allow_unsigned,
+            development: config.development,
+        };
+        let loaded = loader::load(source, &options)?;
+        let (entries, unbound) = bind(&loaded, config)?;
+        let imports_state =
+            loaded.imports.imports.iter().any(|i| !matches!(i.kind, ImportKind::Func(_)));
+        let sigs: Vec<u32> =
+            loaded.types.types.iter().map(|t| signature::id(&t.ty)).collect::<Result<_>>()?;
+        let descriptors = descriptors(&loaded, &sigs);
+        let code = Box::new(CodeInfo::new(loaded.text.base(), &loaded.traps));
+        let mut module = Self {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            exports: loaded
+                .exports
+                .exports
+                .iter()
+                .map(|e| (e.name.clone(), (e.kind, e.index)))
+                .collect(),
+            entries,
+            unbound,
+            descriptors,
+            template: Box::default(),
+            tables: Vec::new(),
+            imports_state,
+            elem_failure: false,
+            code,
+            loaded,
+        };
+        module.template = module.build_template(&sigs)?;
+        if !imports_state {
+            module.build_tables()?;
+        }
+        arena::set_owner(module.loaded.text.range(), std::ptr::from_ref(&*module.code) as usize);
+        Ok(Arc::new(module))
+    }
+
+    /// Unique in the process, never reused.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Looks up an exported function.
+    ///
+    /// # Errors
+    /// `NoSuchExport`, with names that are similar; `ExportTypeMismatch` with both types.
+    pub fn find(&self, name: &str, ty: Option<&FuncType>) -> Result<Func> {
+        let Some((kind, index)) = self.exports.get(name) else {
+            return Err(Error::new(
+                Status::NoSuchExport,
+                format!("the module has no export \"{name}\"{}", self.export_hint()),
+            ));
+        };
+        if *kind != ExportKind::Func {
+            return Err(Error::new(
+                Status::ExportTypeMismatch,
+                format!("export \"{name}\" is not a function"),
+            ));
+        }
+        let func = Func { module: self.id, index: *index };
+        let found = self.func_type(*index);
+        if let Some(ty) = ty
+            && ty != found
+        {
+            return Err(Error::new(
+                Status::ExportTypeMismatch,
+                format!("export \"{name}\" has type {found}, not {ty}"),
+            ));
+        }
+        Ok(func)
+    }
+
+    fn export_hint(&self) -> String {
+        let mut names: Vec<_> = self
+            .loaded
+            .exports
+            .exports
+            .iter()
+            .filter(|e| e.kind == ExportKind::Func)
+            .map(|e| e.name.as_str())
+            .take(8)
+            .collect();
+        names.sort_unstable();
+        if names.is_empty() {
+            "; it exports no functions".into()
+        } else {
+            format!("; it exports {}", names.join(", "))
+        }
+    }
+
+    /// Kind and index of an export.
+    #[must_use]
+    pub fn export(&self, name: &str) -> Option<(ExportKind, u32)> {
+        self.exports.get(name).copied()
+    }
+
+    /// What the artifact says about itself.
+    #[must_use]
+    pub fn contract(&self) -> &lucet_artifact::contract::Contract {
+        &self.loaded.contract
+    }
+
+    /// The artifact, decoded and checked.
+    #[must_use]
+    pub fn loaded(&self) -> &Loaded {
+        &self.loaded
+    }
+
+    /// Type of the function with this index.
+    #[must_use]
+    pub fn func_type(&self, index: u32) -> &FuncType {
+        let ty = self.loaded.funcs.funcs[index as usize].ty;
+        &self.loaded.types.types[ty as usize].ty
+    }
+
+    /// Name of the function with this index.
+    #[must_use]
+    pub fn func_name(&self, index: u32) -> Option<&str> {
+        self.loaded.function_name(index)
+    }
+
+    /// Address of a function's code (of the import stub for an imported one) and of the entry
+    /// trampoline of its type.
+    pub(crate) fn code_of(&self, index: u32) -> Option<(usize, usize)> {
+        let f = self.loaded.funcs.funcs.get(index as usize)?;
+        let base = self.loaded.text.base();
+        let entry = self.loaded.types.types.get(f.ty as usize)?.entry;
+        (f.offset != NO_CODE).then(|| (base + f.offset as usize, base + entry as usize))
+    }
+
+    /// Whether `pc` lies in this module's code; if so, its offset in `.text`.
+    pub(crate) fn offset_of(&self, pc: usize) -> Option<u64> {
+        let offset = pc.checked_sub(self.loaded.text.base())?;
+        (offset < self.loaded.text.len()).then_some(offset as u64)
+    }
+
+    /// Index of the function that `.text` offset `pc` belongs to.
+    pub(crate) fn function_at(&self, pc: u64) -> Option<u32> {
+        let imported = self.loaded.layout.counts().imported_functions as usize;
+        let defined = self.loaded.funcs.funcs.get(imported..)?;
+        let i = defined.partition_point(|f| u64::from(f.offset) <= pc).checked_sub(1)?;
+        let f = defined.get(i)?;
+        (pc < u64::from(f.offset) + u64::from(f.size)).then_some((imported + i) as u32)
+    }
+
+    /// The initial contents of memory 0.
+    pub(crate) fn image(&self) -> Image<'_> {
+        let bytes = self.loaded.file.as_slice().get(self.loaded.image.clone());
+        Image { id: self.id, runs: &self.loaded.init.image, bytes: bytes.unwrap_or_default() }
+    }
+
+    /// Bytes of memory 0 at the beginning, if the module has one of its own.
+    pub(crate) fn initial_memory(&self) -> u64 {
+        self.own_memory().map_or(0, |m| m.ty.min * lucet_artifact::limits::WASM_PAGE)
+    }
+
+    /// The module's own memory 0.
+    pub(crate) fn own_memory(&self) -> Option<&lucet_artifact::contract::MemoryDecl> {
+        self.loaded.contract.memories.first().filter(|m| m.reserve_bytes > 0)
+    }
+
+    /// The bytes of data segment `n`.
+    pub(crate) fn data_segment(&self, n: u32) -> Option<&[u8]> {
+        let segment = self.loaded.init.datas.get(n as usize)?;
+        let all = self.loaded.file.as_slice().get(self.loaded.data.clone())?;
+        all.get(segment.offset as usize..)?.get(..segment.len as usize)
+    }
+
+    fn build_template(&self, sigs: &[u32]) -> Result<Box<[u8]>> {
+        let l = &self.loaded;
+        let size = l.layout.size() as usize;
+        let mut bytes = vec![0u8; size].into_boxed_slice();
+        let mut put = |offset: i32, v: &[u8]| {
+            let at = (size as i64 + i64::from(offset)) as usize;
+            if let Some(to) = bytes.get_mut(at..at + v.len()) {
+                to.copy_from_slice(v);
+            }
+        };
+        let mut word = |offset: i32, v: u64| put(offset, &v.to_le_bytes());
+        word(layout::ABI_WORD, layout::ABI_WORD_VALUE);
+        word(layout::MEMORY0_BYTES, self.initial_memory());
+        word(layout::HOST_THUNK, arch::host_thunk() as u64);
+        word(layout::TRAP_STUB, arch::trap_stub() as u64);
+        word(layout::FUNC_DESCS, self.descriptors.as_ptr() as u64);
+        for (i, import) in self.unbound.iter().enumerate() {
+            let i = i as u32;
+            let ty = l.funcs.funcs[i as usize].ty;
+            let adapter = l.types.types[ty as usize].adapter;
+            let code = if *import && adapter != NO_CODE {
+                l.text.base() + adapter as usize
+            } else {
+                arch::host_thunk()
+            };
+            word(l.layout.import_slot(i), code as u64);
+        }
+        for (i, id) in sigs.iter().enumerate() {
+            put(l.layout.sig_id(i as u32), &id.to_le_bytes());
+        }
+        if !self.imports_state {
+            let mut values: Vec<u128> = Vec::with_capacity(l.init.globals.len());
+            for (i, expr) in l.init.globals.iter().enumerate() {
+                let v = constant::eval(
+                    expr,
+                    |g| values.get(g as usize).copied(),
+                    |f| self.reference(f, &self.descriptors),
+                )?;
+                put(l.layout.global(i as u32), &v.to_le_bytes());
+                values.push(v);
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// The reference to function `f` among `descriptors`.
+    pub(crate) fn reference(&self, f: u32, descriptors: &[TableEntry]) -> Option<u64> {
+        let r = self.loaded.funcs.funcs.get(f as usize)?.reference;
+        descriptors.get(r as usize).map(|d| d.funcref)
+    }
+
+    /// One item of an element segment as a reference. `function` gives references to functions,
+    /// `global` values of globals.
+    pub(crate) fn element(
+        &self,
+        item: &ElemItem,
+        ty: RefType,
+        function: &dyn Fn(u32) -> Option<u64>,
+        global: &dyn Fn(u32) -> Option<u128>,
+    ) -> Result<u64> {
+        let f = function;
+        let value = match item {
+            ElemItem::Null => Some(0),
+            ElemItem::Func(i) if ty == RefType::Func => f(*i),
+            ElemItem::Func(_) => None,
+            ElemItem::Expr(e) => Some(constant::eval(e, global, f)? as u64),
+        };
+        value.ok_or_else(constant::bad_expression)
+    }
+
+    fn build_tables(&mut self) -> Result<()> {
+        let mut tables: Vec<Box<[TableEntry]>> = Vec::new();
+        for t in &self.loaded.contract.tables {
+            tables.push(vec![TableEntry::default(); t.min as usize].into_boxed_slice());
+        }
+        for segment in &self.loaded.init.elems {
+            let SegmentMode::Active { target, offset } = &segment.mode else { continue };
+            let at = constant::eval(offset, |g| self.template_global(g), |_| None)? as u32 as usize;
+            let table = &mut tables[*target as usize];
+            let Some(to) =
+                at.checked_add(segment.items.len()).and_then(|end| table.get_mut(at..end))
+            else {
+                self.elem_failure = true;
+                break;
+            };
+            for (slot, item) in to.iter_mut().zip(&segment.items) {
+                let function = |f| self.reference(f, &self.descriptors);
+                let global = |g| self.template_global(g);
+                let value = self.element(item, segment.ty, &function, &global)?;
+                *slot = match segment.ty {
+                    RefType::Extern => TableEntry::externref(value),
+                    RefType::Func => {
+                        TableEntry::find(&self.descriptors, value).copied().unwrap_or_default()
+                    }
+                };
+            }
+        }
+        for (i, t) in tables.iter().enumerate() {
+            let at = self.template.len() as i64 + i64::from(self.loaded.layout.table(i as u32));
+            if let Some(to) = self.template.get_mut(at as usize..at as usize + 16) {
+                to[..8].copy_from_slice(&(t.as_ptr() as u64).to_le_bytes());
+                to[8..].copy_from_slice(&(t.len() as u64).to_le_bytes());
+            }
+        }
+        self.tables = tables;
+        Ok(())
+    }
+
+    fn template_global(&self, g: u32) -> Option<u128> {
+        if g >= self.loaded.layout.counts().own_globals {
+            return None;
+        }
+        let at = self.template.len() as i64 + i64::from(self.loaded.layout.global(g));
+        let bytes = self.template.get(at as usize..at as usize + 16)?;
+        Some(u128::from_le_bytes(bytes.try_into().ok()?))
+    }
+}
+
+/// Binds imported functions to host functions.
+fn bind(loaded: &Loaded, config: &ModuleConfig) -> Result<(Box<[HostEntry]>, Vec<bool>)> {
+    let mut entries = vmctx::builtins::entries();
+    debug_assert_eq!(entries.len(), FIRST_IMPORT as usize);
+    let (mut unbound, mut missing) = (Vec::new(), Vec::new());
+    for import in &loaded.imports.imports {
+        let ImportKind::Func(t) = import.kind else {
+            if !config.linkable {
+                missing.push(Error::new(
+                    Status::MissingImport,
+                    format!(
+                        "the module imports {} {}.{}; only instances of a group can provide that",
+                        import.kind.word(),
+                        import.module,
+                        import.name
+                    ),
+                ));
+            }
+            continue;
+        };
+        let ty = &loaded.types.types[t as usize].ty;
+        match config.imports.find(&import.module, &import.name, ty) {
+            Ok(f) => {
+                entries.push(HostEntry {
+                    code: f.code.address(),
+                    user_data: f.user_data,
+                    stack_bytes: host_call_stack_bytes(ty),
+                    ..HostEntry::default()
+                });
+                unbound.push(false);
+            }
+            Err(_) if config.linkable => {
+                entries.push(entries[FIRST_IMPORT as usize - 1]);
+                unbound.push(true);
+            }
+            Err(e) => missing.push(e),
+        }
+    }
+    let mut missing = missing.into_iter();
+    if let Some(first) = missing.next() {
+        let more: Vec<_> = missing.map(|e| format!("\n  also: {}", e.message())).take(8).collect();
+        let text = format!("{}{}", first.message(), more.concat());
+        return Err(Error::new(first.status(), text));
+    }
+    Ok((entries.into_boxed_slice(), unbound))
+}
+
+/// Function descriptors in the order of reference indices, sealed.
+fn descriptors(loaded: &Loaded, sigs: &[u32]) -> Box<[TableEntry]> {
+    let base = loaded.text.base() as u64;
+    let mut all: Box<[TableEntry]> = loaded
+        .funcs
+        .funcs
+        .iter()
+        .filter(|f| f.reference != NO_REF)
+        .map(|f| TableEntry {
+            sig: sigs.get(f.ty as usize).copied().unwrap_or(0),
+            code: base + u64::from(f.offset),
+            ..TableEntry::default()
+        })
+        .collect();
+    TableEntry::seal(&mut all);
+    all
+}

@@ -1,0 +1,96 @@
+//! What a guest did: the result of a call that succeeded from the host's point of view.
+
+use crate::value::Val;
+use lucet_artifact::abi::TrapCode;
+
+/// A trap, with everything that is known about its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trap {
+    /// The reason.
+    pub code: TrapCode,
+    /// Offset in `.text` of the trapping instruction.
+    pub pc: u64,
+    /// Offset from byte 0 of memory 0 of the faulting access, if a memory access trapped.
+    pub address: Option<u64>,
+    /// Offset in the wasm file of the trapping operator, if known.
+    pub wasm_offset: Option<u32>,
+    /// Index of the function, if known.
+    pub function: Option<u32>,
+    /// Name of the function, if known.
+    pub function_name: Option<String>,
+}
+
+impl std::fmt::Display for Trap {
+    /// `out of bounds memory access in function 3 "parse" at wasm offset 0x1f0`
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.code)?;
+        if let Some(i) = self.function {
+            write!(f, " in function {i}")?;
+        }
+        if let Some(n) = &self.function_name {
+            write!(f, " \"{n}\"")?;
+        }
+        if let Some(o) = self.wasm_offset {
+            write!(f, " at wasm offset {o:#x}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The outcome of a run or resume.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// The function returned these results.
+    Returned(Vec<Val>),
+    /// A host function yielded this value; the instance can be resumed.
+    Yielded(u64),
+    /// The guest trapped.
+    Trapped(Trap),
+    /// The host stopped the guest.
+    Terminated,
+    /// The guest asked to exit with this code.
+    Exited(u64),
+    /// A host function reported failure with this code.
+    HostError(u64),
+}
+
+/// The numbers of outcomes in the C ABI. Append-only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(i32)]
+pub enum OutcomeKind {
+    /// Results are there.
+    Returned = 1,
+    /// A host function yielded a value.
+    Yielded = 2,
+    /// A trap.
+    Trapped = 3,
+    /// Stopped by the host.
+    Terminated = 4,
+    /// Its budget is used up.
+    TimedOut = 5,
+    /// Its time slice is used up.
+    Preempted = 6,
+    /// Its fuel is used up.
+    OutOfFuel = 7,
+    /// Asked to exit.
+    Exited = 8,
+    /// An exception left its outermost function.
+    Exception = 9,
+    /// A host function reported failure.
+    HostError = 10,
+}
+
+impl Outcome {
+    /// The number of this outcome.
+    #[must_use]
+    pub fn kind(&self) -> OutcomeKind {
+        match self {
+            Self::Returned(_) => OutcomeKind::Returned,
+            Self::Yielded(_) => OutcomeKind::Yielded,
+            Self::Trapped(_) => OutcomeKind::Trapped,
+            Self::Terminated => OutcomeKind::Terminated,
+            Self::Exited(_) => OutcomeKind::Exited,
+            Self::HostError(_) => OutcomeKind::HostError,
+        }
+    }
+}

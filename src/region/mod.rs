@@ -1,0 +1,299 @@
+//! A region: address space cut into slots, each of which holds one instance's memory, instance data
+//! and (in guarded regions) stack. Nothing here knows about wasm; it deals in bytes.
+//!
+//! * [`layout`] is pure arithmetic: where things lie.
+//! * [`reset`] makes a used slot pristine again.
+//! * [`zones`] lets the signal handler ask what an address is, without locks.
+//!
+//! A slot is owned by value ([`Slot`]): whoever holds it has exclusive use of its bytes, and its
+//! fields say what state they are in. The free list is the only shared thing.
+
+pub mod layout;
+mod reset;
+pub(crate) mod zones;
+
+use crate::error::{Error, Result, Status};
+use crate::sys::map::Mapping;
+use layout::Geometry;
+use parking_lot::Mutex;
+pub(crate) use reset::Image;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// What a region's slots offer. All sizes in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RegionConfig {
+    /// Number of slots, that is of instances alive at the same time.
+    pub slots: u32,
+    /// Stack of each instance; at least 16 KiB.
+    pub stack_bytes: u64,
+    /// Largest memory of an instance. Guarded regions reserve 4 GiB whatever this says; compact
+    /// regions reserve exactly this much per slot.
+    pub max_memory: u64,
+    /// Largest instance data of a module.
+    pub max_instance_data: u32,
+    /// Pack slots for modules compiled with `--memory compact`, without guards between them.
+    pub compact: bool,
+    /// Compact regions only: how many instances may run or be suspended at the same time.
+    pub stacks: u32,
+}
+
+impl Default for RegionConfig {
+    fn default() -> Self {
+        Self {
+            slots: 64,
+            stack_bytes: 256 << 10,
+            max_memory: 4 << 30,
+            max_instance_data: 128 << 10,
+            compact: false,
+            stacks: 1024,
+        }
+    }
+}
+
+/// What the bytes of a free slot's memory are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Contents {
+    /// All accessible bytes are zero.
+    Zero,
+    /// The pristine image with this id.
+    Image(u64),
+    /// Anything.
+    Dirty,
+}
+
+/// A slot in exclusive use.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    /// Address of byte 0 of memory 0.
+    pub vmctx: usize,
+    /// Bytes from `vmctx` on that are readable and writable.
+    accessible: u64,
+    contents: Contents,
+    /// Whether stack and instance data are accessible yet (guarded regions open them on first use).
+    opened: bool,
+}
+
+/// A stack in exclusive use: its usable bytes, a guard lies below.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stack {
+    /// Lowest usable address.
+    pub bottom: usize,
+    /// Address after the highest usable byte; 16-aligned.
+    pub top: usize,
+    lent: Option<u32>,
+}
+
+/// A region. Shared by its instances; address space is given back when the last reference goes.
+#[derive(Debug)]
+pub struct Region {
+    config: RegionConfig,
+    geometry: Geometry,
+    /// Start of the first slot.
+    base: usize,
+    slots_map: Mapping,
+    stacks_map: Option<Mapping>,
+    zones: [Option<zones::Registration>; 2],
+    free: Mutex<Vec<Slot>>,
+    free_stacks: Mutex<Vec<u32>>,
+    live: AtomicU32,
+}
+
+impl Region {
+    /// Reserves address space for `config.slots` slots.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for sizes that make no sense, `OutOfMemory` when the system refuses.
+    pub fn new(config: RegionConfig) -> Result<Arc<Self>> {
+        let geometry = Geometry::new(&config)?;
+        let reserve = |bytes: u64, what: &str| {
+            Mapping::reserve(bytes as usize).map_err(|e| {
+                e.context(format!("{what} (use fewer slots or a compact region, see `ulimit -v`)"))
+            })
+        };
+        let slots_map = reserve(geometry.slots_bytes(), "the region's slots")?;
+        let base = slots_map.address().next_multiple_of(geometry.alignment() as usize);
+        let stacks_map = match geometry.stacks_bytes() {
+            0 => None,
+            n => Some(reserve(n, "the region's stacks")?),
+        };
+        if config.compact {
+            let (at, len) = (base - slots_map.address(), geometry.packed_bytes() as usize);
+            slots_map.open(at, len)?;
+        }
+        let slots_zone = zones::register(zones::Entry::slots(base, &geometry))?;
+        let stacks_zone = match &stacks_map {
+            Some(m) => Some(zones::register(zones::Entry::stacks(m.address(), &geometry))?),
+            None => None,
+        };
+        let free = (0..config.slots).rev().map(|index| Slot {
+            vmctx: base + geometry.vmctx_offset(index) as usize,
+            accessible: if config.compact { geometry.memory_bytes() } else { 0 },
+            contents: Contents::Zero,
+            opened: config.compact,
+        });
+        Ok(Arc::new(Self {
+            config,
+            geometry,
+            base,
+            free: Mutex::new(free.collect()),
+            free_stacks: Mutex::new((0..geometry.stack_count()).rev().collect()),
+            slots_map,
+            stacks_map,
+            zones: [Some(slots_zone), stacks_zone],
+            live: AtomicU32::new(0),
+        }))
+    }
+
+    /// The configuration the region was created with.
+    #[must_use]
+    pub fn config(&self) -> &RegionConfig {
+        &self.config
+    }
+
+    /// Number of instances alive.
+    #[must_use]
+    pub fn live(&self) -> u32 {
+        self.live.load(Ordering::Relaxed)
+    }
+
+    /// Takes a slot.
+    pub(crate) fn acquire(&self) -> Result<Slot> {
+        let slot = self.free.lock().pop().ok_or_else(|| {
+            Error::new(
+                Status::RegionFull,
+                format!(
+                    "all {} slots of the region are taken; free instances or create a larger \
+                     region",
+                    self.config.slots
+                ),
+            )
+        })?;
+        self.live.fetch_add(1, Ordering::Relaxed);
+        Ok(slot)
+    }
+
+    /// Makes the slot's memory `bytes` long with the pristine contents of `image`, and its stack
+    /// and instance data accessible.
+    pub(crate) fn prepare(&self, slot: &mut Slot, bytes: u64, image: &Image<'_>) -> Result<()> {
+        if !slot.opened {
+            let len = self.geometry.private_bytes() as usize;
+            self.slots_map.open(slot.vmctx - len - self.slots_map.address(), len)?;
+            slot.opened = true;
+        }
+        self.set_accessible(slot, bytes)?;
+        self.load(slot, bytes, image)
+    }
+
+    /// Gives a slot back. Its bytes are made pristine for `image` or cleared; when the system
+    /// refuses even that, the slot is never used again.
+    pub(crate) fn release(&self, mut slot: Slot, used: u64, bytes: u64, image: &Image<'_>) {
+        slot.contents = Contents::Dirty;
+        if self.restore(&mut slot, used, bytes, image).is_ok() {
+            self.free.lock().push(slot);
+        }
+        self.live.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Makes a used slot pristine in place: `used` bytes of memory may have been written, `bytes`
+    /// are its initial size.
+    pub(crate) fn restore(
+        &self,
+        slot: &mut Slot,
+        used: u64,
+        bytes: u64,
+        image: &Image<'_>,
+    ) -> Result<()> {
+        slot.contents = Contents::Dirty;
+        self.reset(slot, used, bytes, image)
+    }
+
+    /// Makes memory `bytes` long after a `memory.grow`; new bytes are zero.
+    pub(crate) fn grow(&self, slot: &mut Slot, bytes: u64) -> Result<()> {
+        if bytes <= slot.accessible { Ok(()) } else { self.set_accessible(slot, bytes) }
+    }
+
+    /// Opens or closes pages so that exactly `bytes` are accessible (guarded regions).
+    fn set_accessible(&self, slot: &mut Slot, bytes: u64) -> Result<()> {
+        if self.config.compact || bytes == slot.accessible {
+            return Ok(());
+        }
+        let at = |b: u64| slot.vmctx - self.slots_map.address() + b as usize;
+        let (old, new) = (slot.accessible, bytes);
+        if new > old {
+            self.slots_map.open(at(old), (new - old) as usize)?;
+        } else {
+            self.slots_map.close(at(new), (old - new) as usize)?;
+        }
+        slot.accessible = bytes;
+        Ok(())
+    }
+
+    /// The stack of an instance whose instance data takes `instance_data` bytes.
+    pub(crate) fn stack(&self, slot: &Slot, instance_data: u32) -> Result<Stack> {
+        if !self.config.compact {
+            let bottom = slot.vmctx - self.geometry.private_bytes() as usize;
+            return Ok(Stack { bottom, top: slot.vmctx - instance_data as usize, lent: None });
+        }
+        let index = self.free_stacks.lock().pop().ok_or_else(|| {
+            Error::new(
+                Status::RegionFull,
+                format!("all {} stacks of the compact region are in use", self.config.stacks),
+            )
+        })?;
+        let map = self.stacks_map.as_ref().map_or(0, Mapping::address);
+        let (bottom, top) = self.geometry.stack_range(index);
+        let (bottom, top) = (map + bottom as usize, map + top as usize);
+        if let Some(m) = &self.stacks_map
+            && let Err(e) = m.open(bottom - map, top - bottom)
+        {
+            self.free_stacks.lock().push(index);
+            return Err(e);
+        }
+        Ok(Stack { bottom, top, lent: Some(index) })
+    }
+
+    /// Gives a stack back.
+    pub(crate) fn release_stack(&self, stack: Stack) {
+        if let Some(index) = stack.lent {
+            self.free_stacks.lock().push(index);
+        }
+    }
+
+    /// Whether instances with these needs fit into a slot.
+    pub(crate) fn check_fit(&self, instance_data: u32, memory: u64, guarded: bool) -> Result<()> {
+        let no = |what: String| Err(Error::new(Status::LimitExceeded, what));
+        if guarded && self.config.compact {
+            return no("the module was compiled with guarded memory, the region is compact; \
+                       recompile with `--memory compact` or use a guarded region"
+                .into());
+        }
+        if instance_data > self.config.max_instance_data {
+            return no(format!(
+                "the module needs {instance_data} bytes of instance data, the region's slots offer \
+                 {}",
+                self.config.max_instance_data
+            ));
+        }
+        if memory > self.config.max_memory {
+            return no(format!(
+                "the module's memory begins with {memory} bytes, the region allows {}",
+                self.config.max_memory
+            ));
+        }
+        Ok(())
+    }
+
+    /// Lowest address of the slots, for tests.
+    #[must_use]
+    pub fn base(&self) -> usize {
+        self.base
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        // First nobody may find the addresses any more, then they may go.
+        self.zones = [None, None];
+    }
+}

@@ -1,0 +1,65 @@
+//! The operating system, wrapped: address space, sealed files, error texts. Linux on x86-64 only;
+//! this directory is what a port has to rewrite.
+//!
+//! ```text
+//!  arena    executable code of all modules, one reservation for the whole process
+//!  map      an owned mapping; everything else that maps memory goes through it
+//!  sealed   a memfd that can no longer change, with a read-only view of it
+//! ```
+//!
+//! Nothing here knows about artifacts or wasm. Everything but [`arena::owner_of`] and
+//! [`arena::contains`] is cold path: called while a module is loaded or dropped.
+
+pub mod arena;
+pub mod map;
+mod protect;
+pub mod sealed;
+pub mod signals;
+
+use crate::error::{Error, Status};
+use nix::errno::Errno;
+use std::fmt::Display;
+use std::io;
+
+/// Size of a native page in bytes.
+pub const PAGE: usize = 4096;
+
+/// The error for a system call that failed while doing `what`. Everything that means "the system
+/// has no more of this" is [`Status::OutOfMemory`]; the rest is [`Status::Io`].
+#[must_use]
+pub fn errno_error(what: impl Display, errno: Errno) -> Error {
+    let (status, hint) = match errno {
+        Errno::ENOMEM => {
+            (Status::OutOfMemory, "; see RLIMIT_AS, vm.max_map_count and vm.overcommit_memory")
+        }
+        Errno::EMFILE => (Status::OutOfMemory, "; see RLIMIT_NOFILE"),
+        Errno::ENFILE => (Status::OutOfMemory, "; see fs.file-max"),
+        Errno::ENOSPC | Errno::EAGAIN | Errno::EDQUOT => (Status::OutOfMemory, ""),
+        _ => (Status::Io, ""),
+    };
+    Error::new(status, format!("{what}: {} ({errno:?}){hint}", errno.desc()))
+}
+
+/// The same for an error of the standard library.
+#[must_use]
+pub fn io_error(what: impl Display, error: &io::Error) -> Error {
+    match error.raw_os_error() {
+        Some(n) => errno_error(what, Errno::from_raw(n)),
+        None => Error::new(Status::Io, format!("{what}: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_name_errno_and_hint() {
+        let e = errno_error("mapping code", Errno::ENOMEM);
+        assert_eq!(e.status(), Status::OutOfMemory);
+        assert!(e.message().contains("ENOMEM") && e.message().contains("max_map_count"), "{e}");
+        let e = io_error("opening it", &io::Error::from_raw_os_error(2));
+        assert_eq!(e.status(), Status::Io);
+        assert!(e.message().starts_with("opening it: No such file"), "{e}");
+    }
+}

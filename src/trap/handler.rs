@@ -1,0 +1,79 @@
+//! The signal handler: the only code that runs in signal context.
+//!
+//! The handler allocates nothing and takes no lock. It asks three questions, each answered from
+//! data that is published with atomics and never unmapped:
+//!
+//! 1. Is a guest running on this thread? (the thread-local activation)
+//! 2. Is the pc guest code, and one that may trap? (code arena → [`super::CodeInfo`])
+//! 3. Is the address one that guests fault at? (region zones)
+//!
+//! Only if all three fit, it is a trap: the context is rewritten so that the thread goes on on the
+//! host's stack, behind the call that entered the guest. Anything else belongs to the host and is
+//! given to the handler that was there before, with the same arguments; a real bug in the host
+//! still dumps core at the right place.
+
+use super::CodeInfo;
+use crate::arch;
+use crate::region::zones::{self, Zone};
+use crate::sys::{arena, signals};
+use lucet_artifact::abi::TrapCode;
+use std::ffi::c_void;
+
+/// What `sigaction` gets.
+pub(super) extern "C" fn entry(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void) {
+    // SAFETY: the kernel passes valid pointers to a handler installed with SA_SIGINFO.
+    let ours = unsafe { handle(signal, info, context) };
+    if !ours {
+        // SAFETY: the same arguments, passed on within the same signal.
+        unsafe { signals::forward(signal, info, context) };
+    }
+}
+
+/// Whether the signal was a guest's trap; if so, `context` now leads back to the host.
+///
+/// # Safety
+/// The arguments are those of a signal handler.
+unsafe fn handle(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void) -> bool {
+    let activation = arch::current();
+    // SAFETY: null, or the activation in a frame of this thread that entered a guest.
+    let Some(activation) = (unsafe { activation.as_mut() }) else { return false };
+    // SAFETY: the kernel's context, see the function's contract.
+    let Some(context) = (unsafe { context.cast::<libc::ucontext_t>().as_mut() }) else {
+        return false;
+    };
+    // SAFETY: the kernel's siginfo; for these signals the address field is there.
+    let address = unsafe { info.as_ref() }.map_or(0, |i| unsafe { i.si_addr() } as usize);
+    let (pc, fp) = arch::read_fault(context);
+    let Some((code, fault)) = classify(signal, pc, address) else { return false };
+    activation.trap_code = code as u32;
+    activation.trap_pc = pc;
+    activation.guest_fp = fp;
+    activation.fault = fault.map_or(0, |f| f as usize + 1);
+    arch::trap_to_host(context, activation.host_sp);
+    true
+}
+
+/// The trap that a fault at `pc` on `address` is, and the offset in memory.
+fn classify(signal: i32, pc: usize, address: usize) -> Option<(TrapCode, Option<u64>)> {
+    let memory_fault = signal == libc::SIGSEGV || signal == libc::SIGBUS;
+    let zone = if memory_fault { zones::classify(address) } else { None };
+    let in_guest = arena::owner_of(pc).filter(|owner| *owner != 0);
+    if zone == Some(Zone::StackGuard) {
+        // Guest code, or the thunk and trampolines that push onto the guest's stack.
+        let ours = in_guest.is_some() || arch::code_range().contains(&pc);
+        return ours.then_some((TrapCode::StackOverflow, None));
+    }
+    let info = in_guest? as *const CodeInfo;
+    // SAFETY: owner words are addresses of `CodeInfo`s, which live as long as their module's range;
+    // the module is alive, because its code is running.
+    let site = unsafe { info.as_ref() }?.site(pc)?;
+    if !memory_fault {
+        return Some((site, None));
+    }
+    match zone {
+        Some(Zone::Memory(at)) => Some((site, Some(at))),
+        // Checked accesses go to address 0 when the check fails.
+        None if address < 4096 => Some((site, None)),
+        _ => None,
+    }
+}

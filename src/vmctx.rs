@@ -1,0 +1,551 @@
+//! What compiled code and the runtime share at run time: control blocks, activations and instance
+//! data. Offsets inside instance data come from `lucet_artifact::layout`; offsets inside the two
+//! `repr(C)` structures here are taken by `arch` with `offset_of!`.
+//!
+//! # Control blocks
+//!
+//! One per instance, outside every slot, never unmapped: a handle to a freed instance still points
+//! to a control block, whose generation then tells that it is stale.
+//!
+//! # Who may touch an instance
+//!
+//! Invariant **one thread**: the instance's inner state is touched only by the thread that moved
+//! its control word to RUNNING ([`Lease`]), and for members of a group only by the thread that also
+//! holds the group. Host functions and builtins run on that thread, below the run, and so may touch
+//! it too: they are given the control block as `ctx`. Invariant **no overlap**: nobody holds a
+//! reference to the inner state while a guest or host function runs; [`ControlRef::with`] checks
+//! this at run time.
+
+pub(crate) mod builtins;
+mod data;
+mod table;
+
+use crate::arch::{self, Exit};
+use crate::error::{Error, Result, Status};
+use crate::instance::Inner;
+pub(crate) use data::InstanceData;
+use parking_lot::Mutex;
+use std::cell::{Cell, UnsafeCell};
+use std::sync::atomic::{AtomicU64, Ordering};
+pub(crate) use table::TableEntry;
+
+/// One host entry: a function that compiled code reaches through the host thunk, by index.
+/// Layout: `lucet_artifact::abi::host_entry`.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(C)]
+pub(crate) struct HostEntry {
+    pub code: usize,
+    pub user_data: usize,
+    pub stack_bytes: u32,
+    pub reserved: u32,
+    pub reserved2: u64,
+}
+
+const _: () = {
+    use lucet_artifact::{abi::host_entry, layout};
+    assert!(size_of::<HostEntry>() == host_entry::SIZE as usize);
+    assert!(std::mem::offset_of!(HostEntry, code) == host_entry::CODE as usize);
+    assert!(std::mem::offset_of!(HostEntry, user_data) == host_entry::USER_DATA as usize);
+    assert!(std::mem::offset_of!(HostEntry, stack_bytes) == host_entry::STACK_BYTES as usize);
+    // The thunk in `arch` has this offset as a literal.
+    assert!(layout::CONTROL == -24);
+};
+
+/// The address of a C function that may be called from a guest, with a signature that the person
+/// who made it vouches for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HostCode(usize);
+
+impl HostCode {
+    /// Vouches for a function.
+    ///
+    /// # Safety
+    /// `function` has the C signature `R f(lucet_vmctx *, void *user_data, arguments…)` that
+    /// belongs to the wasm type it is registered with, stays callable while any module that imports it is
+    /// loaded, and does not unwind into its caller.
+    #[must_use]
+    pub unsafe fn new(function: *const std::ffi::c_void) -> Self {
+        Self(function as usize)
+    }
+
+    pub(crate) fn address(self) -> usize {
+        self.0
+    }
+}
+
+/// One stretch of guest execution on one thread, from entering to leaving. Lies on the host stack;
+/// activations of nested runs form a chain.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct Activation {
+    /// Where to return to the host.
+    pub host_sp: usize,
+    /// The guest's stack pointer when it last called out.
+    pub guest_sp: usize,
+    /// The guest's frame pointer when it last left.
+    pub guest_fp: usize,
+    /// [`lucet_artifact::abi::TrapCode`] of a trap.
+    pub trap_code: u32,
+    /// Address of the trapping instruction.
+    pub trap_pc: usize,
+    /// Faulting address plus one, 0 if there is none.
+    pub fault: usize,
+    /// Control block of the instance that left with a pending action.
+    pub leaver: Cell<*const Control>,
+    /// Control block of the instance whose stack this runs on.
+    pub control: *const Control,
+    /// The activation around this one.
+    pub previous: *mut Activation,
+    /// Whether host functions may yield: not in nested runs, not during start-up.
+    pub may_yield: bool,
+}
+
+impl Activation {
+    fn new(control: ControlRef, may_yield: bool) -> Self {
+        Self {
+            host_sp: 0,
+            guest_sp: 0,
+            guest_fp: 0,
+            trap_code: 0,
+            trap_pc: 0,
+            fault: 0,
+            leaver: Cell::new(std::ptr::null()),
+            control: control.0,
+            previous: arch::current(),
+            may_yield,
+        }
+    }
+
+    fn left(&self, exit: Exit, slots: usize) -> Left {
+        let pc = if exit == Exit::Pending { suspended_pc(self.guest_sp) } else { self.trap_pc };
+        Left {
+            exit,
+            slots,
+            guest_sp: self.guest_sp,
+            trap_code: self.trap_code,
+            pc,
+            fault: (self.fault as u64).checked_sub(1),
+            // SAFETY: null, or written by the thunk from the CONTROL word of a live instance.
+            leaver: unsafe { self.leaver.get().as_ref() }.map(ControlRef),
+        }
+    }
+}
+
+/// Whether a host function called from the innermost activation of this thread may yield.
+pub(crate) fn may_yield() -> bool {
+    // SAFETY: null, or an activation in a frame of `enter` or `resume` up this thread's stack.
+    unsafe { arch::current().as_ref() }.is_some_and(|a| a.may_yield)
+}
+
+/// Guest stack pointer of the innermost activation of this thread that runs on `control`'s stack.
+pub(crate) fn guest_sp_of(control: ControlRef) -> Option<usize> {
+    let mut at = arch::current().cast_const();
+    loop {
+        // SAFETY: the chain starts at the thread's current activation, and every activation in it
+        // is alive: it lies in a frame of `execute` further up this thread's host stack.
+        let activation = unsafe { at.as_ref() }?;
+        if std::ptr::eq(activation.control, control.0) {
+            return Some(activation.guest_sp);
+        }
+        at = activation.previous;
+    }
+}
+
+/// Everything needed to call a guest function. Made only by `instance`, from an accepted module and
+/// the slot of a live instance.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct GuestCall {
+    /// Lowest usable address of the guest stack.
+    pub stack_bottom: usize,
+    /// End of unused guest stack.
+    pub stack_top: usize,
+    /// Entry trampoline of the function's type.
+    pub entry: usize,
+    /// `vmctx` of the instance.
+    pub vmctx: usize,
+    /// The function's code.
+    pub code: usize,
+    /// Value slots: the larger one of the numbers of parameters and results.
+    pub slots: usize,
+    /// Whether host functions may yield.
+    pub may_yield: bool,
+}
+
+/// How a guest came back.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Left {
+    pub exit: Exit,
+    /// Address of the value slots on the guest stack.
+    pub slots: usize,
+    /// See [`Activation`].
+    pub guest_sp: usize,
+    pub trap_code: u32,
+    /// Address of the trapping instruction, or the return address of the host call that left.
+    pub pc: usize,
+    /// Offset in memory of the fault.
+    pub fault: Option<u64>,
+    pub leaver: Option<ControlRef>,
+}
+
+/// Bytes of guest stack that a call needs besides its value slots, so that it gets far enough for
+/// an overflow to be told apart.
+const CALL_RESERVE: usize = 512;
+
+/// Distance from the stack pointer of a suspended guest to the return address of its host call:
+/// six registers, see `arch`.
+const SUSPENDED_RETURN: usize = 48;
+
+/// Enters a guest and waits until it leaves. `None`: not enough guest stack is left.
+pub(crate) fn enter(control: ControlRef, call: &GuestCall, args: &[u128]) -> Option<Left> {
+    let top = call.stack_top & !15;
+    let slots = top.checked_sub(call.slots.max(args.len()) * size_of::<u128>())?;
+    if slots < call.stack_bottom + CALL_RESERVE {
+        return None;
+    }
+    let mut activation = Activation::new(control, call.may_yield);
+    let p: *mut Activation = &mut activation;
+    // SAFETY: `GuestCall` names unused, accessible guest stack from `stack_bottom` to `stack_top`;
+    // the slots lie in it.
+    unsafe { std::ptr::copy_nonoverlapping(args.as_ptr(), slots as *mut u128, args.len()) };
+    arch::set_current(p);
+    // SAFETY: the activation is current, and a `GuestCall` is made from an accepted module and a
+    // live instance that this thread has exclusive use of; there is room for the slots.
+    let exit = unsafe { arch::enter(p, slots, call.entry, call.vmctx, call.code, slots as *mut _) };
+    arch::set_current(activation.previous);
+    Some(activation.left(exit, slots))
+}
+
+/// Continues a guest that left with a pending action and waits until it leaves again. `guest_sp`
+/// and `slots` are what that [`Left`] said.
+pub(crate) fn resume(control: ControlRef, guest_sp: usize, slots: usize, result: u64) -> Left {
+    let mut activation = Activation::new(control, true);
+    let p: *mut Activation = &mut activation;
+    arch::set_current(p);
+    // SAFETY: the instance was SUSPENDED with this stack pointer, and nothing runs on a suspended
+    // stack but nested runs of its `resume_fn`, which stay below it.
+    let exit = unsafe { arch::resume(p, guest_sp, result) };
+    arch::set_current(activation.previous);
+    activation.left(exit, slots)
+}
+
+/// Reads the value slots of a call that returned.
+pub(crate) fn read_slots(left: &Left, n: usize, mut f: impl FnMut(usize, u128)) {
+    for i in 0..n {
+        // SAFETY: the call had at least `n` slots there, on its guest stack, which nobody used
+        // since it returned.
+        f(i, unsafe { std::ptr::read((left.slots as *const u128).add(i)) });
+    }
+}
+
+/// The return address of the host call at which a guest is suspended.
+pub(crate) fn suspended_pc(guest_sp: usize) -> usize {
+    // SAFETY: the thunk pushed six registers below the return address; see `SUSPENDED_RETURN`.
+    unsafe { std::ptr::read((guest_sp + SUSPENDED_RETURN) as *const usize) }
+}
+
+impl crate::instance::Vmctx {
+    /// The calling instance of a host function.
+    ///
+    /// # Safety
+    /// `ctx` is what the host function was called with, on this thread, and it has not returned.
+    pub unsafe fn from_raw(ctx: *const Control) -> Option<Self> {
+        // SAFETY: the caller's promise.
+        unsafe { ControlRef::from_ctx(ctx) }.map(Self)
+    }
+}
+
+/// A function that finishes a host call after a yield; `lucet_resume_fn` in C.
+pub type ResumeFn = unsafe extern "C" fn(ctx: *const Control, value: u64, state: usize) -> u64;
+
+/// Calls a resume function on the host's stack.
+pub(crate) fn call_resume_fn(f: ResumeFn, control: ControlRef, value: u64, state: usize) -> u64 {
+    // SAFETY: the host function that yielded named `f` and `state` for exactly this call.
+    unsafe { f(control.0, value, state) }
+}
+
+/// States of an instance; see `docs/design/outcomes-and-handles.md`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum State {
+    Free = 0,
+    Ready = 1,
+    Running = 2,
+    Suspended = 3,
+    Faulted = 4,
+}
+
+impl State {
+    fn of(word: u64) -> Self {
+        match word as u32 {
+            1 => Self::Ready,
+            2 => Self::Running,
+            3 => Self::Suspended,
+            4 => Self::Faulted,
+            _ => Self::Free,
+        }
+    }
+
+    fn word(self, generation: u32) -> u64 {
+        u64::from(generation) << 32 | self as u64
+    }
+}
+
+/// What a host function wants to happen when it returns. The number is compared with 0 by the
+/// thunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Pending {
+    None = 0,
+    Yield = 1,
+    Trap = 2,
+    Fail = 3,
+    Exit = 4,
+    Terminate = 5,
+}
+
+/// The control block of an instance.
+#[repr(C)]
+pub struct Control {
+    /// Address of the module's host entries, read by the thunk.
+    pub(crate) entries: Cell<usize>,
+    /// [`Pending`], read by the thunk after each host call.
+    pub(crate) pending: Cell<u32>,
+    index: u32,
+    /// Generation and [`State`].
+    word: AtomicU64,
+    borrowed: Cell<bool>,
+    inner: UnsafeCell<Option<Box<Inner>>>,
+}
+
+// SAFETY: `index` never changes, `word` is atomic, and everything else is touched only under
+// invariant "one thread" of this module.
+unsafe impl Sync for Control {}
+// SAFETY: as above; control blocks are never moved.
+unsafe impl Send for Control {}
+
+/// A control block, usable by whoever may touch the instance (see the module's invariants).
+#[derive(Clone, Copy)]
+pub(crate) struct ControlRef(&'static Control);
+
+impl std::fmt::Debug for ControlRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Control#{}", self.0.index)
+    }
+}
+
+impl PartialEq for ControlRef {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self.0, other.0)
+    }
+}
+
+impl ControlRef {
+    /// The control block that the thunk passed to a host function or builtin.
+    ///
+    /// # Safety
+    /// `ctx` came from the host thunk, on this thread, and the host function has not returned yet.
+    pub(crate) unsafe fn from_ctx(ctx: *const Control) -> Option<Self> {
+        // SAFETY: the caller's promise; control blocks are never unmapped.
+        unsafe { ctx.as_ref() }.map(Self)
+    }
+
+    /// The address for instance data and for `ctx`.
+    pub(crate) fn address(self) -> usize {
+        std::ptr::from_ref(self.0) as usize
+    }
+
+    /// The handle's index.
+    pub(crate) fn index(self) -> u32 {
+        self.0.index
+    }
+
+    /// Works on the inner state.
+    ///
+    /// # Panics
+    /// When somebody up the stack is working on it already: a bug in the runtime, reported as
+    /// `Internal` at the C border.
+    pub(crate) fn with<R>(self, f: impl FnOnce(&mut Inner) -> R) -> R {
+        assert!(!self.0.borrowed.replace(true), "inner state of an instance used twice");
+        // SAFETY: invariant "one thread" gives exclusive use, `borrowed` excludes overlap.
+        let inner = unsafe { (*self.0.inner.get()).as_deref_mut() };
+        let result = inner.map(f);
+        self.0.borrowed.set(false);
+        match result {
+            Some(r) => r,
+            None => panic!("inner state of a freed instance used"),
+        }
+    }
+
+    pub(crate) fn set_entries(self, address: usize) {
+        self.0.entries.set(address);
+    }
+
+    pub(crate) fn pending(self) -> Pending {
+        match self.0.pending.get() {
+            0 => Pending::None,
+            1 => Pending::Yield,
+            2 => Pending::Trap,
+            3 => Pending::Fail,
+            4 => Pending::Exit,
+            _ => Pending::Terminate,
+        }
+    }
+
+    pub(crate) fn set_pending(self, p: Pending) {
+        self.0.pending.set(p as u32);
+    }
+
+    /// The generation and state now.
+    pub(crate) fn state(self) -> (u32, State) {
+        let word = self.0.word.load(Ordering::Acquire);
+        ((word >> 32) as u32, State::of(word))
+    }
+}
+
+/// Exclusive use of an instance. Dropping it puts the instance into the state chosen last.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    pub control: ControlRef,
+    generation: u32,
+    next: State,
+    group: Option<std::sync::Arc<crate::group::Lock>>,
+}
+
+impl Lease {
+    /// Takes exclusive use of an instance in one of the states `allowed`.
+    ///
+    /// # Errors
+    /// `InvalidHandle` for another generation, `Busy` while it or its group is used by anybody,
+    /// `WrongState` otherwise.
+    pub(crate) fn take(control: ControlRef, generation: u32, allowed: &[State]) -> Result<Self> {
+        let word = &control.0.word;
+        let mut seen = word.load(Ordering::Acquire);
+        loop {
+            let state = State::of(seen);
+            if (seen >> 32) as u32 != generation || state == State::Free {
+                return Err(Error::new(
+                    Status::InvalidHandle,
+                    "the instance was freed, or the handle is not one of an instance",
+                ));
+            }
+            if state == State::Running {
+                return Err(Error::new(
+                    Status::Busy,
+                    "the instance is running, or used by another thread; inside a host function \
+                     use the lucet_vmctx functions",
+                ));
+            }
+            if !allowed.contains(&state) {
+                return Err(Error::new(
+                    Status::WrongState,
+                    match state {
+                        State::Suspended => "the instance is suspended: resume, reset or free it",
+                        State::Faulted => {
+                            "the instance was stopped by a trap or the host: reset \
+                                           or free it"
+                        }
+                        _ => "the instance is not suspended",
+                    },
+                ));
+            }
+            let running = State::Running.word(generation);
+            match word.compare_exchange_weak(seen, running, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => {
+                    let mut lease = Self { control, generation, next: state, group: None };
+                    if let Some(lock) = control.with(|i| i.group_lock()) {
+                        lock.take()?;
+                        lease.group = Some(lock);
+                    }
+                    return Ok(lease);
+                }
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    /// Chooses the state that the instance will be in.
+    pub(crate) fn set_next(&mut self, next: State) {
+        self.next = next;
+    }
+
+    /// Frees the instance: takes its inner state out and makes all handles stale.
+    pub(crate) fn free(mut self) -> Option<Box<Inner>> {
+        self.next = State::Free;
+        // SAFETY: invariants "one thread" (this lease) and "no overlap" (nobody is inside `with`,
+        // as no code of the instance runs).
+        unsafe { (*self.control.0.inner.get()).take() }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(lock) = self.group.take() {
+            lock.release();
+        }
+        let word = &self.control.0.word;
+        if self.next == State::Free {
+            word.store(State::Free.word(self.generation.wrapping_add(1)), Ordering::Release);
+            FREE.lock().push(self.control);
+        } else {
+            word.store(self.next.word(self.generation), Ordering::Release);
+        }
+    }
+}
+
+/// Control blocks are allocated in chunks of this many, and never freed.
+const CHUNK: usize = 256;
+/// Most instances alive at the same time in one process.
+const MAX_CHUNKS: usize = 1 << 14;
+
+static FREE: Mutex<Vec<ControlRef>> = Mutex::new(Vec::new());
+static CHUNKS: [std::sync::OnceLock<&'static [Control]>; MAX_CHUNKS] =
+    [const { std::sync::OnceLock::new() }; MAX_CHUNKS];
+
+/// Takes a control block for a new instance in state RUNNING; returns the lease.
+pub(crate) fn allocate(inner: Box<Inner>) -> Result<Lease> {
+    let control = {
+        let mut free = FREE.lock();
+        if free.is_empty() {
+            let n = CHUNKS.iter().position(|c| c.get().is_none()).ok_or_else(|| {
+                Error::new(Status::LimitExceeded, "too many instances in this process")
+            })?;
+            let chunk: Vec<Control> = (0..CHUNK)
+                .map(|i| Control {
+                    entries: Cell::new(0),
+                    pending: Cell::new(0),
+                    index: (n * CHUNK + i) as u32,
+                    word: AtomicU64::new(State::Free.word(1)),
+                    borrowed: Cell::new(false),
+                    inner: UnsafeCell::new(None),
+                })
+                .collect();
+            let chunk: &'static [Control] = Vec::leak(chunk);
+            let _ = CHUNKS[n].set(chunk);
+            free.extend(chunk.iter().rev().map(ControlRef));
+        }
+        free.pop()
+    };
+    let Some(control) = control else {
+        return Err(Error::new(Status::OutOfMemory, "no control block"));
+    };
+    let (generation, _) = control.state();
+    control.0.word.store(State::Running.word(generation), Ordering::Release);
+    control.0.borrowed.set(false);
+    control.set_pending(Pending::None);
+    // SAFETY: a control block taken from the free list is used by nobody else.
+    unsafe { *control.0.inner.get() = Some(inner) };
+    Ok(Lease { control, generation, next: State::Ready, group: None })
+}
+
+/// The control block with this index, for decoding handles.
+pub(crate) fn control_at(index: u32) -> Option<ControlRef> {
+    let chunk = CHUNKS.get(index as usize / CHUNK)?.get()?;
+    chunk.get(index as usize % CHUNK).map(ControlRef)
+}
+
+impl Lease {
+    /// The generation that handles to this instance carry.
+    pub(crate) fn generation(&self) -> u32 {
+        self.generation
+    }
+}

@@ -1,0 +1,53 @@
+//! Shared by the tests: from text to a running instance, through the real compiler and loader.
+#![allow(dead_code)]
+
+use lucet::{HostCode, Imports, Instance, Module, ModuleConfig, Region, RegionConfig};
+use lucet_artifact::types::MemoryShape;
+use std::ffi::c_void;
+use std::sync::Arc;
+
+/// Compiles wat or wasm; panics with the compiler's words.
+pub fn compile(input: impl AsRef<[u8]>, memory: MemoryShape) -> Vec<u8> {
+    let options = lucetc::Options { memory, paranoid: true, ..lucetc::Options::default() };
+    match lucetc::compile(input.as_ref(), &options) {
+        Ok(bytes) => bytes,
+        Err(e) => panic!("{e}"),
+    }
+}
+
+/// Loads an artifact as unsigned code.
+pub fn load(artifact: &[u8], imports: Imports) -> lucet::Result<Arc<Module>> {
+    Module::load_bytes(
+        artifact,
+        &ModuleConfig { imports, allow_unsigned: true, ..ModuleConfig::default() },
+    )
+}
+
+/// A module from text, guarded, with these host functions.
+pub fn module(wat: &str, imports: Imports) -> Arc<Module> {
+    load(&compile(wat, MemoryShape::Guarded), imports).unwrap()
+}
+
+/// A region with the default settings.
+pub fn region() -> Arc<Region> {
+    Region::new(RegionConfig::default()).unwrap()
+}
+
+/// One instance of a module from text, without imports.
+pub fn instance(wat: &str) -> Instance {
+    Instance::new(&region(), &module(wat, Imports::new())).unwrap()
+}
+
+/// Offers a C function.
+pub fn host(
+    imports: &mut Imports,
+    name: &str,
+    signature: &str,
+    f: *const c_void,
+    user_data: usize,
+) {
+    // SAFETY: the tests pass functions of the type they write beside them.
+    let code = unsafe { HostCode::new(f) };
+    let ty = lucet::parse_signature(signature).unwrap();
+    imports.add("env", name, ty, code, user_data).unwrap();
+}
