@@ -3,7 +3,7 @@
 FROM debian:12
 
 RUN apt-get update \
- && apt-get install -y --no-install-recommends ca-certificates curl gcc libc6-dev make \
+ && apt-get install -y --no-install-recommends ca-certificates curl gcc git libc6-dev make \
  && rm -rf /var/lib/apt/lists/*
 RUN curl -sSf https://sh.rustup.rs | sh -s -- -y --profile minimal --default-toolchain stable
 ENV PATH=/root/.cargo/bin:$PATH
