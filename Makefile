@@ -74,13 +74,14 @@ check: deps all ## format, lints, house style, header, advisories
 	@tests/check
 
 spec: ## the WebAssembly test suite, with a table per proposal
-	@tests/spec
+	@tests/run-spec
 
 corpus: ## compile and load every module in LUCET_CORPUS=DIR
-	@tests/corpus
+	@tests/run-corpus
 
-bench-quick: deps all ## the request loop beside fork and exec, under a minute
-	@benches/quick
+bench-quick: deps all ## what the hot paths cost, and requests beside fork and exec, under a minute
+	$(CARGO) bench --locked -p lucet --bench quick
+	@benches/run-quick
 
 ##@ Housekeeping
 deps: ## install the Debian packages that demo and tests need (root), or print how
