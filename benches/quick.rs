@@ -5,10 +5,11 @@
 //! table, to standard output. Absolute numbers do not carry over to other machines.
 
 use lucet::{
-    HostCode, Imports, Instance, Module, ModuleConfig, Outcome, Region, RegionConfig, Val,
+    HostCode, Imports, Instance, Module, ModuleConfig, Outcome, Region, RegionConfig, Rung, Val,
 };
 use std::fmt::Write as _;
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::Instant;
 
 const GUEST: &str = r#"(module
@@ -78,9 +79,13 @@ fn rows() -> lucet::Result<Vec<Row>> {
     let find = |name| module.find(name, None);
     let (touch, empty, hosts) = (find("touch")?, find("empty")?, find("hosts")?);
     let (yields, unreachable, oob) = (find("yields")?, find("unreachable")?, find("oob")?);
-    let fresh = |f, n: u32| {
+    let forced = |rung| Region::new(RegionConfig { reset: Some(rung), ..RegionConfig::default() });
+    let (copy, scan) = (forced(Rung::CopyAndClear)?, forced(Rung::PagemapScan)?);
+    let decommit = forced(Rung::Decommit)?;
+    let best = if region.rung() == Rung::FirstTouch { "first touch" } else { "no first touch" };
+    let fresh = |region: &Arc<Region>, f, n: u32| {
         for _ in 0..n {
-            let i = Instance::new(&region, &module).expect("a slot is free");
+            let i = Instance::new(region, &module).expect("a slot is free");
             black_box(i.run_func(f, &[]).expect("it runs"));
         }
     };
@@ -91,7 +96,10 @@ fn rows() -> lucet::Result<Vec<Row>> {
     let mut buffer = vec![0u8; 64 << 10];
     let source = vec![1u8; 64 << 10];
     Ok(vec![
-        measure("fresh instance, 1 page", "copy-and-clear", 500, || fresh(touch, 500)),
+        measure("fresh instance, 1 page", best, 500, || fresh(&region, touch, 500)),
+        measure("fresh instance, 1 page", "copy-and-clear", 500, || fresh(&copy, touch, 500)),
+        measure("fresh instance, 1 page", "page-map scan", 500, || fresh(&scan, touch, 500)),
+        measure("fresh instance, 1 page", "decommit", 500, || fresh(&decommit, touch, 500)),
         measure("call, pre-resolved", "", 10_000, || {
             for _ in 0..10_000 {
                 black_box(i.run_func(empty, &[]).expect("it runs"));
@@ -110,10 +118,10 @@ fn rows() -> lucet::Result<Vec<Row>> {
                 black_box(y.resume(1).expect("it resumes"));
             }
         }),
-        measure("fresh instance, trap unreachable", "copy-and-clear", 500, || {
-            fresh(unreachable, 500);
+        measure("fresh instance, trap unreachable", best, 500, || {
+            fresh(&region, unreachable, 500);
         }),
-        measure("fresh instance, trap out of bounds", "copy-and-clear", 500, || fresh(oob, 500)),
+        measure("fresh instance, trap out of bounds", best, 500, || fresh(&region, oob, 500)),
         measure("floor: memcpy 64 KiB", "", 1_000, || {
             for _ in 0..1_000 {
                 black_box(&mut buffer).copy_from_slice(black_box(&source));

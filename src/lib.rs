@@ -33,7 +33,7 @@ pub use lucet_artifact::abi::TrapCode;
 pub use lucet_artifact::{FuncType, ValType};
 pub use module::{Func, Module, ModuleConfig};
 pub use outcome::{Outcome, OutcomeKind, Trap};
-pub use region::{Region, RegionConfig};
+pub use region::{Region, RegionConfig, Rung};
 pub use value::Val;
 pub use vmctx::{Control, HostCode, ResumeFn};
 

@@ -91,6 +91,7 @@ fn occupy(
              provide",
         ));
     }
+    crate::trap::prepare_thread()?;
     let bytes = module.initial_memory();
     let own = module.own_memory();
     let guarded = own.is_some_and(|m| m.shape == MemoryShape::Guarded);

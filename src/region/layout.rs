@@ -247,7 +247,7 @@ mod tests {
         ) {
             let c = RegionConfig {
                 slots, stack_bytes: stack, max_memory: memory, max_instance_data: data, compact,
-                stacks: 7,
+                stacks: 7, ..RegionConfig::default()
             };
             let g = Geometry::new(&c).unwrap();
             for i in [0, slots / 2, slots - 1] {

@@ -7,6 +7,9 @@
 //! 2. Is the pc guest code, and one that may trap? (code arena → [`super::CodeInfo`])
 //! 3. Is the address one that guests fault at? (region zones)
 //!
+//! Before that, one more: is the address the first touch of a page of a memory, by whomever? Then the
+//! page is opened and the instruction tried again (see `region::resident`).
+//!
 //! Only if all three fit, it is a trap: the context is rewritten so that the thread goes on on the
 //! host's stack, behind the call that entered the guest. Anything else belongs to the host and is
 //! given to the handler that was there before, with the same arguments; a real bug in the host
@@ -34,6 +37,11 @@ pub(super) extern "C" fn entry(signal: i32, info: *mut libc::siginfo_t, context:
 /// # Safety
 /// The arguments are those of a signal handler.
 unsafe fn handle(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void) -> bool {
+    // SAFETY: the kernel's siginfo; for these signals the address field is there.
+    let address = unsafe { info.as_ref() }.map_or(0, |i| unsafe { i.si_addr() } as usize);
+    if signal == libc::SIGSEGV && zones::touch(address) {
+        return true;
+    }
     let activation = arch::current();
     // SAFETY: null, or the activation in a frame of this thread that entered a guest.
     let Some(activation) = (unsafe { activation.as_mut() }) else { return false };
@@ -41,8 +49,6 @@ unsafe fn handle(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void) 
     let Some(context) = (unsafe { context.cast::<libc::ucontext_t>().as_mut() }) else {
         return false;
     };
-    // SAFETY: the kernel's siginfo; for these signals the address field is there.
-    let address = unsafe { info.as_ref() }.map_or(0, |i| unsafe { i.si_addr() } as usize);
     let (pc, fp) = arch::read_fault(context);
     let Some((code, fault)) = classify(signal, pc, address) else { return false };
     activation.trap_code = code as u32;
