@@ -150,7 +150,7 @@ impl Module {
         if *kind != ExportKind::Func {
             return Err(Error::new(
                 Status::ExportTypeMismatch,
-                format!("export \"{name}\" is not a function"),
+                format!("export \"{name}\" is a {}, not a function", kind.word()),
             ));
         }
         let func = Func { module: self.id, index: *index };
@@ -213,6 +213,15 @@ impl Module {
     #[must_use]
     pub fn func_name(&self, index: u32) -> Option<&str> {
         self.loaded.function_name(index)
+    }
+
+    /// A function for messages: by the name it is exported under, if it is.
+    pub(crate) fn describe_func(&self, index: u32) -> String {
+        let exports = &self.loaded.exports.exports;
+        match exports.iter().find(|e| e.kind == ExportKind::Func && e.index == index) {
+            Some(e) => format!("\"{}\"", e.name),
+            None => format!("function {index}"),
+        }
     }
 
     /// Address of a function's code (of the import stub for an imported one) and of the entry

@@ -395,6 +395,19 @@ pub enum ExportKind {
     Global = 3,
 }
 
+impl ExportKind {
+    /// The word for it in messages.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Func => "function",
+            Self::Table => "table",
+            Self::Memory => "memory",
+            Self::Global => "global",
+        }
+    }
+}
+
 /// One export: kind and index into the index space of that kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Export {

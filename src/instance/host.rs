@@ -1,11 +1,11 @@
 //! What a host function may do with the instance that called it: the `ctx` it was given.
 
-use super::{Ended, Fault, InstanceRef, memory, run, set_fault};
+use super::{Callee, Ended, Fault, InstanceRef, args, memory, run, set_fault};
 use crate::error::{Error, Result, Status};
 use crate::module::Func;
 use crate::outcome::Outcome;
 use crate::value::Val;
-use crate::vmctx::{self, ControlRef, Pending, ResumeFn};
+use crate::vmctx::{self, ControlRef, Pending, ResumeFn, State};
 use lucet_artifact::abi::TrapCode;
 
 /// The calling instance, inside a host function. `lucet_vmctx *` in C.
@@ -139,12 +139,27 @@ impl Vmctx {
     /// # Errors
     /// `ExportTypeMismatch`, `WrongState` if the host function has decided on an end already.
     pub fn run(&self, func: Func, args: &[Val]) -> Result<Outcome> {
-        let (module, index, slots) = run::typed_args(self.0, func, args)?;
+        let (module, index, slots) = args::typed_args(self.0, Callee::Func(func), args)?;
         let types = &module.func_type(index).results;
         let mut results = Vec::with_capacity(types.len());
         let ended: Ended = run::nested(self.0, index, &slots, &mut |i, slot| {
             results.extend(types.get(i).map(|t| Val::from_slot(*t, slot)));
         })?;
         Ok(ended.outcome(results))
+    }
+
+    /// The same by name or function; the results go to `results`, which has room for exactly all.
+    pub(crate) fn run_into(
+        &self,
+        callee: Callee<'_>,
+        args: &[Val],
+        results: &mut [Val],
+    ) -> Result<Ended> {
+        run::nested_into(self.0, callee, args, results)
+    }
+
+    /// Whether the instance runs, as it does while a host function may use this.
+    pub(crate) fn is_running(&self) -> bool {
+        self.0.state().1 == State::Running
     }
 }

@@ -139,8 +139,9 @@ pub(crate) fn range(control: ControlRef, offset: u64, len: u64) -> Result<*mut u
 /// Copies bytes out.
 pub(crate) fn read(control: ControlRef, offset: u64, to: &mut [u8]) -> Result<()> {
     let from = range(control, offset, to.len() as u64)?;
-    // SAFETY: the range lies inside the memory; `to` is host memory, which does not overlap it.
-    unsafe { std::ptr::copy_nonoverlapping(from, to.as_mut_ptr(), to.len()) };
+    // SAFETY: the range lies inside the memory. The two may overlap: C hosts may pass an address
+    // inside the guest.
+    unsafe { std::ptr::copy(from, to.as_mut_ptr(), to.len()) };
     Ok(())
 }
 
@@ -148,7 +149,7 @@ pub(crate) fn read(control: ControlRef, offset: u64, to: &mut [u8]) -> Result<()
 pub(crate) fn write(control: ControlRef, offset: u64, from: &[u8]) -> Result<()> {
     let to = range(control, offset, from.len() as u64)?;
     // SAFETY: as in `read`.
-    unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), to, from.len()) };
+    unsafe { std::ptr::copy(from.as_ptr(), to, from.len()) };
     Ok(())
 }
 

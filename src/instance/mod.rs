@@ -3,9 +3,11 @@
 //! * this file: what an instance consists of, and its life from creation to drop
 //! * [`start`]: filling a slot: imports, tables, segments, start function
 //! * [`run`]: calling functions, nested runs, resuming, and what comes back
+//! * [`args`]: arguments and results of calls
 //! * [`memory`], [`tables`]: what builtins and the host do to them
 //! * [`host`]: what a host function may do with the instance that called it
 
+mod args;
 pub(crate) mod constant;
 mod host;
 pub(crate) mod memory;
@@ -19,6 +21,7 @@ use crate::module::Module;
 use crate::region::{Region, Slot, Stack};
 use crate::value::Val;
 use crate::vmctx::{self, ControlRef, InstanceData, Lease, Pending, ResumeFn, State, TableEntry};
+pub(crate) use args::Callee;
 pub use host::Vmctx;
 use lucet_artifact::abi::TrapCode;
 use lucet_artifact::contract::ExportKind;
@@ -350,9 +353,9 @@ impl InstanceRef {
                 .global_cell(control, g)
                 .map(|cell| (cell, g))
                 .ok_or_else(|| Error::new(Status::Internal, "a global without a cell")),
-            Some(_) => Err(Error::new(
+            Some((kind, _)) => Err(Error::new(
                 Status::ExportTypeMismatch,
-                format!("export \"{name}\" is not a global"),
+                format!("export \"{name}\" is a {}, not a global", kind.word()),
             )),
             None => Err(Error::new(
                 Status::NoSuchExport,
@@ -390,7 +393,7 @@ impl InstanceRef {
                 format!("\"{name}\" is {kind} global of type {}, not {}", ty.ty, value.ty()),
             ));
         }
-        run::check_reference(lease.control, &value)?;
+        args::check_reference(lease.control, &value)?;
         cell.owner.with(|i| i.data.set_slot(cell.offset, value.to_slot()));
         Ok(())
     }
@@ -404,9 +407,9 @@ impl InstanceRef {
         let export = lease.control.with(|i| i.module.export(name));
         match export {
             Some((ExportKind::Table, t)) => Ok(tables::elements(lease.control, t)),
-            Some(_) => Err(Error::new(
+            Some((kind, _)) => Err(Error::new(
                 Status::ExportTypeMismatch,
-                format!("export \"{name}\" is not a table"),
+                format!("export \"{name}\" is a {}, not a table", kind.word()),
             )),
             None => Err(Error::new(
                 Status::NoSuchExport,

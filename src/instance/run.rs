@@ -6,14 +6,16 @@
 //!  nested: Vmctx::run ── enter on the same guest stack ──► … ── a bad end also ends the run around
 //! ```
 
-use super::{Fault, InstanceRef, Suspended, set_fault, tables};
+use super::args::{Callee, check_results, store, typed_args};
+use super::{Fault, InstanceRef, Suspended, set_fault};
 use crate::arch::Exit;
 use crate::error::{Error, Result, Status};
 use crate::module::{Func, Module};
 use crate::outcome::{Outcome, Trap};
 use crate::trap;
 use crate::value::Val;
-use crate::vmctx::{self, ControlRef, GuestCall, Left, Pending, State};
+use crate::vmctx::{self, ControlRef, GuestCall, Lease, Left, Pending, State};
+use lucet_artifact::ValType;
 use lucet_artifact::abi::TrapCode;
 use std::sync::Arc;
 
@@ -53,30 +55,6 @@ impl Ended {
             _ => State::Faulted,
         }
     }
-}
-
-/// A value given to a guest must be one it could have: a foreign function reference is refused.
-pub(super) fn check_reference(control: ControlRef, v: &Val) -> Result<()> {
-    match v {
-        Val::FuncRef(r) if *r != 0 && tables::resolve(control, *r).is_none() => Err(Error::new(
-            Status::InvalidArgument,
-            "a function reference that belongs to no function of this instance or its group",
-        )),
-        _ => Ok(()),
-    }
-}
-
-/// Checks arguments against a function's type and puts them into value slots.
-fn slots_of(control: ControlRef, module: &Module, index: u32, args: &[Val]) -> Result<Vec<u128>> {
-    let ty = module.func_type(index);
-    if ty.params.len() != args.len() || ty.params.iter().zip(args).any(|(t, v)| *t != v.ty()) {
-        let given: Vec<_> = args.iter().map(|v| v.ty().to_string()).collect();
-        return Err(Error::new(
-            Status::ExportTypeMismatch,
-            format!("a function of type {ty} was called with ({})", given.join(", ")),
-        ));
-    }
-    args.iter().map(|v| check_reference(control, v).map(|()| v.to_slot())).collect()
 }
 
 /// What is needed to call function `index`, below whatever runs on the instance's stack already.
@@ -242,26 +220,17 @@ pub(super) fn nested(
     Ok(ended)
 }
 
-/// Looks up a function, by name or pre-resolved.
-pub(super) fn index_of(module: &Module, func: Func) -> Result<u32> {
-    if func.module != module.id() {
-        return Err(Error::new(
-            Status::InvalidArgument,
-            "the function was looked up in another module than the instance's",
-        ));
-    }
-    Ok(func.index)
-}
-
-pub(super) fn typed_args(
+/// A nested run whose results go to `results`, which has room for exactly all of them.
+pub(super) fn nested_into(
     control: ControlRef,
-    func: Func,
+    callee: Callee<'_>,
     args: &[Val],
-) -> Result<(Arc<Module>, u32, Vec<u128>)> {
-    let module = control.with(|i| i.module.clone());
-    let index = index_of(&module, func)?;
-    let slots = slots_of(control, &module, index, args)?;
-    Ok((module, index, slots))
+    results: &mut [Val],
+) -> Result<Ended> {
+    let (module, index, slots) = typed_args(control, callee, args)?;
+    let types = &module.func_type(index).results;
+    check_results(|| module.describe_func(index), types, results.len())?;
+    nested(control, index, &slots, &mut |i, slot| store(results, types, i, slot))
 }
 
 impl InstanceRef {
@@ -271,8 +240,7 @@ impl InstanceRef {
     /// `NoSuchExport`, `ExportTypeMismatch` if the arguments do not fit, `WrongState` if the
     /// instance is suspended or faulted, `Busy`, `InvalidHandle`, `SignalsBlocked`.
     pub fn run(&self, name: &str, args: &[Val]) -> Result<Outcome> {
-        let func = self.module()?.find(name, None)?;
-        self.run_func(func, args)
+        self.run_callee(Callee::Name(name), args)
     }
 
     /// Calls a function that was looked up before.
@@ -280,18 +248,38 @@ impl InstanceRef {
     /// # Errors
     /// As [`InstanceRef::run`].
     pub fn run_func(&self, func: Func, args: &[Val]) -> Result<Outcome> {
+        self.run_callee(Callee::Func(func), args)
+    }
+
+    fn run_callee(&self, callee: Callee<'_>, args: &[Val]) -> Result<Outcome> {
         let mut lease = self.lease(&[State::Ready])?;
-        let (module, index, slots) = typed_args(lease.control, func, args)?;
+        let (module, index, slots) = typed_args(lease.control, callee, args)?;
         let types = &module.func_type(index).results;
         let mut results = Vec::with_capacity(types.len());
         let ended = execute(lease.control, index, &slots, true, &mut |i, slot| {
             results.extend(types.get(i).map(|t| Val::from_slot(*t, slot)));
         })?;
-        lease.set_next(ended.next());
-        if lease_ends_stack(&ended) {
-            release_stack(lease.control);
-        }
+        settle(&mut lease, &ended);
         Ok(ended.outcome(results))
+    }
+
+    /// Calls a function; its results go to `results`, which has room for exactly all of them.
+    /// Allocates nothing for up to 16 arguments if the guest does not trap.
+    pub(crate) fn run_into(
+        &self,
+        callee: Callee<'_>,
+        args: &[Val],
+        results: &mut [Val],
+    ) -> Result<Ended> {
+        let mut lease = self.lease(&[State::Ready])?;
+        let (module, index, slots) = typed_args(lease.control, callee, args)?;
+        let types = &module.func_type(index).results;
+        check_results(|| module.describe_func(index), types, results.len())?;
+        let ended = execute(lease.control, index, &slots, true, &mut |i, slot| {
+            store(results, types, i, slot);
+        })?;
+        settle(&mut lease, &ended);
+        Ok(ended)
     }
 
     /// Continues a suspended instance. `value` goes to the resume function of the host function
@@ -300,37 +288,65 @@ impl InstanceRef {
     /// # Errors
     /// `WrongState` if the instance is not suspended; `Busy`, `InvalidHandle`, `SignalsBlocked`.
     pub fn resume(&self, value: u64) -> Result<Outcome> {
+        let mut results = Vec::new();
+        let ended = self.resume_with(value, None, &mut |ty, _, slot| {
+            results.push(Val::from_slot(ty, slot));
+        })?;
+        Ok(ended.outcome(results))
+    }
+
+    /// The same; the results of the function that was suspended go to `results`.
+    pub(crate) fn resume_into(&self, value: u64, results: &mut [Val]) -> Result<Ended> {
+        self.resume_with(value, Some(results.len()), &mut |ty, i, slot| {
+            if let Some(to) = results.get_mut(i) {
+                *to = Val::from_slot(ty, slot);
+            }
+        })
+    }
+
+    fn resume_with(
+        &self,
+        value: u64,
+        room: Option<usize>,
+        result: &mut dyn FnMut(ValType, usize, u128),
+    ) -> Result<Ended> {
         let mut lease = self.lease(&[State::Suspended])?;
         trap::prepare_thread()?;
         let control = lease.control;
-        let Some(s) = control.with(|i| i.suspended) else {
+        let (Some(s), module) = control.with(|i| (i.suspended, i.module.clone())) else {
             return Err(Error::new(Status::Internal, "a suspended instance without a place"));
         };
+        let types = &module.loaded.types.types[s.ty as usize].ty.results;
+        if let Some(room) = room {
+            check_results(|| "the suspended function".into(), types, room)?;
+        }
         lease.set_next(State::Faulted);
-        let mut results = Vec::new();
         let ended = match finish_host_call(control, &s, value) {
             Err(ended) => ended,
-            Ok(result) => {
+            Ok(value) => {
                 control.with(|i| i.suspended = None);
-                let left = vmctx::resume(control, s.guest_sp, s.slots, result);
-                let types =
-                    control.with(|i| i.module.loaded.types.types[s.ty as usize].ty.results.clone());
+                let left = vmctx::resume(control, s.guest_sp, s.slots, value);
                 finish(control, &left, s.ty, &mut |i, slot| {
-                    results.extend(types.get(i).map(|t| Val::from_slot(*t, slot)));
+                    if let Some(ty) = types.get(i) {
+                        result(*ty, i, slot);
+                    }
                 })
             }
         };
-        lease.set_next(ended.next());
-        if lease_ends_stack(&ended) {
+        if ended != Ended::Returned && !matches!(ended, Ended::Yielded(_)) {
             control.with(|i| i.suspended = None);
-            release_stack(control);
         }
-        Ok(ended.outcome(results))
+        settle(&mut lease, &ended);
+        Ok(ended)
     }
 }
 
-fn lease_ends_stack(ended: &Ended) -> bool {
-    !matches!(ended, Ended::Yielded(_))
+/// The state after a run, and what becomes of its stack.
+fn settle(lease: &mut Lease, ended: &Ended) {
+    lease.set_next(ended.next());
+    if !matches!(ended, Ended::Yielded(_)) {
+        release_stack(lease.control);
+    }
 }
 
 /// Runs the resume function, if there is one: the host call's result, or another end of the run.

@@ -1,0 +1,145 @@
+//! What goes into a call and comes out: arguments checked and put into value slots, results put
+//! where the caller wants them.
+//!
+//! Nothing here allocates for up to [`Slots::FEW`] arguments, because it stands on the path of each
+//! request.
+
+use super::tables;
+use crate::error::{Error, Result, Status};
+use crate::module::{Func, Module};
+use crate::value::Val;
+use crate::vmctx::ControlRef;
+use lucet_artifact::ValType;
+use std::sync::Arc;
+
+/// A value given to a guest must be one it could have: a foreign function reference is refused.
+pub(super) fn check_reference(control: ControlRef, v: &Val) -> Result<()> {
+    match v {
+        Val::FuncRef(r) if *r != 0 && tables::resolve(control, *r).is_none() => Err(Error::new(
+            Status::InvalidArgument,
+            "a function reference that belongs to no function of this instance or its group",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Arguments in value slots: on the host's stack, unless there are many.
+pub(super) enum Slots {
+    Few([u128; Slots::FEW], usize),
+    Many(Vec<u128>),
+}
+
+impl Slots {
+    const FEW: usize = 16;
+
+    /// Checks arguments against the type of function `index` and puts them into slots.
+    fn new(control: ControlRef, module: &Module, index: u32, args: &[Val]) -> Result<Self> {
+        let ty = module.func_type(index);
+        if ty.params.len() != args.len() || ty.params.iter().zip(args).any(|(t, v)| *t != v.ty()) {
+            let given: Vec<_> = args.iter().map(|v| v.ty().to_string()).collect();
+            return Err(Error::new(
+                Status::ExportTypeMismatch,
+                format!(
+                    "{} has type {ty}, but was called with ({})",
+                    module.describe_func(index),
+                    given.join(", ")
+                ),
+            ));
+        }
+        args.iter().try_for_each(|v| check_reference(control, v))?;
+        let mut slots = if args.len() <= Self::FEW {
+            Self::Few([0; Self::FEW], args.len())
+        } else {
+            Self::Many(vec![0; args.len()])
+        };
+        for (to, v) in slots.as_mut().iter_mut().zip(args) {
+            *to = v.to_slot();
+        }
+        Ok(slots)
+    }
+
+    fn as_mut(&mut self) -> &mut [u128] {
+        match self {
+            Self::Few(all, n) => &mut all[..*n],
+            Self::Many(all) => all,
+        }
+    }
+}
+
+impl std::ops::Deref for Slots {
+    type Target = [u128];
+
+    fn deref(&self) -> &[u128] {
+        match self {
+            Self::Few(all, n) => &all[..*n],
+            Self::Many(all) => all,
+        }
+    }
+}
+
+/// Which function to call.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Callee<'a> {
+    /// By the name of its export.
+    Name(&'a str),
+    /// Looked up before.
+    Func(Func),
+}
+
+impl Callee<'_> {
+    fn find(self, module: &Module) -> Result<Func> {
+        match self {
+            Self::Name(name) => module.find(name, None),
+            Self::Func(func) => Ok(func),
+        }
+    }
+}
+
+/// Checks that a caller has room for exactly the results there will be.
+pub(super) fn check_results(
+    what: impl Fn() -> String,
+    types: &[ValType],
+    room: usize,
+) -> Result<()> {
+    if types.len() == room {
+        return Ok(());
+    }
+    let what = what();
+    Err(Error::new(
+        Status::ExportTypeMismatch,
+        format!("{what} has {} results, but there is room for {room}", types.len()),
+    ))
+}
+
+/// Writes result `i` to its place.
+pub(super) fn store(results: &mut [Val], types: &[ValType], i: usize, slot: u128) {
+    if let (Some(to), Some(ty)) = (results.get_mut(i), types.get(i)) {
+        *to = Val::from_slot(*ty, slot);
+    }
+}
+
+/// The index of a function that was looked up before.
+fn index_of(module: &Module, func: Func) -> Result<u32> {
+    if func.module != module.id() {
+        return Err(Error::new(
+            Status::InvalidArgument,
+            "the function was looked up in another module than the instance's",
+        ));
+    }
+    if func.index as usize >= module.loaded.funcs.funcs.len() {
+        return Err(Error::new(Status::InvalidArgument, "a made-up function index"));
+    }
+    Ok(func.index)
+}
+
+/// The module, the function's index in it, and its arguments.
+pub(super) fn typed_args(
+    control: ControlRef,
+    callee: Callee<'_>,
+    args: &[Val],
+) -> Result<(Arc<Module>, u32, Slots)> {
+    let module = control.with(|i| i.module.clone());
+    let index = index_of(&module, callee.find(&module)?)?;
+    let slots = Slots::new(control, &module, index, args)?;
+    Ok((module, index, slots))
+}
