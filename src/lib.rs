@@ -7,8 +7,8 @@
 //!             Region ─► slot ───┘
 //! ```
 //!
-//! This crate is what `liblucet.so` is linked from; its C interface is in `include/lucet.h`. The Rust
-//! interface is the same in other words: [`Region`], [`Module`], [`Instance`], [`Outcome`].
+//! This crate is what `liblucet.so` is linked from; its C interface is in `include/lucet.h`. The
+//! Rust interface is the same in other words: [`Region`], [`Module`], [`Instance`], [`Outcome`].
 
 mod arch;
 pub mod error;

@@ -9,8 +9,8 @@
 //!
 //! # Who may touch an instance
 //!
-//! Invariant **one thread**: the instance's inner state is touched only by the thread that moved its
-//! control word to RUNNING ([`Lease`]), and for members of a group only by the thread that also
+//! Invariant **one thread**: the instance's inner state is touched only by the thread that moved
+//! its control word to RUNNING ([`Lease`]), and for members of a group only by the thread that also
 //! holds the group. Host functions and builtins run on that thread, below the run, and so may touch
 //! it too: they are given the control block as `ctx`. Invariant **no overlap**: nobody holds a
 //! reference to the inner state while a guest or host function runs; [`ControlRef::with`] checks
@@ -60,8 +60,9 @@ impl HostCode {
     /// Vouches for a function.
     ///
     /// # Safety
-    /// `function` has the C signature `R f(lucet_vmctx *, void *user_data, arguments…)` that belongs
-    /// to the wasm type it is registered with, stays callable while any module that imports it is
+    /// `function` has the C signature `R f(lucet_vmctx *, void *user_data, arguments…)` that
+    /// belongs to the wasm type it is registered with, stays callable while any module that imports
+    /// it is
     /// loaded, and does not unwind into its caller.
     #[must_use]
     pub unsafe fn new(function: *const std::ffi::c_void) -> Self {

@@ -1,4 +1,4 @@
-//! What can be wrong with an input: one diagnostic per problem, each with a class, a place and help.
+//! What can be wrong with an input: one diagnostic per problem, with class, place and help.
 
 use std::fmt;
 

@@ -79,7 +79,7 @@ pub(super) fn entry(control: ControlRef, elem: RefType, value: u64) -> Done<Tabl
     if value == 0 {
         return Ok(TableEntry::default());
     }
-    resolve(control, value).ok_or_else(|| Fault::Fail(Status::InvalidArgument as u64))
+    resolve(control, value).ok_or(Fault::Fail(Status::InvalidArgument as u64))
 }
 
 /// The function descriptor that a reference names, with its instance filled in; only those of the

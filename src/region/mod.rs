@@ -163,7 +163,8 @@ impl Region {
             Error::new(
                 Status::RegionFull,
                 format!(
-                    "all {} slots of the region are taken; free instances or create a larger region",
+                    "all {} slots of the region are taken; free instances or create a larger \
+                     region",
                     self.config.slots
                 ),
             )

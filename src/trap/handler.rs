@@ -1,4 +1,4 @@
-//! The signal handler, and getting threads and the process ready for it.
+//! The signal handler: the only code that runs in signal context.
 //!
 //! The handler allocates nothing and takes no lock. It asks three questions, each answered from
 //! data that is published with atomics and never unmapped:
@@ -14,46 +14,13 @@
 
 use super::CodeInfo;
 use crate::arch;
-use crate::error::{Error, Result, Status};
 use crate::region::zones::{self, Zone};
 use crate::sys::{arena, signals};
 use lucet_artifact::abi::TrapCode;
-use once_cell::sync::OnceCell;
-use std::cell::Cell;
 use std::ffi::c_void;
 
-static INSTALLED: OnceCell<()> = OnceCell::new();
-
-thread_local! {
-    static READY: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Makes this thread able to run guests: signal handlers once per process, an alternate signal
-/// stack once per thread.
-///
-/// # Errors
-/// `SignalsBlocked` if one of the signals is blocked in this thread, `OutOfMemory`.
-pub(crate) fn prepare_thread() -> Result<()> {
-    if READY.get() {
-        return Ok(());
-    }
-    INSTALLED.get_or_try_init(|| signals::install(entry))?;
-    if let Some(name) = signals::blocked() {
-        return Err(Error::new(
-            Status::SignalsBlocked,
-            format!(
-                "{name} is blocked in this thread; unblock SIGSEGV, SIGBUS, SIGILL and SIGFPE \
-                 (pthread_sigmask) before running guests"
-            ),
-        ));
-    }
-    signals::ensure_alternate_stack()?;
-    READY.set(true);
-    Ok(())
-}
-
 /// What `sigaction` gets.
-extern "C" fn entry(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void) {
+pub(super) extern "C" fn entry(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void) {
     // SAFETY: the kernel passes valid pointers to a handler installed with SA_SIGINFO.
     let ours = unsafe { handle(signal, info, context) };
     if !ours {
