@@ -75,7 +75,7 @@ fn json(d: &Diagnostic, input: Option<&str>) -> String {
         None => out.push_str("null"),
     }
     out.push_str(",\"help\":");
-    optional(&mut out, d.help.as_deref());
+    optional(&mut out, d.help_text());
     out.push_str("}\n");
     out
 }
