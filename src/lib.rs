@@ -7,8 +7,8 @@
 //!             Region ─► slot ───┘
 //! ```
 //!
-//! This crate is what `liblucet.so` is linked from; its C interface is in `include/lucet.h`. The Rust
-//! interface is the same in other words: [`Region`], [`Module`], [`Instance`], [`Outcome`].
+//! This crate is what `liblucet.so` is linked from; its C interface is in `include/lucet.h`. The
+//! Rust interface is the same in other words: [`Region`], [`Module`], [`Instance`], [`Outcome`].
 
 mod arch;
 mod capi;
@@ -34,7 +34,7 @@ pub use lucet_artifact::abi::TrapCode;
 pub use lucet_artifact::{FuncType, ValType};
 pub use module::{Func, Module, ModuleConfig};
 pub use outcome::{Outcome, OutcomeKind, Trap};
-pub use region::{Region, RegionConfig};
+pub use region::{Region, RegionConfig, Rung};
 pub use value::Val;
 pub use vmctx::{Control, HostCode, ResumeFn};
 

@@ -317,6 +317,7 @@ impl Init {
 
 fn read_elems(r: &mut Reader<'_>, c: &Contract) -> Result<Vec<ElemSegment>, DecodeError> {
     let n = r.count(limits::MAX_ELEMENT_SEGMENTS, 6, "number of element segments")?;
+    let total_at = r.pos();
     let mut left = r.count(limits::MAX_ELEMENT_ITEMS, 1, "number of element items")?;
     let mut elems = Vec::with_capacity(n);
     for _ in 0..n {
@@ -338,6 +339,10 @@ fn read_elems(r: &mut Reader<'_>, c: &Contract) -> Result<Vec<ElemSegment>, Deco
             });
         }
         elems.push(ElemSegment { mode, ty, items });
+    }
+    if left != 0 {
+        let (what, at) = ("total of element items", total_at);
+        return Err(DecodeError::Invalid { what, at, found: left as u64 });
     }
     Ok(elems)
 }

@@ -1,4 +1,4 @@
-//! What can be wrong with an input: one diagnostic per problem, each with a class, a place and help.
+//! What can be wrong with an input: one diagnostic per problem, with class, place and help.
 
 use std::fmt;
 
@@ -38,6 +38,22 @@ impl Class {
     }
 }
 
+impl Class {
+    /// What to do about problems of this class that have no help of their own.
+    #[must_use]
+    pub fn help(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Malformed => "the file is damaged or cut off; build or copy it again",
+            Self::Invalid => {
+                "the module breaks a rule of WebAssembly; report it to the compiler that made it"
+            }
+            Self::Limit => "split the module, or look up the limit in docs/policy.md",
+            Self::Internal => "this is a bug in lucetc: please report it with the module",
+            Self::Unsupported | Self::Policy | Self::Usage => return None,
+        })
+    }
+}
+
 /// One problem.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
@@ -73,6 +89,12 @@ impl Diagnostic {
         self
     }
 
+    /// Its own help, or that of its class.
+    #[must_use]
+    pub fn help_text(&self) -> Option<&str> {
+        self.help.as_deref().or(self.class.help())
+    }
+
     /// Adds help.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
@@ -92,7 +114,7 @@ impl fmt::Display for Diagnostic {
             (None, Some(o)) => write!(f, " (offset {o:#x})")?,
             (None, None) => {}
         }
-        if let Some(h) = &self.help {
+        if let Some(h) = self.help_text() {
             write!(f, "\n  help: {h}")?;
         }
         Ok(())

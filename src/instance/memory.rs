@@ -120,11 +120,15 @@ pub(super) fn init_with(
     Ok(())
 }
 
-/// Address of a range of memory 0.
+/// Address of a range of memory 0, every page of which is there: the kernel may be given it.
 pub(crate) fn range(control: ControlRef, offset: u64, len: u64) -> Result<*mut u8> {
+    crate::trap::prepare_thread()?;
     let (base, size) = extent(control, 0);
     match checked(base, size, offset, len) {
-        Some(at) => Ok(at as *mut u8),
+        Some(at) => {
+            owner(control, 0).with(|i| i.region.make_resident(&i.slot, offset, len));
+            Ok(at as *mut u8)
+        }
         None => Err(Error::new(
             Status::OutOfBounds,
             format!("{len} bytes at offset {offset} lie outside a memory of {size} bytes"),

@@ -14,6 +14,7 @@ pub(crate) mod memory;
 mod run;
 mod start;
 pub(crate) mod tables;
+mod warm;
 
 use crate::error::{Error, Result, Status};
 use crate::group;
@@ -115,6 +116,8 @@ pub struct Inner {
     descriptors: Option<Box<[TableEntry]>>,
     suspended: Option<Suspended>,
     fault: Option<Fault>,
+    /// Imports, segments and start function are done.
+    complete: bool,
     /// Set while a resume function runs: yields are possible then although nothing is entered.
     resuming: bool,
     user_data: usize,
@@ -288,6 +291,25 @@ impl InstanceRef {
     pub fn reset(&self) -> Result<()> {
         let lease = self.lease(&IDLE)?;
         start::restart(lease)
+    }
+
+    /// Makes a faulted instance usable again as it is: memory, globals and tables stay as the trap
+    /// left them, as the core specification has it (4.5.5). What the guest was in the middle of is
+    /// lost, so this is for test suites and debuggers; servers want [`InstanceRef::reset`].
+    ///
+    /// # Errors
+    /// `WrongState` if the instance is not faulted, or never was completely set up; `Busy`,
+    /// `InvalidHandle`.
+    pub fn recover(&self) -> Result<()> {
+        let mut lease = self.lease(&[State::Faulted])?;
+        if !lease.control.with(|i| i.complete) {
+            return Err(Error::new(
+                Status::WrongState,
+                "the instance was not set up completely: reset or free it",
+            ));
+        }
+        lease.set_next(State::Ready);
+        Ok(())
     }
 
     /// The module.

@@ -30,6 +30,7 @@ pub(super) fn create(
     let made = InstanceRef::new(&lease);
     match begin(lease.control, module, group) {
         Ok(()) => {
+            lease.control.with(|i| i.complete = true);
             lease.set_next(State::Ready);
             drop(lease);
             Ok(made)
@@ -54,6 +55,7 @@ pub(super) fn restart(mut lease: Lease) -> Result<()> {
     }
     lease.set_next(State::Faulted);
     control.with(|i| {
+        i.complete = false;
         let bytes = module.initial_memory();
         let used = i.memory_bytes;
         i.region.restore(&mut i.slot, used, bytes, &module.image())?;
@@ -74,6 +76,7 @@ pub(super) fn restart(mut lease: Lease) -> Result<()> {
     control.set_pending(vmctx::Pending::None);
     write_data(control, &module);
     begin(control, &module, None)?;
+    control.with(|i| i.complete = true);
     lease.set_next(State::Ready);
     Ok(())
 }
@@ -91,6 +94,7 @@ fn occupy(
              provide",
         ));
     }
+    crate::trap::prepare_thread()?;
     let bytes = module.initial_memory();
     let own = module.own_memory();
     let guarded = own.is_some_and(|m| m.shape == MemoryShape::Guarded);
@@ -123,6 +127,7 @@ fn occupy(
         descriptors: None,
         suspended: None,
         fault: None,
+        complete: false,
         resuming: false,
         user_data: 0,
     });

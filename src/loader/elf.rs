@@ -23,6 +23,7 @@ use crate::error::{Error, Result, Status};
 use lucet_artifact::codec::{DecodeError, Reader};
 use lucet_artifact::container::{
     EH_FRAME, EH_FRAME_HDR, IMAGE, REQUIRED, SECTION_ORDER, SHSTRTAB, STRTAB, SYMTAB, TEXT,
+    TEXT_FILLER,
 };
 use lucet_artifact::limits::{MAX_IMAGE_BYTES, MAX_TEXT_BYTES, NATIVE_PAGE};
 use std::ops::Range;
@@ -350,7 +351,7 @@ fn check_sections(
         return Err(bad("e_shoff", 40, header.shoff));
     }
     check_frames(&elf, segments)?;
-    check_text_tail(body, &elf)?;
+    check_gaps(body, header, &elf)?;
     let end = next_offset.max(headers.end);
     if end != len {
         return Err(invalid(format!("unused bytes follow at file offset {end:#x}")));
@@ -420,17 +421,34 @@ fn check_frames(elf: &Elf, segments: &Segments) -> Result<()> {
     Err(bad("p_offset of PT_GNU_EH_FRAME", s.at + 8, s.offset))
 }
 
-/// Code is mapped in whole pages, so what shares its last page must be filler and nothing else.
-fn check_text_tail(body: &[u8], elf: &Elf) -> Result<()> {
-    let Some(text) = elf.section(TEXT) else { return Ok(()) };
-    let page_end = text.end.next_multiple_of(NATIVE_PAGE as usize);
-    let Some(tail) = body.get(text.end..page_end) else {
+/// What belongs to nothing is filler: zero, and `int3` behind code, because code is mapped in whole
+/// pages and what shares its last page can be executed. So no byte of the file goes unexamined.
+fn check_gaps(body: &[u8], header: &Header, elf: &Elf) -> Result<()> {
+    let headers_end = EHDR + u64::from(header.phnum) * PHDR;
+    let shdrs = header.shoff..header.shoff + u64::from(header.shnum) * SHDR;
+    let mut used: Vec<_> =
+        elf.sections.iter().flatten().map(|r| (r.start as u64, r.end as u64)).collect();
+    used.extend([(0, headers_end), (shdrs.start, shdrs.end)]);
+    used.sort_unstable();
+    let text_end = elf.section(TEXT).map_or(0, |r| r.end as u64);
+    let page_end = text_end.next_multiple_of(NATIVE_PAGE);
+    if page_end > body.len() as u64 {
         return Err(invalid("the last page of .text is cut off".to_owned()));
-    };
-    match tail.iter().position(|b| *b != 0 && *b != lucet_artifact::container::TEXT_FILLER) {
-        None => Ok(()),
-        Some(i) => Err(bad("byte behind .text", (text.end + i) as u64, {
-            tail.get(i).copied().unwrap_or(0).into()
-        })),
     }
+    let mut end = 0;
+    for (start, next) in used {
+        let behind_text = end == text_end && text_end != 0;
+        if behind_text && start < page_end {
+            return Err(bad("section on the last page of .text", start, start));
+        }
+        let gap = usize::try_from(end).ok().zip(usize::try_from(start).ok());
+        let gap = gap.and_then(|(a, b)| body.get(a..b)).unwrap_or_default();
+        let allowed = |b: u8| b == 0 || (behind_text && b == TEXT_FILLER);
+        if let Some((i, b)) = gap.iter().enumerate().find(|(_, b)| !allowed(**b)) {
+            let what = if behind_text { "byte behind .text" } else { "byte between sections" };
+            return Err(bad(what, end + i as u64, (*b).into()));
+        }
+        end = end.max(next);
+    }
+    Ok(())
 }

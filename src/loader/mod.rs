@@ -20,6 +20,7 @@ mod diagnose;
 mod elf;
 mod expr;
 mod map;
+mod supported;
 mod verify;
 
 pub use crate::sys::sealed::SealedFile;

@@ -15,6 +15,7 @@
 
 use super::elf::Elf;
 use super::expr::Scope;
+use super::supported::{self, unsupported};
 use crate::error::{Error, Result, Status};
 use lucet_artifact::ValType;
 use lucet_artifact::code::{FuncTable, Hints, NO_REF, TrapTable};
@@ -23,14 +24,11 @@ use lucet_artifact::container::{
     CONTRACT, DATA, EXPORTS, FUNCS, FUNCTION_ALIGN, HINTS, IMAGE, IMPORTS, INIT, PCMAP, STRTAB,
     TEXT, TRAPS, TYPES,
 };
-use lucet_artifact::contract::{
-    Contract, ExportKind, Exports, ImportKind, Imports, cpu, feature, layout_counts,
-};
+use lucet_artifact::contract::{Contract, ExportKind, Exports, ImportKind, Imports, layout_counts};
 use lucet_artifact::init::{ConstOp, ElemItem, Init, SegmentMode};
 use lucet_artifact::layout::Layout;
 use lucet_artifact::limits::WASM_PAGE;
 use lucet_artifact::types::{FuncType, MemoryShape, NO_CODE, TypeTable};
-use lucet_artifact::{ABI_VERSION, FORMAT_VERSION, OLDEST_READABLE_FORMAT};
 use std::collections::HashSet;
 use std::ops::Range;
 
@@ -61,10 +59,6 @@ fn invalid(section: &str, message: impl std::fmt::Display) -> Error {
     Error::new(Status::InvalidArtifact, format!("section {section}: {message}"))
 }
 
-fn unsupported(message: impl Into<String>) -> Error {
-    Error::new(Status::UnsupportedArtifact, message)
-}
-
 /// A section's place in the file, for sections that may be absent: empty then.
 fn place(elf: &Elf, name: &str) -> Range<usize> {
     elf.section(name).unwrap_or(0..0)
@@ -91,7 +85,10 @@ pub(super) fn verify(body: &[u8], elf: &Elf) -> Result<Facts> {
     let bytes = |name| body.get(place(elf, name)).unwrap_or_default();
     let len = |name| place(elf, name).len() as u64;
 
-    let (format, contract) = decode_contract(bytes(CONTRACT))?;
+    // Versions come first, because a newer format decodes to nonsense.
+    supported::check_versions(bytes(CONTRACT))?;
+    let (format, contract) = decoded(CONTRACT, Contract::decode(bytes(CONTRACT)))?;
+    supported::check_features(&contract)?;
     let types = decoded(TYPES, TypeTable::decode(bytes(TYPES)))?;
     check_types(&types, len(TEXT))?;
     let imports = decoded(IMPORTS, Imports::decode(bytes(IMPORTS), types.types.len()))?;
@@ -135,80 +132,6 @@ pub(super) fn verify(body: &[u8], elf: &Elf) -> Result<Facts> {
         pcmap: place(elf, PCMAP),
         strtab: place(elf, STRTAB),
     })
-}
-
-/// Versions are looked at before anything else, because a newer format decodes to nonsense.
-fn decode_contract(bytes: &[u8]) -> Result<(u32, Contract)> {
-    let word = |at: usize| {
-        let word: Option<[u8; 4]> = bytes.get(at..at + 4).and_then(|b| b.try_into().ok());
-        word.map(u32::from_le_bytes)
-    };
-    let readable = OLDEST_READABLE_FORMAT..=FORMAT_VERSION;
-    if let Some(format) = word(0).filter(|f| !readable.contains(f)) {
-        return Err(unsupported(format!(
-            "artifact format {format}; this version reads {OLDEST_READABLE_FORMAT} to \
-             {FORMAT_VERSION}: compile it again with the lucetc that belongs to this runtime"
-        )));
-    }
-    if let Some(abi) = word(4).filter(|abi| *abi != ABI_VERSION) {
-        return Err(unsupported(format!(
-            "compiled for ABI version {abi}, this runtime has {ABI_VERSION}: compile it again with \
-             the lucetc that belongs to this runtime"
-        )));
-    }
-    let (format, contract) = decoded(CONTRACT, Contract::decode(bytes))?;
-    check_cpu(contract.cpu)?;
-    let known = feature::NAMES.iter().fold(0, |bits, (bit, _)| bits | bit);
-    if contract.features & !known != 0 {
-        let bits = contract.features & !known;
-        return Err(unsupported(format!("uses language features unknown here (bits {bits:#x})")));
-    }
-    if contract.fuel {
-        return Err(unsupported("compiled with fuel, which this version does not count"));
-    }
-    Ok((format, contract))
-}
-
-/// Whether this CPU has one feature of [`cpu::NAMES`]; `None` for a bit that is not known.
-fn cpu_has(bit: u64) -> Option<bool> {
-    use std::is_x86_feature_detected as has;
-    Some(match bit {
-        cpu::SSE3 => has!("sse3"),
-        cpu::SSSE3 => has!("ssse3"),
-        cpu::SSE41 => has!("sse4.1"),
-        cpu::SSE42 => has!("sse4.2"),
-        cpu::POPCNT => has!("popcnt"),
-        cpu::AVX => has!("avx"),
-        cpu::AVX2 => has!("avx2"),
-        cpu::FMA => has!("fma"),
-        cpu::BMI1 => has!("bmi1"),
-        cpu::BMI2 => has!("bmi2"),
-        cpu::LZCNT => has!("lzcnt"),
-        cpu::CX16 => has!("cmpxchg16b"),
-        _ => return None,
-    })
-}
-
-fn check_cpu(needed: u64) -> Result<()> {
-    missing_features(needed, cpu_has)
-}
-
-fn missing_features(needed: u64, has: impl Fn(u64) -> Option<bool>) -> Result<()> {
-    let mut missing = Vec::new();
-    for bit in (0..u64::BITS).map(|i| 1u64 << i).filter(|bit| needed & bit != 0) {
-        match (has(bit), cpu::NAMES.iter().find(|(b, _)| *b == bit)) {
-            (Some(true), _) => {}
-            (_, Some((_, name))) => missing.push((*name).to_owned()),
-            (_, None) => missing.push(format!("unknown feature {bit:#x}")),
-        }
-    }
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let list = missing.join(", ");
-    Err(unsupported(format!(
-        "needs CPU features that this machine lacks: {list}; compile it for an older CPU"
-    )))
 }
 
 fn has_v128(ty: &FuncType) -> bool {
@@ -305,7 +228,8 @@ fn check_memory(contract: &Contract, imported: usize) -> Result<()> {
             (true, MemoryShape::Compact, _) => (0, 0),
             (true, MemoryShape::Guarded, _) => return bad("an imported memory is never guarded"),
             (false, MemoryShape::Guarded, _) => (GUARDED_RESERVE, GUARDED_GUARD),
-            (false, MemoryShape::Compact, Some(max)) => (max.saturating_mul(WASM_PAGE), 0),
+            // A page at least: a reservation of 0 would mean "imported".
+            (false, MemoryShape::Compact, Some(max)) => (max.max(1).saturating_mul(WASM_PAGE), 0),
             (false, MemoryShape::Compact, None) => return bad("compact without a maximum"),
         };
         if (m.reserve_bytes, m.guard_bytes) != (reserve, guard) {
@@ -480,23 +404,4 @@ fn check_init(
         }
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn missing_cpu_features_are_named() {
-        assert!(missing_features(cpu::X86_64_V3, |_| Some(true)).is_ok());
-        let needed = cpu::AVX2 | cpu::POPCNT | cpu::BMI2 | 1 << 63;
-        let e =
-            missing_features(needed, |bit| Some(bit != cpu::AVX2 && bit < 1 << 60)).unwrap_err();
-        assert_eq!(e.status(), Status::UnsupportedArtifact);
-        assert!(e.message().contains("avx2, unknown feature 0x8000000000000000;"), "{e}");
-        for (bit, name) in cpu::NAMES {
-            assert!(cpu_has(bit).is_some(), "{name}");
-        }
-        assert_eq!(cpu_has(1 << 40), None);
-    }
 }

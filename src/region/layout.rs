@@ -30,7 +30,7 @@ use lucet_artifact::limits::{MAX_INSTANCE_DATA, NATIVE_PAGE};
 pub const GUARDED_MEMORY: u64 = 4 << 30;
 /// Guard after it that guarded code relies on.
 pub const MEMORY_GUARD: u64 = 32 << 20;
-/// Least guard below a stack. Compiled code probes each page of a large frame, so any frame hits it.
+/// Least guard below a stack. Code probes each page of a large frame, so any frame hits it.
 pub const STACK_GUARD: u64 = 64 << 10;
 /// Range that one page-table page covers; slots of guarded regions are aligned to it.
 pub const HUGE: u64 = 2 << 20;
@@ -247,7 +247,7 @@ mod tests {
         ) {
             let c = RegionConfig {
                 slots, stack_bytes: stack, max_memory: memory, max_instance_data: data, compact,
-                stacks: 7,
+                stacks: 7, ..RegionConfig::default()
             };
             let g = Geometry::new(&c).unwrap();
             for i in [0, slots / 2, slots - 1] {

@@ -10,13 +10,17 @@
 
 pub mod layout;
 mod reset;
+mod resident;
 pub(crate) mod zones;
 
 use crate::error::{Error, Result, Status};
 use crate::sys::map::Mapping;
+use crate::sys::{Pagemap, Support};
 use layout::Geometry;
 use parking_lot::Mutex;
 pub(crate) use reset::Image;
+pub use reset::Rung;
+use resident::SlotPages;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -36,6 +40,11 @@ pub struct RegionConfig {
     pub compact: bool,
     /// Compact regions only: how many instances may run or be suspended at the same time.
     pub stacks: u32,
+    /// How used slots are made pristine; `None` takes the best way that the kernel has.
+    pub reset: Option<Rung>,
+    /// Whether resetting may rely on SIGSEGV reaching the library (rung "first touch"). Turn it off
+    /// in processes whose SIGSEGV handling cannot be trusted.
+    pub first_touch: bool,
 }
 
 impl Default for RegionConfig {
@@ -47,6 +56,8 @@ impl Default for RegionConfig {
             max_instance_data: 128 << 10,
             compact: false,
             stacks: 1024,
+            reset: None,
+            first_touch: true,
         }
     }
 }
@@ -65,6 +76,7 @@ pub(crate) enum Contents {
 /// A slot in exclusive use.
 #[derive(Debug)]
 pub(crate) struct Slot {
+    index: u32,
     /// Address of byte 0 of memory 0.
     pub vmctx: usize,
     /// Bytes from `vmctx` on that are readable and writable.
@@ -84,6 +96,13 @@ pub(crate) struct Stack {
     lent: Option<u32>,
 }
 
+impl Stack {
+    /// Whether it goes back to a pool when nothing runs on it.
+    pub(crate) fn is_lent(&self) -> bool {
+        self.lent.is_some()
+    }
+}
+
 /// A region. Shared by its instances; address space is given back when the last reference goes.
 #[derive(Debug)]
 pub struct Region {
@@ -94,6 +113,11 @@ pub struct Region {
     slots_map: Mapping,
     stacks_map: Option<Mapping>,
     zones: [Option<zones::Registration>; 2],
+    rung: Rung,
+    rung_forced: bool,
+    /// A [`SlotPages`] per slot, if the rung is first touch.
+    pages_map: Option<Mapping>,
+    pagemap: Option<Pagemap>,
     free: Mutex<Vec<Slot>>,
     free_stacks: Mutex<Vec<u32>>,
     live: AtomicU32,
@@ -121,12 +145,22 @@ impl Region {
             let (at, len) = (base - slots_map.address(), geometry.packed_bytes() as usize);
             slots_map.open(at, len)?;
         }
-        let slots_zone = zones::register(zones::Entry::slots(base, &geometry))?;
+        let rung = choose(&config)?;
+        let pages_map = match rung {
+            Rung::FirstTouch => {
+                Some(Mapping::zeroed(config.slots as usize * size_of::<SlotPages>())?)
+            }
+            _ => None,
+        };
+        let pagemap = if rung == Rung::PagemapScan { Some(Pagemap::open()?) } else { None };
+        let pages = pages_map.as_ref().map_or(0, Mapping::address);
+        let slots_zone = zones::register(zones::Entry::slots(base, &geometry, pages))?;
         let stacks_zone = match &stacks_map {
             Some(m) => Some(zones::register(zones::Entry::stacks(m.address(), &geometry))?),
             None => None,
         };
         let free = (0..config.slots).rev().map(|index| Slot {
+            index,
             vmctx: base + geometry.vmctx_offset(index) as usize,
             accessible: if config.compact { geometry.memory_bytes() } else { 0 },
             contents: Contents::Zero,
@@ -141,6 +175,10 @@ impl Region {
             slots_map,
             stacks_map,
             zones: [Some(slots_zone), stacks_zone],
+            rung,
+            rung_forced: config.reset.is_some(),
+            pages_map,
+            pagemap,
             live: AtomicU32::new(0),
         }))
     }
@@ -149,6 +187,21 @@ impl Region {
     #[must_use]
     pub fn config(&self) -> &RegionConfig {
         &self.config
+    }
+
+    /// The way used slots are made pristine. (Small memories are copied and cleared where the way
+    /// is to scan.)
+    #[must_use]
+    pub fn rung(&self) -> Rung {
+        self.rung
+    }
+
+    /// The resident set of a slot.
+    fn pages(&self, slot: &Slot) -> Option<&SlotPages> {
+        let base = self.pages_map.as_ref()?.address() as *const SlotPages;
+        // SAFETY: the mapping has a `SlotPages` for each slot, zero bytes are valid ones, all
+        // fields are atomics, and the mapping lives as long as the region.
+        Some(unsafe { &*base.add(slot.index as usize) })
     }
 
     /// Number of instances alive.
@@ -163,7 +216,8 @@ impl Region {
             Error::new(
                 Status::RegionFull,
                 format!(
-                    "all {} slots of the region are taken; free instances or create a larger region",
+                    "all {} slots of the region are taken; free instances or create a larger \
+                     region",
                     self.config.slots
                 ),
             )
@@ -294,5 +348,24 @@ impl Drop for Region {
     fn drop(&mut self) {
         // First nobody may find the addresses any more, then they may go.
         self.zones = [None, None];
+    }
+}
+
+/// The configured rung, if the kernel has it, or the best one.
+fn choose(config: &RegionConfig) -> Result<Rung> {
+    let has = Support::probe()?;
+    let first_touch = has.guard_markers && config.first_touch;
+    let missing = |what: &str| Err(Error::new(Status::Unsupported, what));
+    match config.reset {
+        Some(Rung::FirstTouch) if !first_touch => missing(
+            "reset by first touch needs Linux 6.13 (MADV_GUARD_INSTALL) and first_touch turned on",
+        ),
+        Some(Rung::PagemapScan) if !has.pagemap_scan => {
+            missing("reset by scanning needs Linux 6.7 (PAGEMAP_SCAN) and /proc")
+        }
+        Some(rung) => Ok(rung),
+        None if first_touch => Ok(Rung::FirstTouch),
+        None if has.pagemap_scan => Ok(Rung::PagemapScan),
+        None => Ok(Rung::CopyAndClear),
     }
 }

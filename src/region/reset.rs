@@ -1,22 +1,42 @@
 //! Making a used slot pristine again, without leaving a byte of the last instance behind.
 //!
-//! Two ways are here, chosen by size; both leave the slot in a state that its `contents` names.
+//! The ways form a ladder; the best one that the kernel has is taken, or the one that the region's
+//! configuration names:
 //!
-//! * **copy and clear** (small memories): copy the image's pages, clear everything between them. No
-//!   system call, no page fault, cost proportional to the memory's size.
-//! * **decommit** (large ones): `madvise(MADV_DONTNEED)`, after which untouched pages read as zero,
-//!   then copy the image when the slot is next used.
+//! | rung | what a reset does | needs |
+//! |---|---|---|
+//! | first touch | copies the pristine contents over the pages that were ever touched ([`super::resident`]) | Linux 6.13 |
+//! | page-map scan | asks the kernel which pages have contents, copies over those | Linux 6.7 |
+//! | copy and clear | copies the image's pages, clears the rest; small memories only | – |
+//! | decommit | `madvise(MADV_DONTNEED)`, copies the image before the next use | – |
 //!
-//! Growth is undone in both: pages beyond the initial size are decommitted and (guarded regions)
-//! made inaccessible.
+//! The first and the third make no system call. Growth is undone in all of them: pages beyond the
+//! initial size are decommitted and (guarded regions) made inaccessible.
+//!
+//! While a slot is free its memory is what `contents` says. Bytes beyond the initial size of the
+//! module it last held are zero or inaccessible.
 
+use super::resident::{MAX_PAGES, SlotPages};
 use super::{Contents, Region, Slot};
 use crate::error::Result;
 use lucet_artifact::init::ImageRun;
 use lucet_artifact::limits::NATIVE_PAGE;
 
-/// Memories up to this size are copied and cleared.
+/// Memories up to this size are copied and cleared rather than scanned.
 const COPY_AND_CLEAR_MAX: u64 = 128 << 10;
+
+/// A way to make slots pristine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rung {
+    /// Give the pages back to the kernel.
+    Decommit,
+    /// Copy the image and clear the rest of a small memory.
+    CopyAndClear,
+    /// Copy over the pages that the kernel says have contents.
+    PagemapScan,
+    /// Copy over the pages that were ever touched.
+    FirstTouch,
+}
 
 /// The initial contents of a memory. Bytes outside the runs are zero.
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +64,22 @@ impl Image<'_> {
             at += len;
         }
     }
+
+    /// Writes the pristine contents of `[from, to)`: clears between runs, copies runs.
+    fn restore(&self, slot: &Slot, from: u64, to: u64) {
+        let mut clean = from;
+        self.each(to, |offset, bytes| {
+            let end = offset + bytes.len() as u64;
+            if end <= from {
+                return;
+            }
+            let skip = from.saturating_sub(offset);
+            clear(slot, clean, offset.max(clean));
+            copy_to(slot, offset + skip, bytes.get(skip as usize..).unwrap_or_default());
+            clean = end;
+        });
+        clear(slot, clean, to);
+    }
 }
 
 /// Writes `bytes` at `offset` of the slot's memory.
@@ -64,6 +100,20 @@ fn clear(slot: &Slot, from: u64, to: u64) {
 }
 
 impl Region {
+    /// The rung for memories of `bytes`.
+    fn rung_for(&self, bytes: u64) -> Rung {
+        match self.rung {
+            Rung::FirstTouch => Rung::FirstTouch,
+            Rung::PagemapScan if bytes > COPY_AND_CLEAR_MAX || self.rung_forced => {
+                Rung::PagemapScan
+            }
+            Rung::PagemapScan | Rung::CopyAndClear if bytes <= COPY_AND_CLEAR_MAX => {
+                Rung::CopyAndClear
+            }
+            _ => Rung::Decommit,
+        }
+    }
+
     /// After use: `used` bytes may have been written, `bytes` is the initial size.
     pub(super) fn reset(
         &self,
@@ -77,46 +127,109 @@ impl Region {
             self.decommit(slot, bytes, used)?;
         }
         self.set_accessible(slot, bytes.min(slot.accessible))?;
-        if bytes <= COPY_AND_CLEAR_MAX {
-            let limit = bytes.min(slot.accessible);
-            let mut clean = 0;
-            image.each(limit, |offset, page| {
-                clear(slot, clean, offset);
-                copy_to(slot, offset, page);
-                clean = offset + page.len() as u64;
-            });
-            clear(slot, clean, limit);
-            slot.contents = Contents::Image(image.id);
-        } else {
-            self.decommit(slot, 0, bytes.min(used))?;
-            slot.contents = Contents::Zero;
-        }
+        let limit = bytes.min(slot.accessible);
+        slot.contents = match self.rung_for(bytes) {
+            Rung::FirstTouch => self.rewind(slot, limit, image)?,
+            Rung::CopyAndClear => {
+                image.restore(slot, 0, limit);
+                Contents::Image(image.id)
+            }
+            Rung::PagemapScan => self.scan(slot, limit, image)?,
+            Rung::Decommit => {
+                self.decommit(slot, 0, limit)?;
+                Contents::Zero
+            }
+        };
         Ok(())
+    }
+
+    fn rewind(&self, slot: &Slot, bytes: u64, image: &Image<'_>) -> Result<Contents> {
+        let Some(pages) = self.pages(slot) else { return Ok(Contents::Dirty) };
+        if pages.managed() != bytes {
+            return Ok(Contents::Dirty);
+        }
+        if pages.overflowed() {
+            self.guard(slot, pages, bytes, image)?;
+        } else {
+            // SAFETY: these are this slot's pages, and nothing of the instance runs.
+            unsafe { pages.rewind(slot.vmctx) };
+        }
+        Ok(Contents::Image(image.id))
+    }
+
+    fn scan(&self, slot: &Slot, bytes: u64, image: &Image<'_>) -> Result<Contents> {
+        let Some(pagemap) = &self.pagemap else { return Ok(Contents::Dirty) };
+        let mut pages = 0;
+        pagemap.present(slot.vmctx, slot.vmctx + bytes as usize, |start, end| {
+            pages += (end - start) / NATIVE_PAGE as usize;
+            image.restore(slot, (start - slot.vmctx) as u64, (end - slot.vmctx) as u64);
+        })?;
+        if pages > MAX_PAGES {
+            self.decommit(slot, 0, bytes)?;
+            return Ok(Contents::Zero);
+        }
+        Ok(Contents::Image(image.id))
     }
 
     /// Before use: makes the first `bytes` bytes the image's.
     pub(super) fn load(&self, slot: &mut Slot, bytes: u64, image: &Image<'_>) -> Result<()> {
-        match slot.contents {
-            Contents::Image(id) if id == image.id => return Ok(()),
-            Contents::Zero => {}
-            Contents::Image(_) | Contents::Dirty => {
-                // Another module's image: at most COPY_AND_CLEAR_MAX bytes of it, see `reset`.
-                let end = slot.accessible.min(COPY_AND_CLEAR_MAX.max(bytes));
-                if end <= COPY_AND_CLEAR_MAX {
-                    clear(slot, 0, end);
-                } else {
-                    self.decommit(slot, 0, end)?;
+        let same = slot.contents == Contents::Image(image.id);
+        if self.rung_for(bytes) == Rung::FirstTouch {
+            let Some(pages) = self.pages(slot) else { return Ok(()) };
+            if !same || pages.managed() != bytes {
+                let before = pages.managed();
+                pages.stop();
+                if before > bytes {
+                    let at = self.offset(slot, bytes);
+                    let len = (before - bytes) as usize;
+                    self.slots_map.remove_guards(at, len)?;
+                    self.slots_map.decommit(at, len)?;
                 }
+                self.guard(slot, pages, bytes, image)?;
             }
+            slot.contents = Contents::Image(image.id);
+            return Ok(());
+        }
+        match slot.contents {
+            _ if same => return Ok(()),
+            Contents::Zero => {}
+            // The bytes beyond another module's initial size are zero already, but how many that
+            // were is no longer known.
+            Contents::Image(_) | Contents::Dirty => self.decommit(slot, 0, slot.accessible)?,
         }
         image.each(bytes.min(slot.accessible), |offset, page| copy_to(slot, offset, page));
         slot.contents = Contents::Image(image.id);
         Ok(())
     }
 
+    /// Empties the first `bytes` bytes and waits for the first touch of each page.
+    fn guard(&self, slot: &Slot, pages: &SlotPages, bytes: u64, image: &Image<'_>) -> Result<()> {
+        pages.stop();
+        self.slots_map.install_guards(self.offset(slot, 0), bytes as usize)?;
+        pages.start(bytes, image);
+        Ok(())
+    }
+
+    fn offset(&self, slot: &Slot, at: u64) -> usize {
+        slot.vmctx - self.slots_map.address() + at as usize
+    }
+
     /// Makes `[from, to)` read as zero and gives its pages back.
     fn decommit(&self, slot: &Slot, from: u64, to: u64) -> Result<()> {
-        let at = slot.vmctx - self.slots_map.address() + from as usize;
-        self.slots_map.decommit(at, (to - from) as usize)
+        self.slots_map.decommit(self.offset(slot, from), (to - from) as usize)
+    }
+
+    /// Touches every page of a range of a slot's initial memory, so that the kernel (which faults
+    /// for nobody) may be given it.
+    pub(crate) fn make_resident(&self, slot: &Slot, offset: u64, len: u64) {
+        let Some(pages) = self.pages(slot).filter(|p| !p.overflowed()) else { return };
+        let end = offset.saturating_add(len).min(pages.managed());
+        let mut at = offset;
+        while at < end {
+            // SAFETY: a byte of this slot's memory below its size; a guard marker there is
+            // handled by the signal handler.
+            unsafe { std::ptr::read_volatile((slot.vmctx + at as usize) as *const u8) };
+            at = (at / NATIVE_PAGE + 1) * NATIVE_PAGE;
+        }
     }
 }

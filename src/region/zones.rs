@@ -7,6 +7,7 @@
 //! inside a range that it has no business in, and both end in the host's own handler.
 
 use super::layout::{Geometry, SlotPart};
+use super::resident::SlotPages;
 use crate::error::{Error, Result, Status};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
@@ -29,18 +30,20 @@ pub(crate) enum Zone {
 pub(crate) struct Entry {
     base: usize,
     stacks: bool,
+    /// Address of the slots' resident sets, 0 if there are none.
+    pages: usize,
     geometry: Geometry,
 }
 
 impl Entry {
     /// The slots that start at `base`.
-    pub fn slots(base: usize, geometry: &Geometry) -> Self {
-        Self { base, stacks: false, geometry: *geometry }
+    pub fn slots(base: usize, geometry: &Geometry, pages: usize) -> Self {
+        Self { base, stacks: false, pages, geometry: *geometry }
     }
 
     /// The stacks that start at `base`.
     pub fn stacks(base: usize, geometry: &Geometry) -> Self {
-        Self { base, stacks: true, geometry: *geometry }
+        Self { base, stacks: true, pages: 0, geometry: *geometry }
     }
 
     fn classify(&self, offset: u64) -> Zone {
@@ -112,8 +115,8 @@ impl Drop for Registration {
     }
 }
 
-/// What `address` is, if it belongs to a region. Async-signal-safe.
-pub(crate) fn classify(address: usize) -> Option<Zone> {
+/// The range that `address` lies in. Async-signal-safe.
+fn find(address: usize) -> Option<&'static Entry> {
     for cell in &CELLS {
         let start = cell.start.load(Ordering::Acquire);
         if start == 0 || address < start || address >= cell.end.load(Ordering::Acquire) {
@@ -121,9 +124,27 @@ pub(crate) fn classify(address: usize) -> Option<Zone> {
         }
         let entry = cell.published.load(Ordering::Acquire);
         // SAFETY: `published` is null or a leaked, never changed `Entry`.
-        let entry = unsafe { entry.as_ref() }?;
-        let offset = address.checked_sub(entry.base)?;
-        return Some(entry.classify(offset as u64));
+        return unsafe { entry.as_ref() }.filter(|e| address >= e.base);
     }
     None
+}
+
+/// What `address` is, if it belongs to a region. Async-signal-safe.
+pub(crate) fn classify(address: usize) -> Option<Zone> {
+    find(address).map(|e| e.classify((address - e.base) as u64))
+}
+
+/// A fault at `address`: whether it was the first touch of a page, which is open now.
+/// Async-signal-safe.
+pub(crate) fn touch(address: usize) -> bool {
+    let Some(entry) = find(address).filter(|e| e.pages != 0) else { return false };
+    let offset = (address - entry.base) as u64;
+    let Some((slot, SlotPart::Memory(at))) = entry.geometry.slot_part(offset) else {
+        return false;
+    };
+    // SAFETY: the array has a `SlotPages` per slot and lives as long as the region, which is alive
+    // while one of its slots is touched; all its fields are atomics.
+    let pages = unsafe { &*(entry.pages as *const SlotPages).add(slot as usize) };
+    // SAFETY: this is where the slot's memory begins.
+    unsafe { pages.touch(address - at as usize, at) }
 }

@@ -327,7 +327,8 @@ mod tests {
                 }
                 prop_assert!(list.ranges.windows(2).all(|w| w[0].end < w[1].start));
                 let free: usize = list.ranges.iter().map(ExactSizeIterator::len).sum();
-                prop_assert_eq!(free + live.iter().map(ExactSizeIterator::len).sum::<usize>(), total);
+                let used: usize = live.iter().map(ExactSizeIterator::len).sum();
+                prop_assert_eq!(free + used, total);
             }
             live.into_iter().for_each(|r| list.give(r));
             prop_assert_eq!(list.ranges, vec![0..total]);

@@ -12,9 +12,12 @@
 
 pub mod arena;
 pub mod map;
+mod pages;
 mod protect;
 pub mod sealed;
 pub mod signals;
+
+pub use pages::{GUARD_REMOVE, Pagemap, Support};
 
 use crate::error::{Error, Status};
 use nix::errno::Errno;

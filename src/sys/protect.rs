@@ -17,7 +17,7 @@ impl Mapping {
         self.base().as_ptr() as usize
     }
 
-    fn part(&self, at: usize, len: usize) -> Result<NonNull<c_void>> {
+    pub(super) fn part(&self, at: usize, len: usize) -> Result<NonNull<c_void>> {
         let end = at.checked_add(len).filter(|end| *end <= self.len());
         let page = super::PAGE - 1;
         if end.is_none() || at & page != 0 || len & page != 0 {

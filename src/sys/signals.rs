@@ -142,8 +142,8 @@ fn needed() -> usize {
     (frame.max(libc::MINSIGSTKSZ) + HANDLER_BYTES).next_multiple_of(super::PAGE)
 }
 
-/// Makes sure that this thread has an alternate signal stack that is large enough. One that the host
-/// installed is kept if it is.
+/// Makes sure that this thread has an alternate signal stack that is large enough. One that the
+/// host installed is kept if it is.
 ///
 /// # Errors
 /// `OutOfMemory`.

@@ -1,4 +1,4 @@
-//! The signal handler, and getting threads and the process ready for it.
+//! The signal handler: the only code that runs in signal context.
 //!
 //! The handler allocates nothing and takes no lock. It asks three questions, each answered from
 //! data that is published with atomics and never unmapped:
@@ -7,6 +7,9 @@
 //! 2. Is the pc guest code, and one that may trap? (code arena → [`super::CodeInfo`])
 //! 3. Is the address one that guests fault at? (region zones)
 //!
+//! Before that, one more: is the address the first touch of a page of a memory, by whomever? Then the
+//! page is opened and the instruction tried again (see `region::resident`).
+//!
 //! Only if all three fit, it is a trap: the context is rewritten so that the thread goes on on the
 //! host's stack, behind the call that entered the guest. Anything else belongs to the host and is
 //! given to the handler that was there before, with the same arguments; a real bug in the host
@@ -14,46 +17,13 @@
 
 use super::CodeInfo;
 use crate::arch;
-use crate::error::{Error, Result, Status};
 use crate::region::zones::{self, Zone};
 use crate::sys::{arena, signals};
 use lucet_artifact::abi::TrapCode;
-use once_cell::sync::OnceCell;
-use std::cell::Cell;
 use std::ffi::c_void;
 
-static INSTALLED: OnceCell<()> = OnceCell::new();
-
-thread_local! {
-    static READY: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Makes this thread able to run guests: signal handlers once per process, an alternate signal
-/// stack once per thread.
-///
-/// # Errors
-/// `SignalsBlocked` if one of the signals is blocked in this thread, `OutOfMemory`.
-pub(crate) fn prepare_thread() -> Result<()> {
-    if READY.get() {
-        return Ok(());
-    }
-    INSTALLED.get_or_try_init(|| signals::install(entry))?;
-    if let Some(name) = signals::blocked() {
-        return Err(Error::new(
-            Status::SignalsBlocked,
-            format!(
-                "{name} is blocked in this thread; unblock SIGSEGV, SIGBUS, SIGILL and SIGFPE \
-                 (pthread_sigmask) before running guests"
-            ),
-        ));
-    }
-    signals::ensure_alternate_stack()?;
-    READY.set(true);
-    Ok(())
-}
-
 /// What `sigaction` gets.
-extern "C" fn entry(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void) {
+pub(super) extern "C" fn entry(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void) {
     // SAFETY: the kernel passes valid pointers to a handler installed with SA_SIGINFO.
     let ours = unsafe { handle(signal, info, context) };
     if !ours {
@@ -67,6 +37,11 @@ extern "C" fn entry(signal: i32, info: *mut libc::siginfo_t, context: *mut c_voi
 /// # Safety
 /// The arguments are those of a signal handler.
 unsafe fn handle(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void) -> bool {
+    // SAFETY: the kernel's siginfo; for these signals the address field is there.
+    let address = unsafe { info.as_ref() }.map_or(0, |i| unsafe { i.si_addr() } as usize);
+    if signal == libc::SIGSEGV && zones::touch(address) {
+        return true;
+    }
     let activation = arch::current();
     // SAFETY: null, or the activation in a frame of this thread that entered a guest.
     let Some(activation) = (unsafe { activation.as_mut() }) else { return false };
@@ -74,8 +49,6 @@ unsafe fn handle(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void) 
     let Some(context) = (unsafe { context.cast::<libc::ucontext_t>().as_mut() }) else {
         return false;
     };
-    // SAFETY: the kernel's siginfo; for these signals the address field is there.
-    let address = unsafe { info.as_ref() }.map_or(0, |i| unsafe { i.si_addr() } as usize);
     let (pc, fp) = arch::read_fault(context);
     let Some((code, fault)) = classify(signal, pc, address) else { return false };
     activation.trap_code = code as u32;

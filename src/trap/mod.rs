@@ -1,14 +1,16 @@
 //! Traps raised by the processor: from a signal back to an outcome.
 //!
 //! * [`handler`] is the only code that runs in signal context.
+//! * [`thread`] makes process and threads ready for it.
 //! * This file holds what the handler may read without locks: for each module the sorted list of
 //!   pcs at which it may trap ([`CodeInfo`]), found through the code arena by pc.
 
 mod handler;
+mod thread;
 
-pub(crate) use handler::prepare_thread;
 use lucet_artifact::abi::TrapCode;
 use lucet_artifact::code::TrapTable;
+pub(crate) use thread::prepare_thread;
 
 /// What the signal handler needs to know about a module's code. Immutable; its address is the owner
 /// word of the module's range in the code arena.

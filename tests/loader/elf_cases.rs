@@ -319,6 +319,17 @@ fn section_fields() {
         ("image of half a page", "sh_size", |b| section(b, IMAGE, 32, 2048, 8)),
         ("bytes at the end", "unused bytes follow", |b| b.push(0)),
         ("a page at the end", "unused bytes follow", |b| b.extend([0; PAGE])),
+        ("bytes before .text", "byte between sections", |b| b[PAGE - 1] = 1),
+        ("bytes behind the section headers", "byte between sections", |b| {
+            let at = range_of(b, IMAGE).start;
+            b[at - 1] = 1;
+        }),
+        ("section on the last page of .text", "on the last page", |b| {
+            let (at, end) = (range_of(b, CONTRACT).start, range_of(b, TEXT).end as u64);
+            section(b, CONTRACT, 24, end, 8);
+            section(b, CONTRACT, 32, 8, 8);
+            b[at..at + 8].fill(0);
+        }),
         ("code behind .text", "byte behind .text", |b| {
             let at = range_of(b, TEXT).end;
             b[at] = 0x90;

@@ -82,9 +82,11 @@ fn code_runs() {
     assert_eq!(f(), 42);
 }
 
+type Change = fn(&mut Parts);
+
 #[test]
 fn variants_load() {
-    let variants: [(&str, fn(&mut Parts)); 7] = [
+    let variants: [(&str, Change); 7] = [
         ("no frames", |p| p.frames = false),
         ("no hints", |p| p.hints = None),
         ("no image", |p| {
@@ -173,4 +175,34 @@ fn nothing_is_writable_and_executable() {
     let view = maps.lines().find(|l| l.starts_with(&view)).unwrap();
     assert!(view.contains(" r--p ") || view.contains(" r--s "), "{view}");
     assert!(!maps.lines().any(|l| l.contains(" rwx")), "{maps}");
+}
+
+/// Threads load and drop modules of different sizes at the same time; every address has the owner
+/// that was set for it as long as its module lives.
+#[test]
+fn threads_share_the_arena() {
+    std::thread::scope(|s| {
+        for thread in 1..=4_usize {
+            s.spawn(move || {
+                let mut live = std::collections::VecDeque::new();
+                for i in 0..200_usize {
+                    let mut parts = sample();
+                    parts.text.resize(192 + (i * 7919) % 200_000, 0xcc);
+                    let loaded = load_bytes(&parts.build()).unwrap();
+                    let owner = thread * 1000 + i;
+                    arena::set_owner(loaded.text.range(), owner);
+                    live.push_back((owner, loaded));
+                    if live.len() > 8 {
+                        live.pop_front();
+                    }
+                    for (owner, loaded) in &live {
+                        let (base, len) = (loaded.text.base(), loaded.text.len());
+                        for pc in [base, base + len / 2, base + len - 1] {
+                            assert_eq!(arena::owner_of(pc), Some(*owner));
+                        }
+                    }
+                }
+            });
+        }
+    });
 }

@@ -5,6 +5,7 @@
 //! (`-O2`, `-j4`). After `--` everything is an input. File names need not be UTF-8.
 
 use super::message::Format;
+use super::nearest::nearest;
 use lucet_artifact::types::MemoryShape;
 use lucetc::options::cpu_from_name;
 use lucetc::policy::Policy;
@@ -294,38 +295,12 @@ fn show(text: &OsStr) -> String {
 
 /// The option does not exist; says which one is nearest.
 fn unknown(option: &OsStr) -> Errors {
-    let text = option.to_string_lossy();
-    let names = OPTIONS.iter().flat_map(|(short, long, _)| [*short, *long]);
-    let nearest = names
-        .filter(|n| n.starts_with("--") == text.starts_with("--") && !n.is_empty())
-        .map(|n| (if n.starts_with(&*text) { 0 } else { distance(&text, n) }, n))
-        .min();
     let d = usage(format!("unknown option {}", show(option)));
-    match nearest {
-        Some((d_min, n)) if d_min <= 3 && text.starts_with("--") => {
-            d.help(format!("did you mean {n}? lucetc --help lists the options")).into()
-        }
-        _ => d.into(),
+    let names = OPTIONS.iter().map(|(_, long, _)| *long);
+    match nearest(&option.to_string_lossy(), names) {
+        Some(n) => d.help(format!("did you mean {n}? lucetc --help lists the options")).into(),
+        None => d.into(),
     }
-}
-
-/// Levenshtein distance; both texts are short.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().take(64).enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        for (y, cell) in b.iter().zip(row.iter_mut().skip(1)) {
-            let here = (diagonal + usize::from(x != *y)).min(left + 1).min(*cell + 1);
-            diagonal = std::mem::replace(cell, here);
-            left = here;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
-    }
-    row.last().copied().unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -393,13 +368,5 @@ mod tests {
             let spelled = super::super::help::HELP;
             assert!(spelled.contains(if long == "--opt-level" { short } else { long }), "{long}");
         }
-    }
-
-    #[test]
-    fn distances() {
-        assert_eq!(distance("", "abc"), 3);
-        assert_eq!(distance("abc", ""), 3);
-        assert_eq!(distance("kitten", "sitting"), 3);
-        assert_eq!(distance("same", "same"), 0);
     }
 }

@@ -16,7 +16,7 @@ pub enum Format {
     Json,
 }
 
-/// Prints all diagnostics and, as text, a last line that says that nothing was written.
+/// Prints all diagnostics and, as text, a last line with their number.
 pub fn print(errors: &Errors, input: Option<&str>, format: Format) {
     let mut out = String::new();
     for d in &errors.0 {
@@ -31,7 +31,7 @@ pub fn print(errors: &Errors, input: Option<&str>, format: Format) {
     if let (Format::Text, Some(input)) = (format, input) {
         let n = errors.0.len();
         let s = if n == 1 { "" } else { "s" };
-        let _ = writeln!(out, "lucetc: {}: {n} error{s}, nothing was written", visible(input));
+        let _ = writeln!(out, "lucetc: {}: {n} error{s}", visible(input));
     }
     // There is nobody left to tell if this fails; the exit code still says it.
     let _ = std::io::stderr().write_all(out.as_bytes());
@@ -75,7 +75,7 @@ fn json(d: &Diagnostic, input: Option<&str>) -> String {
         None => out.push_str("null"),
     }
     out.push_str(",\"help\":");
-    optional(&mut out, d.help.as_deref());
+    optional(&mut out, d.help_text());
     out.push_str("}\n");
     out
 }

@@ -5,6 +5,7 @@ mod args;
 mod help;
 mod input;
 mod message;
+mod nearest;
 mod output;
 mod work;
 

@@ -56,9 +56,16 @@ pub fn text(plan: &Plan<'_>, options: &Options, what: Text) -> Result<String, Er
 }
 
 /// All pieces in the order of `.text`: own functions, then import stubs, trampolines, adapters.
+///
+/// A stub exists for imports that are exported, referred to, or the start function.
 fn jobs(plan: &Plan<'_>) -> Vec<Job> {
     let (imported, all) = (plan.imported.funcs, plan.func_types.len() as u32);
-    let referred = |f: &u32| plan.references.get(*f as usize).is_some_and(|r| *r != NO_REF);
+    // The runtime enters the start function like any other, so an imported one needs a stub too.
+    let start = plan.contract.start;
+    let referred = |f: &u32| {
+        let reference = plan.references.get(*f as usize);
+        start == Some(*f) || reference.is_some_and(|r| *r != NO_REF)
+    };
     let mut adapted = vec![false; plan.types.len()];
     for i in &plan.imports.imports {
         if let ImportKind::Func(t) = i.kind

@@ -23,7 +23,7 @@ use lucet_artifact::limits::NATIVE_PAGE;
 use lucet_artifact::trailer::Trailer;
 use object::elf;
 use object::write::StringId;
-use object::write::elf::{FileHeader, ProgramHeader, SectionHeader, Sym, Writer};
+use object::write::elf::{FileHeader, ProgramHeader, SectionHeader, SectionIndex, Sym, Writer};
 use std::borrow::Cow;
 
 /// Alignment of `.eh_frame_hdr` and `.eh_frame`.
@@ -76,7 +76,7 @@ fn build<'a>(
     let mut w = Writer::new(object::Endianness::Little, true, out);
     // Phase 1: reserve.
     let (loaded, mut placed) = reserve_loaded(&mut w, &frames, text.len() as u64);
-    let text_section = object::write::elf::SectionIndex(placed.len() as u32);
+    let text_section = SectionIndex(placed.len() as u32);
     for s in &sections.list {
         let (name, size) = (w.add_section_name(s.name.as_bytes()), s.bytes.len() as u64);
         w.reserve_section_index();
@@ -119,18 +119,7 @@ fn build<'a>(
         w.write_align(sections::ALIGN);
         w.write(&s.bytes);
     }
-    w.write_null_symbol();
-    for (s, name) in symbols.iter().zip(&symbol_names) {
-        w.write_symbol(&Sym {
-            section: Some(text_section.0),
-            st_name: w.string_offset(*name),
-            st_info: elf::SymbolInfo::new(elf::STB_LOCAL, elf::STT_FUNC),
-            st_other: elf::SymbolOther(0),
-            st_shndx: elf::SymbolSection(0),
-            st_value: loaded.text + u64::from(s.offset),
-            st_size: s.size.into(),
-        });
-    }
+    write_symbols(&mut w, symbols, &symbol_names, text_section, loaded.text);
     w.write_strtab();
     w.write_shstrtab();
     w.write_null_section_header();
@@ -146,6 +135,27 @@ fn build<'a>(
         w.write(&c.image);
     }
     if w.len() == w.reserved_len() { Ok(()) } else { Err(internal("layout of the artifact")) }
+}
+
+fn write_symbols(
+    w: &mut Writer<'_>,
+    symbols: &[Symbol<'_>],
+    names: &[Option<StringId>],
+    section: SectionIndex,
+    text: u64,
+) {
+    w.write_null_symbol();
+    for (s, name) in symbols.iter().zip(names) {
+        w.write_symbol(&Sym {
+            section: Some(section.0),
+            st_name: w.string_offset(*name),
+            st_info: elf::SymbolInfo::new(elf::STB_LOCAL, elf::STT_FUNC),
+            st_other: elf::SymbolOther(0),
+            st_shndx: elf::SymbolSection(0),
+            st_value: text + u64::from(s.offset),
+            st_size: s.size.into(),
+        });
+    }
 }
 
 /// The name in `.strtab`; the empty name is offset 0.

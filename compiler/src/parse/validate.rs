@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  validate with the supported features ── ok ──► compile
-//!    └─ fails: validate with every feature ── ok ──► Unsupported, naming the feature
+//!    └─ fails: validate with every feature that the module can mean ── ok ──► Unsupported, naming it
 //!         └─ fails: decode without validating ── fails ──► Malformed
 //!                                              └─ ok ────► Invalid
 //! ```
@@ -13,7 +13,7 @@ use super::{decode, names};
 use crate::error::{Class, Diagnostic, Errors};
 use std::collections::BTreeMap;
 use wasmparser::{
-    FuncValidatorAllocations, Parser, Payload, ValidPayload, Validator, WasmFeatures,
+    FuncValidatorAllocations, Parser, Payload, TypeRef, ValidPayload, Validator, WasmFeatures,
 };
 
 /// The features that are compiled.
@@ -35,6 +35,47 @@ fn known() -> WasmFeatures {
         .difference(WasmFeatures::SHARED_EVERYTHING_THREADS)
         .difference(WasmFeatures::MEMORY_CONTROL)
         .difference(WasmFeatures::CUSTOM_PAGE_SIZES)
+}
+
+/// The features to validate a refused module with. Two proposals also relax encodings that they do
+/// not need: 64-bit memories allow longer offsets and limits, several memories allow an overlong
+/// index of the only one. A module that uses neither is malformed then, and nobody would understand
+/// a message about 64-bit memories.
+fn known_for(wasm: &[u8]) -> WasmFeatures {
+    let (mut memories, mut wide) = (0u32, false);
+    let mut parser = Parser::new(0);
+    parser.set_features(known());
+    for payload in parser.parse_all(wasm) {
+        match payload {
+            Ok(Payload::ImportSection(r)) => {
+                for import in r.into_imports().flatten() {
+                    match import.ty {
+                        TypeRef::Memory(m) => {
+                            memories += 1;
+                            wide |= m.memory64;
+                        }
+                        TypeRef::Table(t) => wide |= t.table64,
+                        _ => {}
+                    }
+                }
+            }
+            Ok(Payload::TableSection(r)) => wide |= r.into_iter().flatten().any(|t| t.ty.table64),
+            Ok(Payload::MemorySection(r)) => {
+                memories = memories.saturating_add(r.count());
+                wide |= r.into_iter().flatten().any(|m| m.memory64);
+            }
+            Ok(Payload::CodeSectionStart { .. } | Payload::End(_)) | Err(_) => break,
+            Ok(_) => {}
+        }
+    }
+    let mut features = known();
+    if !wide {
+        features = features.difference(WasmFeatures::MEMORY64);
+    }
+    if memories < 2 {
+        features = features.difference(WasmFeatures::MULTI_MEMORY);
+    }
+    features
 }
 
 /// Most problems listed in one run.
@@ -90,7 +131,7 @@ pub fn validate(wasm: &[u8]) -> Result<(), Errors> {
         return Ok(());
     }
     let names = names::function_names(wasm);
-    let strict = check(wasm, known());
+    let strict = check(wasm, known_for(wasm));
     if strict.is_empty() {
         return Err(unsupported(wasm, problems, &names));
     }

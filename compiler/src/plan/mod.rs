@@ -237,10 +237,8 @@ fn references(
     for e in globals {
         in_expr(e, &mut mark);
     }
-    let mut next = 0;
-    for slot in list.iter_mut().filter(|s| **s != NO_REF) {
+    for (next, slot) in (0..).zip(list.iter_mut().filter(|s| **s != NO_REF)) {
         *slot = next;
-        next += 1;
     }
     list
 }

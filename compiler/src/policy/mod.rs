@@ -1,7 +1,7 @@
 //! The policy: what a module is allowed to import and how large it may be.
 //!
 //! A policy is a value that a caller builds, or a TOML file (`docs/policy.md`, read in
-//! [`file`]). It is applied at compile time and what results from it is written into the
+//! [`mod@file`]). It is applied at compile time and what results from it is written into the
 //! artifact's contract; the loader checks the contract again, against what the embedder offers.
 //! Every check reports *all* violations, so that one compilation shows the whole distance between
 //! a module and a policy.

@@ -87,8 +87,8 @@ impl<'e, 'f> Body<'e, 'f> {
         self.b.ins().load(types::I64, flags, self.vmctx, offset)
     }
 
-    /// Loads a code address from instance data. Not movable, so that the load stays at its call
-    /// and can become the call's memory operand.
+    /// Loads a code address from instance data. Not movable: the load stays in the block of its
+    /// call instead of taking a register across a loop, and a verifier finds both together.
     fn code_slot(&mut self, offset: i32) -> Value {
         let flags = self.regions.data();
         self.b.ins().load(types::I64, flags, self.vmctx, offset)

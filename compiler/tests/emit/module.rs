@@ -136,6 +136,26 @@ pub fn with_image(pages: usize) -> Compiled {
     c
 }
 
+/// A small module that went through all stages.
+pub fn translated() -> Compiled {
+    let text = r#"(module
+      (import "env" "log" (func $log (param i32)))
+      (memory (export "memory") 2)
+      (data (i32.const 70000) "in the image")
+      (data "passive")
+      (table 3 funcref)
+      (elem (i32.const 0) $fac $log)
+      (global $calls (mut i32) (i32.const 0))
+      (func $fac (export "fac") (param i64) (result i64)
+        (global.set $calls (i32.add (global.get $calls) (i32.const 1)))
+        (if (result i64) (i64.eqz (local.get 0))
+          (then (i64.const 1))
+          (else (i64.mul (local.get 0) (call $fac (i64.sub (local.get 0) (i64.const 1)))))))
+      (func (export "div") (param i32 i32) (result i32)
+        (i32.div_s (local.get 0) (local.get 1))))"#;
+    lucetc::compile_to_model(text.as_bytes(), &lucetc::Options::default()).unwrap()
+}
+
 /// Appends code at the next function boundary; returns offset and size.
 fn append(c: &mut Compiled, (code, unwind): (Vec<u8>, UnwindInfo)) -> (u32, u32) {
     let at = c.text.len().next_multiple_of(32);

@@ -14,8 +14,14 @@ use object::{Endianness, Object, ObjectSection, ObjectSymbol};
 
 const LE: Endianness = Endianness::Little;
 
+/// Modules of all kinds, with names.
 pub fn modules() -> Vec<(&'static str, Compiled)> {
-    vec![("empty", module::empty()), ("adders", module::adders()), ("image", module::with_image(3))]
+    vec![
+        ("empty", module::empty()),
+        ("adders", module::adders()),
+        ("image", module::with_image(3)),
+        ("translated", module::translated()),
+    ]
 }
 
 #[test]

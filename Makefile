@@ -1,0 +1,97 @@
+# Lucet's front door. `make help` lists the targets; `make demo` and `make test` are where to begin.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.NOTPARALLEL: # cargo uses every core itself
+
+VERSION := $(shell sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
+SOVERSION := 0
+CARGO ?= cargo
+CC := gcc
+CARGO_FLAGS := --release --locked
+
+REL := target/release
+DIST := target/dist
+LIB := $(DIST)/lib
+SO := $(LIB)/liblucet.so.$(VERSION)
+
+.PHONY: all help demo test check deps spec corpus bench-quick clean header cdylib
+
+##@ Build
+all: dist ## everything, into target/dist/
+	@echo "built: $(DIST)/bin/lucetc  $(SO)  $(DIST)/include/lucet.h"
+
+.PHONY: dist
+dist: $(SO) $(LIB)/liblucet.a $(DIST)/bin/lucetc $(DIST)/include/lucet.h
+
+# Cargo knows best what is out of date, so it is always asked; the files it leaves untouched keep
+# their time, and nothing below is done again.
+.PHONY: cargo
+cargo:
+	@command -v $(CARGO) >/dev/null || { \
+	  echo "cargo is missing: install Rust from https://rustup.rs" >&2; exit 1; }
+	$(CARGO) build $(CARGO_FLAGS) -p lucet -p lucetc
+$(REL)/liblucet.a $(REL)/lucetc: cargo ;
+
+# rustc can make a cdylib, but cannot give it a soname and symbol versions. So the product is linked
+# here from the static library: all of it goes in, the version script makes lucet_* global and the
+# rest local, and --gc-sections drops what no lucet_* function reaches.
+LINK_FLAGS := -shared -Wl,-soname,liblucet.so.$(SOVERSION) \
+  -Wl,--version-script=src/capi/liblucet.map -Wl,--no-undefined-version \
+  -Wl,--gc-sections -Wl,--no-undefined -Wl,--as-needed \
+  -Wl,-z,nodelete -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack
+$(SO): $(REL)/liblucet.a src/capi/liblucet.map
+	@mkdir -p $(LIB)
+	$(CC) $(LINK_FLAGS) -o $@ -Wl,--whole-archive $< -Wl,--no-whole-archive -lgcc_s -lm -lc
+	@ln -sf $(notdir $@) $(LIB)/liblucet.so.$(SOVERSION)
+	@ln -sf liblucet.so.$(SOVERSION) $(LIB)/liblucet.so
+
+$(LIB)/liblucet.a: $(REL)/liblucet.a
+	@install -D -m 644 $< $@
+$(DIST)/bin/lucetc: $(REL)/lucetc
+	@install -D -m 755 $< $@
+$(DIST)/include/lucet.h: include/lucet.h
+	@install -D -m 644 $< $@
+
+cdylib: ## liblucet as cargo links it, for Rust tools; not the product
+	$(CARGO) rustc $(CARGO_FLAGS) -p lucet --lib --crate-type cdylib
+
+header: ## regenerate include/lucet.h from src/capi with cbindgen
+	@touch -c build.rs # so that cargo runs it, whatever it did before
+	LUCET_HEADER=1 $(CARGO) build $(CARGO_FLAGS) -p lucet
+
+##@ See it work
+demo: deps all ## the main job, end to end, in numbered steps
+	@c-examples/demo/run
+
+##@ Test
+test: deps all ## every test, then a table of what they prove
+	@tests/run
+
+check: deps all ## format, lints, house style, header, advisories
+	@tests/check
+
+spec: ## the WebAssembly test suite, with a table per proposal
+	@tests/run-spec
+
+corpus: ## compile and load every module in LUCET_CORPUS=DIR
+	@tests/run-corpus
+
+bench-quick: deps all ## what the hot paths cost, and requests beside fork and exec, under a minute
+	$(CARGO) bench --locked -p lucet --bench quick
+	@benches/run-quick
+
+##@ Housekeeping
+deps: ## install the Debian packages that demo and tests need (root), or print how
+	@tests/deps
+
+clean: ## remove everything that was built
+	rm -rf target
+
+help: ## this list
+	@awk 'BEGIN { FS = ":.*## " } \
+	  /^##@/ { printf "\n%s\n", substr($$0, 5) } \
+	  /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@printf '\nStart with: make demo\n'

@@ -1,0 +1,207 @@
+//! The resident set of a slot: which pages of its memory may have been written.
+//!
+//! In a region that resets by *first touch*, every page of a slot's initial memory that no instance
+//! has touched yet carries a guard marker (`MADV_GUARD_INSTALL`). The first touch faults; the signal
+//! handler calls [`SlotPages::touch`], which opens the page, fills it with its pristine contents and
+//! notes it. From then on the page stays open, and making the slot pristine again is copying the
+//! pristine contents over the pages of the list: no system call, no page fault.
+//!
+//! Invariant: *a page of the initial memory is accessible ⇔ it is in the list, or `all` is set*.
+//!
+//! ```text
+//!  memory of a slot      │ ▓ │   │   │ ▓ │   │ ▓ │   │   │        ▓ open   (blank) guard marker
+//!  list                  { 0, 3, 5 }      count = 3
+//! ```
+//!
+//! The list is short. A guest that touches more pages than fit makes the handler open everything at
+//! once (`all`); such a slot is emptied when it is reset.
+
+use super::Image;
+use lucet_artifact::init::ImageRun;
+use lucet_artifact::limits::NATIVE_PAGE;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+/// Pages noted per slot. A slot that touched more is emptied at reset.
+pub(super) const MAX_PAGES: usize = 250;
+
+/// What the handler must know about one slot. Zero bytes are a valid empty set.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct SlotPages {
+    /// Bytes of memory, from its start, whose pages are managed; a multiple of the page size.
+    managed: AtomicU64,
+    /// Pages noted.
+    count: AtomicU32,
+    /// Every page is open, noted or not.
+    all: AtomicBool,
+    /// The pristine contents: runs and bytes of the image in use.
+    runs: AtomicPtr<ImageRun>,
+    runs_len: AtomicUsize,
+    bytes: AtomicPtr<u8>,
+    bytes_len: AtomicUsize,
+    list: [AtomicU32; MAX_PAGES],
+}
+
+/// Finds the pristine contents of native page `page`: its bytes in the image, or `None` for zeros.
+fn pristine<'a>(runs: &[ImageRun], bytes: &'a [u8], page: u32) -> Option<&'a [u8]> {
+    let mut before = 0usize;
+    for run in runs {
+        if page < run.page {
+            return None;
+        }
+        let within = (page - run.page) as usize;
+        if within < run.pages as usize {
+            let at = (before + within) * NATIVE_PAGE as usize;
+            return bytes.get(at..at + NATIVE_PAGE as usize);
+        }
+        before += run.pages as usize;
+    }
+    None
+}
+
+/// Writes the pristine contents of a page.
+///
+/// # Safety
+/// `to` is a whole page, writable, and nobody else is using it.
+unsafe fn write_page(to: *mut u8, contents: Option<&[u8]>) {
+    match contents {
+        // SAFETY: the caller's promise; `pristine` returns whole pages of a file mapping, which
+        // does not overlap a slot.
+        Some(b) => unsafe { std::ptr::copy_nonoverlapping(b.as_ptr(), to, b.len()) },
+        // SAFETY: the caller's promise.
+        None => unsafe { std::ptr::write_bytes(to, 0, NATIVE_PAGE as usize) },
+    }
+}
+
+impl SlotPages {
+    /// Bytes of memory that are managed.
+    pub(super) fn managed(&self) -> u64 {
+        self.managed.load(Ordering::Relaxed)
+    }
+
+    /// Whether the list no longer says everything.
+    pub(super) fn overflowed(&self) -> bool {
+        self.all.load(Ordering::Relaxed)
+    }
+
+    /// Begins to manage the first `managed` bytes, all of which carry guard markers now, with
+    /// `image` as their pristine contents. The image must stay where it is until `stop`.
+    pub(super) fn start(&self, managed: u64, image: &Image<'_>) {
+        self.count.store(0, Ordering::Relaxed);
+        self.all.store(false, Ordering::Relaxed);
+        self.runs.store(image.runs.as_ptr().cast_mut(), Ordering::Relaxed);
+        self.runs_len.store(image.runs.len(), Ordering::Relaxed);
+        self.bytes.store(image.bytes.as_ptr().cast_mut(), Ordering::Relaxed);
+        self.bytes_len.store(image.bytes.len(), Ordering::Relaxed);
+        self.managed.store(managed, Ordering::Release);
+    }
+
+    /// Manages nothing any more.
+    pub(super) fn stop(&self) {
+        self.managed.store(0, Ordering::Release);
+    }
+
+    fn image(&self) -> (&[ImageRun], &[u8]) {
+        let (runs, n) = (self.runs.load(Ordering::Relaxed), self.runs_len.load(Ordering::Relaxed));
+        let (bytes, len) =
+            (self.bytes.load(Ordering::Relaxed), self.bytes_len.load(Ordering::Relaxed));
+        if runs.is_null() || bytes.is_null() {
+            return (&[], &[]);
+        }
+        // SAFETY: `start` stored the parts of slices that stay alive until `stop`: the module of
+        // the slot's instance owns them, or the region keeps them for the free slot.
+        unsafe { (std::slice::from_raw_parts(runs, n), std::slice::from_raw_parts(bytes, len)) }
+    }
+
+    /// A fault at `offset` of the memory at `base`: opens the page if it is a managed one that was
+    /// not open yet. Async-signal-safe; on the thread that uses the slot.
+    ///
+    /// # Safety
+    /// `base` is the start of this slot's memory.
+    pub(super) unsafe fn touch(&self, base: usize, offset: u64) -> bool {
+        let managed = self.managed.load(Ordering::Acquire);
+        if offset >= managed || self.all.load(Ordering::Relaxed) {
+            return false;
+        }
+        let (runs, bytes) = self.image();
+        let count = self.count.load(Ordering::Relaxed) as usize;
+        let page = (offset / NATIVE_PAGE) as u32;
+        if let Some(place) = self.list.get(count) {
+            let at = base + (u64::from(page) * NATIVE_PAGE) as usize;
+            if !open(at, NATIVE_PAGE as usize) {
+                return false;
+            }
+            // A page without a marker reads as zero when it is new.
+            if let Some(contents) = pristine(runs, bytes, page) {
+                // SAFETY: the page was opened just now and belongs to this slot.
+                unsafe { write_page(at as *mut u8, Some(contents)) };
+            }
+            place.store(page, Ordering::Relaxed);
+            self.count.store(count as u32 + 1, Ordering::Relaxed);
+            return true;
+        }
+        // The list is full: open everything, so that there are no more faults.
+        if !open(base, managed as usize) {
+            return false;
+        }
+        self.all.store(true, Ordering::Relaxed);
+        let mut before = 0usize;
+        for run in runs {
+            for n in 0..run.pages {
+                let page = run.page + n;
+                let at = (before + n as usize) * NATIVE_PAGE as usize;
+                let noted = self.list.iter().any(|p| p.load(Ordering::Relaxed) == page);
+                if !noted && let Some(contents) = bytes.get(at..at + NATIVE_PAGE as usize) {
+                    let to = base + (u64::from(page) * NATIVE_PAGE) as usize;
+                    // SAFETY: the page was opened just now and belongs to this slot.
+                    unsafe { write_page(to as *mut u8, Some(contents)) };
+                }
+            }
+            before += run.pages as usize;
+        }
+        true
+    }
+
+    /// Makes the noted pages pristine again.
+    ///
+    /// # Safety
+    /// `base` is the start of this slot's memory, and no code uses it.
+    pub(super) unsafe fn rewind(&self, base: usize) {
+        let (runs, bytes) = self.image();
+        let count = self.count.load(Ordering::Relaxed) as usize;
+        for place in self.list.iter().take(count) {
+            let page = place.load(Ordering::Relaxed);
+            let to = base + (u64::from(page) * NATIVE_PAGE) as usize;
+            // SAFETY: a noted page is open (the module's invariant) and belongs to this slot.
+            unsafe { write_page(to as *mut u8, pristine(runs, bytes, page)) };
+        }
+    }
+}
+
+/// Removes guard markers. Async-signal-safe.
+fn open(at: usize, len: usize) -> bool {
+    // SAFETY: removes markers from pages of a slot; no contents change.
+    let failed = unsafe { libc::madvise(at as *mut _, len, crate::sys::GUARD_REMOVE) };
+    failed == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pristine_contents_are_found_by_page() {
+        let runs = [ImageRun { page: 1, pages: 2 }, ImageRun { page: 9, pages: 1 }];
+        let mut bytes = vec![1u8; 4096];
+        bytes.extend(vec![2u8; 4096]);
+        bytes.extend(vec![3u8; 4096]);
+        let first = |p| pristine(&runs, &bytes, p).map(|b| (b[0], b.len()));
+        assert_eq!(first(0), None);
+        assert_eq!(first(1), Some((1, 4096)));
+        assert_eq!(first(2), Some((2, 4096)));
+        assert_eq!(first(3), None);
+        assert_eq!(first(9), Some((3, 4096)));
+        assert_eq!(first(10), None);
+        assert_eq!(pristine(&runs, &bytes[..4096], 2), None);
+    }
+}

@@ -1,0 +1,12 @@
+(module
+  (import "env" "look" (func $look))
+  (memory (export "memory") 1 1)
+  (func $guest_add (export "add") (param i32 i32) (result i32)
+    (i32.add (local.get 0) (local.get 1)))
+  (func $guest_looks (export "looks")
+    (i32.store (i32.const 4096) (i32.const 1))
+    call $look)
+  (func (export "trap")
+    unreachable)
+  (func (export "outside") (result i32)
+    (i32.load (i32.const 65536))))

@@ -1,0 +1,157 @@
+//! Modules that nobody here wrote: everything `*.wasm` in the directory `LUCET_CORPUS` must compile,
+//! load and instantiate in both memory shapes, or be refused for the reason that stands in
+//! `tests/corpus-refusals.toml`.
+//!
+//! ```text
+//!  file ─lucetc─► artifact ─► Module ─► imports from thin air ([`link`]) ─► instance
+//!                                         └─ g-plugin-*: answers a request ([`plugin`])
+//! ```
+//!
+//! Without `LUCET_CORPUS` there is nothing to test, and the target says so instead of passing: it
+//! lists no test then. With it, the tests are `guarded` and `compact`. `LUCET_CORPUS_ONLY=TEXT`
+//! restricts the run to files whose name contains that.
+
+mod link;
+mod plugin;
+mod refusals;
+
+use lucet_artifact::types::MemoryShape;
+use refusals::Refusals;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+const TESTS: [(&str, MemoryShape); 2] =
+    [("guarded", MemoryShape::Guarded), ("compact", MemoryShape::Compact)];
+
+/// What became of a module.
+enum Result {
+    Passed(String),
+    Refused(String),
+    Failed(String),
+}
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let has = |a: &str| args.iter().any(|x| x == a);
+    let Some(dir) = std::env::var_os("LUCET_CORPUS") else {
+        if !has("--list") {
+            println!("corpus: not run (set LUCET_CORPUS to a directory of .wasm files)");
+        }
+        return ExitCode::SUCCESS;
+    };
+    let asked = |name: &str| {
+        let named: Vec<_> = args.iter().filter(|a| !a.starts_with('-') && *a != "terse").collect();
+        !has("--ignored") && (named.is_empty() || named.iter().any(|n| name.contains(n.as_str())))
+    };
+    let tests = TESTS.iter().filter(|(name, _)| asked(name));
+    if has("--list") {
+        tests.for_each(|(name, _)| println!("{name}: test"));
+        return ExitCode::SUCCESS;
+    }
+    let prepared = files(Path::new(&dir)).and_then(|f| Ok((f, Refusals::read()?)));
+    let (files, refusals) = match prepared {
+        Ok(p) => p,
+        Err(e) => {
+            eprintln!("corpus: {e}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let mut failed = 0;
+    for (name, shape) in tests {
+        failed += run(name, *shape, &files, &refusals);
+    }
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The modules, the largest first.
+fn files(dir: &Path) -> std::result::Result<Vec<(String, PathBuf)>, String> {
+    let only = std::env::var("LUCET_CORPUS_ONLY").unwrap_or_default();
+    let entries = std::fs::read_dir(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
+    let mut found: Vec<(u64, String, PathBuf)> = entries
+        .filter_map(|e| {
+            let e = e.ok()?;
+            let name = e.file_name().into_string().ok()?;
+            let size = std::fs::metadata(e.path()).ok()?.len();
+            (name.ends_with(".wasm") && name.contains(&only)).then(|| (size, name, e.path()))
+        })
+        .collect();
+    found.sort();
+    match found.len() {
+        0 => Err(format!("there is no .wasm file in {}", dir.display())),
+        _ => Ok(found.into_iter().rev().map(|(_, name, path)| (name, path)).collect()),
+    }
+}
+
+/// Runs all modules in one shape, two at a time; gives the number of failures.
+fn run(test: &str, shape: MemoryShape, files: &[(String, PathBuf)], refusals: &Refusals) -> usize {
+    let begun = Instant::now();
+    println!("\n{:<36}{:>10}{:>9}{:>11}  result ({test} memory)", "module", "bytes", "s", "code");
+    let (next, results) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    std::thread::scope(|s| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from).min(2) {
+            s.spawn(|| {
+                while let Some((name, path)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let result = module(name, path, shape, refusals);
+                    results.lock().expect("no thread panics").push((name, result));
+                }
+            });
+        }
+    });
+    let results = results.into_inner().expect("no thread panics");
+    let of = |f: fn(&Result) -> bool| results.iter().filter(|(_, r)| f(r)).count();
+    let failed = of(|r| matches!(r, Result::Failed(_)));
+    for (name, r) in &results {
+        if let Result::Failed(why) = r {
+            let first: Vec<_> = why.lines().take(4).collect();
+            println!("FAILED {name}: {}", first.join("\n"));
+        }
+    }
+    println!(
+        "{test}: {} compiled and instantiated, {} refused as listed, {failed} failed, {:.0} s",
+        of(|r| matches!(r, Result::Passed(_))),
+        of(|r| matches!(r, Result::Refused(_))),
+        begun.elapsed().as_secs_f64()
+    );
+    failed
+}
+
+/// One module, with its line in the table.
+fn module(name: &str, path: &Path, shape: MemoryShape, refusals: &Refusals) -> Result {
+    let wasm = match std::fs::read(path) {
+        Ok(w) => w,
+        Err(e) => return Result::Failed(e.to_string()),
+    };
+    let options = lucetc::Options { memory: shape, threads: 1, ..lucetc::Options::default() };
+    let begun = Instant::now();
+    let compiled = lucetc::compile(&wasm, &options);
+    let seconds = begun.elapsed().as_secs_f64();
+    let mut code = 0;
+    let result = match (compiled, refusals.of(name)) {
+        (Err(e), Some(refusal)) if refusal.allows(&e) => {
+            Result::Refused(format!("refused: {}", refusal.feature))
+        }
+        (Err(e), _) => Result::Failed(e.to_string()),
+        (Ok(_), Some(_)) => {
+            Result::Failed("compiles, but stands in tests/corpus-refusals.toml".into())
+        }
+        (Ok(artifact), None) => {
+            let work = || link::instantiate(&artifact, shape, name.starts_with("g-plugin-"));
+            match catch_unwind(AssertUnwindSafe(work)) {
+                Ok(Ok(used)) => {
+                    code = used.code;
+                    Result::Passed(used.how)
+                }
+                Ok(Err(e)) => Result::Failed(e),
+                Err(_) => Result::Failed("panicked".into()),
+            }
+        }
+    };
+    let (Result::Passed(said) | Result::Refused(said) | Result::Failed(said)) = &result;
+    let line = said.lines().next().unwrap_or_default();
+    println!("{name:<36}{:>10}{seconds:>9.2}{code:>11}  {line}", wasm.len());
+    result
+}

@@ -1,0 +1,282 @@
+//! What the library does to the process it lives in: signals, mappings, threads. Each test runs in
+//! a process of its own, because it changes things that belong to the whole process.
+
+mod common;
+
+use common::{instance, module, region};
+use lucet::{Imports, Instance, Outcome, Status, TrapCode, Val};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+const CHILD: &str = "LUCET_TEST_CHILD";
+
+/// Runs `body` in a child process that runs only the test `name`; returns `None` there.
+fn child(name: &str, body: impl FnOnce()) -> Option<Output> {
+    if std::env::var_os(CHILD).is_some() {
+        body();
+        return None;
+    }
+    let exe = std::env::current_exe().unwrap();
+    let out = Command::new(exe)
+        .args(["--exact", name, "--nocapture", "--test-threads", "1"])
+        .env(CHILD, "1")
+        .output()
+        .unwrap();
+    Some(out)
+}
+
+/// The child must succeed.
+fn in_child(name: &str, body: impl FnOnce()) {
+    if let Some(out) = child(name, body) {
+        let text = String::from_utf8_lossy(&out.stderr);
+        assert!(out.status.success(), "{}\n{text}", out.status);
+        let ran = String::from_utf8_lossy(&out.stdout);
+        assert!(ran.contains("1 passed"), "the child did not run {name}: {ran}");
+    }
+}
+
+const GUEST: &str = r#"(module (memory 1)
+  (func (export "load") (param i32) (result i32) (i32.load (local.get 0)))
+  (func $r (export "recurse") (call $r))
+  (func (export "div") (param i32) (result i32) (i32.div_u (i32.const 1) (local.get 0)))
+  (func (export "ok") (result i32) (i32.const 7)))"#;
+
+fn trap(i: &Instance, name: &str, args: &[Val]) -> TrapCode {
+    match i.run(name, args).unwrap() {
+        Outcome::Trapped(t) => t.code,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn all_traps_work() {
+    let m = module(GUEST, Imports::new());
+    let r = region();
+    for (name, args, code) in [
+        ("load", vec![Val::I32(-5)], TrapCode::MemoryOutOfBounds),
+        ("recurse", vec![], TrapCode::StackOverflow),
+        ("div", vec![Val::I32(0)], TrapCode::IntegerDivisionByZero),
+    ] {
+        let i = Instance::new(&r, &m).unwrap();
+        assert_eq!(trap(&i, name, &args), code);
+        i.reset().unwrap();
+        assert_eq!(i.run("ok", &[]).unwrap(), Outcome::Returned(vec![Val::I32(7)]));
+    }
+}
+
+#[test]
+fn works_when_memory_may_not_become_executable() {
+    in_child("works_when_memory_may_not_become_executable", || {
+        const PR_SET_MDWE: i32 = 65;
+        // SAFETY: a plain system call on this process.
+        let refused = unsafe { libc::prctl(PR_SET_MDWE, 1, 0, 0, 0) };
+        assert_eq!(refused, 0, "this kernel has no PR_SET_MDWE (Linux 6.3)");
+        all_traps_work();
+    });
+}
+
+#[test]
+fn nothing_is_writable_and_executable() {
+    in_child("nothing_is_writable_and_executable", || {
+        let i = instance(GUEST);
+        let look = || {
+            let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+            for line in maps.lines() {
+                let mode = line.split_whitespace().nth(1).unwrap();
+                assert!(!(mode.contains('w') && mode.contains('x')), "{line}");
+            }
+            assert!(maps.lines().any(|l| l.contains("lucet")), "no mapping of ours:\n{maps}");
+        };
+        look();
+        i.run("ok", &[]).unwrap();
+        trap(&i, "load", &[Val::I32(-1)]);
+        look();
+    });
+}
+
+static SEEN: AtomicUsize = AtomicUsize::new(0);
+
+extern "C" fn hosts_handler(_: i32, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
+    // SAFETY: the kernel passes a valid siginfo.
+    SEEN.store(unsafe { (*info).si_addr() } as usize, Ordering::SeqCst);
+    // SAFETY: async-signal-safe.
+    unsafe { libc::_exit(42) };
+}
+
+fn install_hosts_handler(flags: i32) {
+    // SAFETY: plain calls with a valid structure.
+    unsafe {
+        let mut a: libc::sigaction = std::mem::zeroed();
+        a.sa_sigaction = hosts_handler as *const () as usize;
+        a.sa_flags = libc::SA_SIGINFO | flags;
+        assert_eq!(libc::sigaction(libc::SIGSEGV, &a, std::ptr::null_mut()), 0);
+    }
+}
+
+/// A fault of the host itself.
+fn crash() {
+    // SAFETY: none; that is the point. The process is a child made for it.
+    unsafe { std::ptr::write_volatile(std::hint::black_box(16 as *mut u32), 1) };
+}
+
+#[test]
+fn faults_of_the_host_go_to_the_hosts_handler() {
+    let out = child("faults_of_the_host_go_to_the_hosts_handler", || {
+        install_hosts_handler(libc::SA_ONSTACK);
+        all_traps_work();
+        crash();
+    });
+    if let Some(out) = out {
+        assert_eq!(out.status.code(), Some(42), "{}", String::from_utf8_lossy(&out.stderr));
+    }
+}
+
+#[test]
+fn a_host_without_handler_dies_of_its_own_fault() {
+    let out = child("a_host_without_handler_dies_of_its_own_fault", || {
+        // SAFETY: plain call; Rust's own handler must not be the one that reports.
+        unsafe { libc::signal(libc::SIGSEGV, libc::SIG_DFL) };
+        all_traps_work();
+        crash();
+    });
+    if let Some(out) = out {
+        assert_eq!(out.status.signal(), Some(libc::SIGSEGV), "{}", out.status);
+    }
+}
+
+#[test]
+fn a_fault_inside_a_host_function_is_the_hosts() {
+    extern "C" fn bad(_: *const lucet::Control, _: usize) {
+        crash();
+    }
+    let out = child("a_fault_inside_a_host_function_is_the_hosts", || {
+        install_hosts_handler(libc::SA_ONSTACK);
+        let mut imports = Imports::new();
+        common::host(&mut imports, "bad", "() -> ()", bad as *const _, 0);
+        let m = module(
+            r#"(module (import "env" "bad" (func $b)) (memory 1)
+               (func (export "f") (call $b)))"#,
+            imports,
+        );
+        let _ = Instance::new(&region(), &m).unwrap().run("f", &[]);
+        panic!("a fault of the host was taken for a trap");
+    });
+    if let Some(out) = out {
+        assert_eq!(out.status.code(), Some(42), "{}", String::from_utf8_lossy(&out.stderr));
+    }
+}
+
+#[test]
+fn blocked_signals_are_a_status() {
+    in_child("blocked_signals_are_a_status", || {
+        let i = instance(GUEST);
+        std::thread::spawn(move || {
+            // SAFETY: changes this thread's mask only.
+            unsafe {
+                let mut set: libc::sigset_t = std::mem::zeroed();
+                libc::sigaddset(&mut set, libc::SIGBUS);
+                libc::pthread_sigmask(libc::SIG_BLOCK, &set, std::ptr::null_mut());
+            }
+            for e in [
+                i.run("ok", &[]).unwrap_err(),
+                i.memory_write(0, &[1]).unwrap_err(),
+                Instance::new(&region(), &module(GUEST, Imports::new())).unwrap_err(),
+            ] {
+                assert_eq!(e.status(), Status::SignalsBlocked);
+                assert!(e.message().contains("SIGBUS"), "{e}");
+            }
+        })
+        .join()
+        .unwrap();
+    });
+}
+
+#[test]
+fn an_alternate_stack_that_is_too_small_is_replaced() {
+    in_child("an_alternate_stack_that_is_too_small_is_replaced", || {
+        std::thread::spawn(|| {
+            let tiny = vec![0u8; libc::MINSIGSTKSZ].leak();
+            let stack =
+                libc::stack_t { ss_sp: tiny.as_mut_ptr().cast(), ss_flags: 0, ss_size: tiny.len() };
+            // SAFETY: the memory is leaked, so it outlives the thread.
+            unsafe { libc::sigaltstack(&stack, std::ptr::null_mut()) };
+            all_traps_work();
+            assert!(tiny.iter().all(|b| *b == 0), "the tiny stack was used");
+        })
+        .join()
+        .unwrap();
+    });
+}
+
+fn count_maps() -> usize {
+    std::fs::read_to_string("/proc/self/maps").unwrap().lines().count()
+}
+
+#[test]
+fn threads_run_their_own_instances_and_leave_nothing() {
+    in_child("threads_run_their_own_instances_and_leave_nothing", || {
+        let m = module(GUEST, Imports::new());
+        let r = region();
+        let round = || {
+            std::thread::scope(|s| {
+                for _ in 0..8 {
+                    s.spawn(|| {
+                        for n in 0..200 {
+                            let i = Instance::new(&r, &m).unwrap();
+                            if n % 3 == 0 {
+                                trap(&i, "load", &[Val::I32(-9)]);
+                            } else if n % 7 == 0 {
+                                trap(&i, "recurse", &[]);
+                            } else {
+                                let o = i.run("ok", &[]).unwrap();
+                                assert_eq!(o, Outcome::Returned(vec![Val::I32(7)]));
+                            }
+                        }
+                    });
+                }
+            });
+        };
+        // A slot's first use opens its pages, which splits a mapping: use as many as there will be.
+        drop((0..8).map(|_| Instance::new(&r, &m).unwrap()).collect::<Vec<_>>());
+        round();
+        let before = count_maps();
+        for _ in 0..10 {
+            round();
+        }
+        assert_eq!(r.live(), 0);
+        // Thread stacks and allocator arenas come and go; alternate stacks must not pile up.
+        assert!(count_maps() <= before + 20, "{before} mappings became {}", count_maps());
+    });
+}
+
+#[test]
+fn one_instance_is_used_by_one_thread_at_a_time() {
+    in_child("one_instance_is_used_by_one_thread_at_a_time", || {
+        static INSIDE: AtomicUsize = AtomicUsize::new(0);
+        extern "C" fn wait(_: *const lucet::Control, _: usize) {
+            INSIDE.store(1, Ordering::SeqCst);
+            while INSIDE.load(Ordering::SeqCst) == 1 {
+                std::thread::yield_now();
+            }
+        }
+        let mut imports = Imports::new();
+        common::host(&mut imports, "wait", "() -> ()", wait as *const _, 0);
+        let m = module(
+            r#"(module (import "env" "wait" (func $w)) (func (export "f") (call $w)))"#,
+            imports,
+        );
+        let i = Instance::new(&region(), &m).unwrap();
+        std::thread::scope(|s| {
+            s.spawn(|| i.run("f", &[]).unwrap());
+            while INSIDE.load(Ordering::SeqCst) == 0 {
+                std::thread::yield_now();
+            }
+            assert_eq!(i.run("f", &[]).unwrap_err().status(), Status::Busy);
+            assert_eq!(i.free().unwrap_err().status(), Status::Busy);
+            assert_eq!(i.reset().unwrap_err().status(), Status::Busy);
+            INSIDE.store(2, Ordering::SeqCst);
+        });
+        i.free().unwrap();
+        assert_eq!(i.run("f", &[]).unwrap_err().status(), Status::InvalidHandle);
+    });
+}
