@@ -26,6 +26,8 @@ mod args;
 mod error;
 mod handle;
 mod instance;
+#[cfg(test)]
+mod layout;
 mod library;
 mod module;
 mod region;

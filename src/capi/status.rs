@@ -248,7 +248,7 @@ described! {
         c"invalid conversion to integer",
     LUCET_TRAP_STACK_OVERFLOW = StackOverflow: c"call stack exhausted",
     LUCET_TRAP_NULL_REFERENCE = NullReference: c"null reference",
-    LUCET_TRAP_UNALIGNED_ATOMIC = UnalignedAtomic: c"unaligned atomic",
+    LUCET_TRAP_UNALIGNED_ATOMIC = UnalignedAtomic: c"unaligned atomic access",
 }
 
 const UNKNOWN: &CStr = c"unknown";

@@ -35,7 +35,7 @@ unsafe fn caller(ctx: *mut lucet_vmctx) -> Result<Vmctx> {
         let message = format!("`ctx` is a {kind} handle; the host function's context was expected");
         return Err(Error::new(Status::InvalidHandle, message));
     }
-    if ctx.addr() % align_of::<Control>() != 0 {
+    if !ctx.addr().is_multiple_of(align_of::<Control>()) {
         let message = "`ctx` is not what the host function was called with";
         return Err(Error::new(Status::InvalidHandle, message));
     }

@@ -139,11 +139,13 @@ impl Vmctx {
     /// # Errors
     /// `ExportTypeMismatch`, `WrongState` if the host function has decided on an end already.
     pub fn run(&self, func: Func, args: &[Val]) -> Result<Outcome> {
-        let (module, index, slots) = args::typed_args(self.0, Callee::Func(func), args)?;
+        let (module, index) = args::resolve(self.0, Callee::Func(func), args)?;
         let types = &module.func_type(index).results;
         let mut results = Vec::with_capacity(types.len());
-        let ended: Ended = run::nested(self.0, index, &slots, &mut |i, slot| {
-            results.extend(types.get(i).map(|t| Val::from_slot(*t, slot)));
+        let ended: Ended = args::with_slots(args, |slots| {
+            run::nested(self.0, index, slots, &mut |i, slot| {
+                results.extend(types.get(i).map(|t| Val::from_slot(*t, slot)));
+            })
         })?;
         Ok(ended.outcome(results))
     }

@@ -6,7 +6,7 @@
 //!  nested: Vmctx::run ── enter on the same guest stack ──► … ── a bad end also ends the run around
 //! ```
 
-use super::args::{Callee, check_results, store, typed_args};
+use super::args::{Callee, check_results, resolve, store, with_slots};
 use super::{Fault, Inner, InstanceRef, Suspended, set_fault};
 use crate::arch::Exit;
 use crate::error::{Error, Result, Status};
@@ -247,10 +247,12 @@ pub(super) fn nested_into(
     args: &[Val],
     results: &mut [Val],
 ) -> Result<Ended> {
-    let (module, index, slots) = typed_args(control, callee, args)?;
+    let (module, index) = resolve(control, callee, args)?;
     let types = &module.func_type(index).results;
     check_results(|| module.describe_func(index), types, results.len())?;
-    nested(control, index, &slots, &mut |i, slot| store(results, types, i, slot))
+    with_slots(args, |slots| {
+        nested(control, index, slots, &mut |i, slot| store(results, types, i, slot))
+    })
 }
 
 impl InstanceRef {
