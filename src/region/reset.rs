@@ -86,7 +86,10 @@ impl Region {
                 clean = offset + page.len() as u64;
             });
             clear(slot, clean, limit);
-            slot.contents = Contents::Image(image.id);
+            // A slot whose memory could not even be opened holds less than the image.
+            if limit == bytes {
+                slot.contents = Contents::Image(image.id);
+            }
         } else {
             self.decommit(slot, 0, bytes.min(used))?;
             slot.contents = Contents::Zero;
@@ -115,7 +118,7 @@ impl Region {
     }
 
     /// Makes `[from, to)` read as zero and gives its pages back.
-    fn decommit(&self, slot: &Slot, from: u64, to: u64) -> Result<()> {
+    pub(super) fn decommit(&self, slot: &Slot, from: u64, to: u64) -> Result<()> {
         let at = slot.vmctx - self.slots_map.address() + from as usize;
         self.slots_map.decommit(at, (to - from) as usize)
     }
