@@ -99,10 +99,16 @@ pub(crate) struct Activation {
     pub previous: *mut Activation,
     /// Whether host functions may yield: not in nested runs, not during start-up.
     pub may_yield: bool,
+    /// Number of activations around this one.
+    depth: u32,
 }
 
 impl Activation {
     fn new(control: ControlRef, may_yield: bool) -> Self {
+        let previous = arch::current();
+        // SAFETY: null, or an activation in a frame of `enter`, `resume` or `call_resume_fn` up
+        // this thread's stack.
+        let depth = unsafe { previous.as_ref() }.map_or(0, |a| a.depth + 1);
         Self {
             host_sp: 0,
             guest_sp: 0,
@@ -112,8 +118,9 @@ impl Activation {
             fault: 0,
             leaver: Cell::new(std::ptr::null()),
             control: control.0,
-            previous: arch::current(),
+            previous,
             may_yield,
+            depth,
         }
     }
 
@@ -128,13 +135,14 @@ impl Activation {
             fault: (self.fault as u64).checked_sub(1),
             // SAFETY: null, or written by the thunk from the CONTROL word of a live instance.
             leaver: unsafe { self.leaver.get().as_ref() }.map(ControlRef),
+            may_yield: self.may_yield,
         }
     }
 }
 
 /// Whether a host function called from the innermost activation of this thread may yield.
 pub(crate) fn may_yield() -> bool {
-    // SAFETY: null, or an activation in a frame of `enter` or `resume` up this thread's stack.
+    // SAFETY: as in `Activation::new`.
     unsafe { arch::current().as_ref() }.is_some_and(|a| a.may_yield)
 }
 
@@ -186,17 +194,24 @@ pub(crate) struct Left {
     /// Offset in memory of the fault.
     pub fault: Option<u64>,
     pub leaver: Option<ControlRef>,
+    /// See [`Activation`].
+    pub may_yield: bool,
 }
 
 /// Bytes of guest stack that a call needs besides its value slots, so that it gets far enough for
 /// an overflow to be told apart.
 const CALL_RESERVE: usize = 512;
 
+/// Most runs inside one another on one thread. Each takes about a kilobyte of the host's stack
+/// besides what the host functions take, and it is guests that decide how often they come back.
+const MAX_DEPTH: u32 = 128;
+
 /// Distance from the stack pointer of a suspended guest to the return address of its host call:
 /// six registers, see `arch`.
 const SUSPENDED_RETURN: usize = 48;
 
-/// Enters a guest and waits until it leaves. `None`: not enough guest stack is left.
+/// Enters a guest and waits until it leaves. `None`: not enough guest stack is left, or there are
+/// too many runs inside one another for the host's.
 pub(crate) fn enter(control: ControlRef, call: &GuestCall, args: &[u128]) -> Option<Left> {
     let top = call.stack_top & !15;
     let slots = top.checked_sub(call.slots.max(args.len()) * size_of::<u128>())?;
@@ -204,6 +219,9 @@ pub(crate) fn enter(control: ControlRef, call: &GuestCall, args: &[u128]) -> Opt
         return None;
     }
     let mut activation = Activation::new(control, call.may_yield);
+    if activation.depth >= MAX_DEPTH {
+        return None;
+    }
     let p: *mut Activation = &mut activation;
     // SAFETY: `GuestCall` names unused, accessible guest stack from `stack_bottom` to `stack_top`;
     // the slots lie in it.
@@ -258,10 +276,24 @@ impl crate::instance::Vmctx {
 /// A function that finishes a host call after a yield; `lucet_resume_fn` in C.
 pub type ResumeFn = unsafe extern "C" fn(ctx: *const Control, value: u64, state: usize) -> u64;
 
-/// Calls a resume function on the host's stack.
-pub(crate) fn call_resume_fn(f: ResumeFn, control: ControlRef, value: u64, state: usize) -> u64 {
+/// Calls a resume function on the host's stack, for the host function of `ctx` at which `control`'s
+/// instance is suspended. It stands in an activation like that host function did, so that it may
+/// yield, runs that it nests may not, and those begin below `guest_sp`.
+pub(crate) fn call_resume_fn(
+    f: ResumeFn,
+    control: ControlRef,
+    guest_sp: usize,
+    ctx: ControlRef,
+    value: u64,
+    state: usize,
+) -> u64 {
+    let mut activation = Activation::new(control, true);
+    activation.guest_sp = guest_sp;
+    arch::set_current(&mut activation);
     // SAFETY: the host function that yielded named `f` and `state` for exactly this call.
-    unsafe { f(control.0, value, state) }
+    let result = unsafe { f(ctx.0, value, state) };
+    arch::set_current(activation.previous);
+    result
 }
 
 /// States of an instance; see `docs/design/outcomes-and-handles.md`.

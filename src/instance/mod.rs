@@ -112,8 +112,6 @@ pub struct Inner {
     descriptors: Option<Box<[TableEntry]>>,
     suspended: Option<Suspended>,
     fault: Option<Fault>,
-    /// Set while a resume function runs: yields are possible then although nothing is entered.
-    resuming: bool,
     user_data: usize,
 }
 

@@ -94,11 +94,13 @@ fn prepare(control: ControlRef, index: u32, may_yield: bool) -> Result<(GuestCal
                 *i.stack.insert(s)
             }
         };
-        let suspended = i.suspended.filter(|_| i.resuming).map(|s| s.guest_sp);
+        // Below everything that lies on the stack: a suspended run, and runs around this one.
+        let suspended = i.suspended.map(|s| s.guest_sp);
+        let used = suspended.into_iter().chain(running).min();
         let ty = i.module.func_type(index);
         let call = GuestCall {
             stack_bottom: stack.bottom,
-            stack_top: suspended.or(running).unwrap_or(stack.top),
+            stack_top: used.unwrap_or(stack.top),
             entry,
             vmctx: i.data.vmctx(),
             code,
@@ -149,6 +151,10 @@ fn finish(control: ControlRef, left: &Left, ty: u32, result: &mut dyn FnMut(usiz
 fn leave(control: ControlRef, leaver: ControlRef, left: &Left, ty: u32) -> Ended {
     leaver.set_pending(Pending::None);
     match leaver.with(|i| i.fault.take()) {
+        // The host function used a context that was not its own; nothing can be kept here.
+        Some(Fault::Yield { .. }) if !left.may_yield => {
+            Ended::HostError(Status::NestedYield as u64)
+        }
         Some(Fault::Yield { value, resume, state }) => {
             let (guest_sp, slots) = (left.guest_sp, left.slots);
             let s = Suspended { guest_sp, slots, ty, leaver, resume, state };
@@ -340,9 +346,7 @@ fn finish_host_call(
     value: u64,
 ) -> std::result::Result<u64, Ended> {
     let Some(f) = s.resume else { return Ok(value) };
-    s.leaver.with(|i| i.resuming = true);
-    let result = vmctx::call_resume_fn(f, s.leaver, value, s.state);
-    s.leaver.with(|i| i.resuming = false);
+    let result = vmctx::call_resume_fn(f, control, s.guest_sp, s.leaver, value, s.state);
     if s.leaver.pending() == Pending::None {
         return Ok(result);
     }
@@ -354,6 +358,7 @@ fn finish_host_call(
         pc: vmctx::suspended_pc(s.guest_sp),
         fault: None,
         leaver: Some(s.leaver),
+        may_yield: true,
     };
     Err(leave(control, s.leaver, &left, s.ty))
 }

@@ -123,7 +123,6 @@ fn occupy(
         descriptors: None,
         suspended: None,
         fault: None,
-        resuming: false,
         user_data: 0,
     });
     let lease = vmctx::allocate(inner)?;
