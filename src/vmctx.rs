@@ -22,10 +22,12 @@ mod table;
 
 use crate::arch::{self, Exit};
 use crate::error::{Error, Result, Status};
+use crate::group;
 use crate::instance::Inner;
 pub(crate) use data::InstanceData;
 use parking_lot::Mutex;
 use std::cell::{Cell, UnsafeCell};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 pub(crate) use table::TableEntry;
 
@@ -348,6 +350,8 @@ pub struct Control {
     word: AtomicU64,
     borrowed: Cell<bool>,
     inner: UnsafeCell<Option<Box<Inner>>>,
+    /// The lock of the instance's group. Not in `inner`, which only the lock's holder may touch.
+    group: UnsafeCell<Option<Arc<group::Lock>>>,
 }
 
 // SAFETY: `index` never changes, `word` is atomic, and everything else is touched only under
@@ -398,12 +402,17 @@ impl ControlRef {
     /// When somebody up the stack is working on it already: a bug in the runtime, reported as
     /// `Internal` at the C border.
     pub(crate) fn with<R>(self, f: impl FnOnce(&mut Inner) -> R) -> R {
+        struct Borrow<'a>(&'a Cell<bool>);
+        impl Drop for Borrow<'_> {
+            fn drop(&mut self) {
+                self.0.set(false);
+            }
+        }
         assert!(!self.0.borrowed.replace(true), "inner state of an instance used twice");
+        let _borrow = Borrow(&self.0.borrowed);
         // SAFETY: invariant "one thread" gives exclusive use, `borrowed` excludes overlap.
         let inner = unsafe { (*self.0.inner.get()).as_deref_mut() };
-        let result = inner.map(f);
-        self.0.borrowed.set(false);
-        match result {
+        match inner.map(f) {
             Some(r) => r,
             None => panic!("inner state of a freed instance used"),
         }
@@ -441,7 +450,7 @@ pub(crate) struct Lease {
     pub control: ControlRef,
     generation: u32,
     next: State,
-    group: Option<std::sync::Arc<crate::group::Lock>>,
+    group: Option<group::Guard>,
 }
 
 impl Lease {
@@ -451,6 +460,20 @@ impl Lease {
     /// `InvalidHandle` for another generation, `Busy` while it or its group is used by anybody,
     /// `WrongState` otherwise.
     pub(crate) fn take(control: ControlRef, generation: u32, allowed: &[State]) -> Result<Self> {
+        let mut lease = Self::claim(control, generation, allowed)?;
+        // SAFETY: changed only by `allocate` and `free`, which have the control block for
+        // themselves, and here it is RUNNING for this thread.
+        if let Some(lock) = unsafe { (*control.0.group.get()).as_ref() } {
+            lease.group = Some(group::Guard::take(lock)?);
+        }
+        Ok(lease)
+    }
+
+    /// As [`Lease::take`], for whoever has the instance's group already.
+    ///
+    /// # Errors
+    /// As [`Lease::take`]; `Busy` may be the moment in which another thread finds the group taken.
+    pub(crate) fn claim(control: ControlRef, generation: u32, allowed: &[State]) -> Result<Self> {
         let word = &control.0.word;
         let mut seen = word.load(Ordering::Acquire);
         loop {
@@ -483,14 +506,7 @@ impl Lease {
             }
             let running = State::Running.word(generation);
             match word.compare_exchange_weak(seen, running, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => {
-                    let mut lease = Self { control, generation, next: state, group: None };
-                    if let Some(lock) = control.with(|i| i.group_lock()) {
-                        lock.take()?;
-                        lease.group = Some(lock);
-                    }
-                    return Ok(lease);
-                }
+                Ok(_) => return Ok(Self { control, generation, next: state, group: None }),
                 Err(now) => seen = now,
             }
         }
@@ -506,15 +522,21 @@ impl Lease {
         self.next = State::Free;
         // SAFETY: invariants "one thread" (this lease) and "no overlap" (nobody is inside `with`,
         // as no code of the instance runs).
-        unsafe { (*self.control.0.inner.get()).take() }
+        unsafe {
+            *self.control.0.group.get() = None;
+            (*self.control.0.inner.get()).take()
+        }
+    }
+
+    /// Whether the instance belongs to a group.
+    pub(crate) fn is_member(&self) -> bool {
+        self.group.is_some()
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if let Some(lock) = self.group.take() {
-            lock.release();
-        }
+        drop(self.group.take());
         let word = &self.control.0.word;
         if self.next == State::Free {
             word.store(State::Free.word(self.generation.wrapping_add(1)), Ordering::Release);
@@ -534,14 +556,19 @@ static FREE: Mutex<Vec<ControlRef>> = Mutex::new(Vec::new());
 static CHUNKS: [std::sync::OnceLock<&'static [Control]>; MAX_CHUNKS] =
     [const { std::sync::OnceLock::new() }; MAX_CHUNKS];
 
-/// Takes a control block for a new instance in state RUNNING; returns the lease.
-pub(crate) fn allocate(inner: Box<Inner>) -> Result<Lease> {
+/// Takes a control block for a new instance in state RUNNING; returns the lease. On failure the
+/// inner state comes back with the error: it owns a slot.
+pub(crate) fn allocate(
+    inner: Box<Inner>,
+    group: Option<group::Guard>,
+) -> std::result::Result<Lease, (Error, Box<Inner>)> {
     let control = {
         let mut free = FREE.lock();
         if free.is_empty() {
-            let n = CHUNKS.iter().position(|c| c.get().is_none()).ok_or_else(|| {
-                Error::new(Status::LimitExceeded, "too many instances in this process")
-            })?;
+            let Some(n) = CHUNKS.iter().position(|c| c.get().is_none()) else {
+                let e = Error::new(Status::LimitExceeded, "too many instances in this process");
+                return Err((e, inner));
+            };
             let chunk: Vec<Control> = (0..CHUNK)
                 .map(|i| Control {
                     entries: Cell::new(0),
@@ -550,6 +577,7 @@ pub(crate) fn allocate(inner: Box<Inner>) -> Result<Lease> {
                     word: AtomicU64::new(State::Free.word(1)),
                     borrowed: Cell::new(false),
                     inner: UnsafeCell::new(None),
+                    group: UnsafeCell::new(None),
                 })
                 .collect();
             let chunk: &'static [Control] = Vec::leak(chunk);
@@ -559,15 +587,18 @@ pub(crate) fn allocate(inner: Box<Inner>) -> Result<Lease> {
         free.pop()
     };
     let Some(control) = control else {
-        return Err(Error::new(Status::OutOfMemory, "no control block"));
+        return Err((Error::new(Status::OutOfMemory, "no control block"), inner));
     };
     let (generation, _) = control.state();
     control.0.word.store(State::Running.word(generation), Ordering::Release);
     control.0.borrowed.set(false);
     control.set_pending(Pending::None);
     // SAFETY: a control block taken from the free list is used by nobody else.
-    unsafe { *control.0.inner.get() = Some(inner) };
-    Ok(Lease { control, generation, next: State::Ready, group: None })
+    unsafe {
+        *control.0.inner.get() = Some(inner);
+        *control.0.group.get() = group.as_ref().map(|g| g.lock().clone());
+    }
+    Ok(Lease { control, generation, next: State::Ready, group })
 }
 
 /// The control block with this index, for decoding handles.

@@ -91,6 +91,8 @@ fn occupy(
              provide",
         ));
     }
+    // Linking reads and writes the state of other members.
+    let guard = group.map(|g| group::Guard::take(&g.lock)).transpose()?;
     let bytes = module.initial_memory();
     let own = module.own_memory();
     let guarded = own.is_some_and(|m| m.shape == MemoryShape::Guarded);
@@ -125,7 +127,10 @@ fn occupy(
         fault: None,
         user_data: 0,
     });
-    let lease = vmctx::allocate(inner)?;
+    let lease = vmctx::allocate(inner, guard).map_err(|(e, inner)| {
+        inner.release();
+        e
+    })?;
     lease.control.set_entries(module.entries.as_ptr() as usize);
     write_data(lease.control, module);
     Ok(lease)
