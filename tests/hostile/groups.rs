@@ -292,3 +292,50 @@ fn groups_give_their_slots_back() {
         }
     }
 }
+
+extern "C" fn yields_if_asked(ctx: *const Control, _: usize, v: i32) -> i32 {
+    if v >= 100 {
+        vmctx(ctx).yield_value(v as u64, None, 0).unwrap();
+    }
+    v + 1
+}
+
+/// The stack overflows in the middle of leaving with a pending action of the *other* instance.
+#[test]
+fn an_overflow_while_leaving_drops_the_pending_action() {
+    const OWNER: &str = r#"(module (import "env" "h" (func $h (param i32) (result i32)))
+      (func (export "f") (param i32) (result i32) (call $h (local.get 0))))"#;
+    for pad in 0..4 {
+        let user = format!(
+            r#"(module (import "a" "f" (func $f (param i32) (result i32)))
+              (func $r (export "r") (param i32 i64) (result i32) (local {})
+                (if (result i32) (i32.eqz (local.get 0)) (then (call $f (i32.const 100)))
+                  (else (i32.add (i32.const 1) (call $r
+                    (i32.sub (local.get 0) (i32.const 1)) (local.get 1)))))))"#,
+            "i64 ".repeat(pad)
+        );
+        let s = settings(2)[0];
+        let config =
+            lucet::RegionConfig { stack_bytes: 16 << 10, max_instance_data: 4096, ..s.config };
+        let region = lucet::Region::new(config).unwrap();
+        let host = imports(&[("h", "(i32) -> i32", yields_if_asked as *const c_void, 0)]);
+        let (a, b) = (s.linkable(OWNER, host), s.linkable(&user, Imports::new()));
+        let mut overflows = 0;
+        for depth in 300..1500 {
+            let mut g = Group::new(&region);
+            g.instantiate(Some("a"), &a).unwrap();
+            g.instantiate(Some("b"), &b).unwrap();
+            let b = g.get("b").unwrap();
+            match b.run("r", &[Val::I32(depth), Val::I64(0)]).unwrap() {
+                Outcome::Yielded(100) => assert!(matches!(b.resume(0), Ok(Outcome::Returned(_)))),
+                Outcome::Trapped(t) => {
+                    assert_eq!(t.code, TrapCode::StackOverflow);
+                    overflows += 1;
+                }
+                other => panic!("{other:?}"),
+            }
+            assert_eq!(int(&g, "a", "f", &[5]), 6, "depth {depth}");
+        }
+        assert!(overflows > 50, "{overflows}");
+    }
+}
