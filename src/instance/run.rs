@@ -137,6 +137,11 @@ fn finish(control: ControlRef, left: &Left, ty: u32, result: &mut dyn FnMut(usiz
             Ended::Returned
         }
         Exit::Trapped => {
+            // The stack overflowed while the thunk left with a pending action.
+            if let Some(leaver) = left.leaver {
+                leaver.set_pending(Pending::None);
+                leaver.with(|i| i.fault = None);
+            }
             let code = TrapCode::from_u8(left.trap_code as u8).unwrap_or(TrapCode::Unreachable);
             Ended::Trapped(Box::new(describe(control, code, left.pc, left.fault)))
         }
