@@ -41,8 +41,14 @@ unsafe fn handle(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void) 
     let Some(context) = (unsafe { context.cast::<libc::ucontext_t>().as_mut() }) else {
         return false;
     };
-    // SAFETY: the kernel's siginfo; for these signals the address field is there.
-    let address = unsafe { info.as_ref() }.map_or(0, |i| unsafe { i.si_addr() } as usize);
+    // SAFETY: the kernel's siginfo.
+    let Some(info) = (unsafe { info.as_ref() }) else { return false };
+    if info.si_code <= 0 {
+        // Sent by somebody, not raised by the instruction at the pc; there is no address.
+        return false;
+    }
+    // SAFETY: for these signals, raised by an instruction, the address field is there.
+    let address = unsafe { info.si_addr() } as usize;
     let (pc, fp) = arch::read_fault(context);
     let Some((code, fault)) = classify(signal, pc, address) else { return false };
     activation.trap_code = code as u32;
