@@ -211,6 +211,7 @@ fn describe(control: ControlRef, code: TrapCode, pc: usize, address: Option<u64>
 fn release_stack(control: ControlRef) {
     control.with(|i| {
         if i.region.config().compact
+            && i.suspended.is_none()
             && let Some(s) = i.stack.take()
         {
             i.region.release_stack(s);
@@ -247,6 +248,10 @@ pub(super) fn nested(
         ));
     }
     let ended = execute(control, index, args, false, result)?;
+    if vmctx::guest_sp_of(control).is_none() {
+        // Called on another member's stack, so this was the only run on its own.
+        release_stack(control);
+    }
     if ended != Ended::Returned {
         set_fault(control, Fault::Nested(ended.clone()));
     }

@@ -339,3 +339,32 @@ fn an_overflow_while_leaving_drops_the_pending_action() {
         assert!(overflows > 50, "{overflows}");
     }
 }
+
+#[test]
+fn nested_runs_of_another_member_give_its_stack_back() {
+    let s = settings(8)[2];
+    let r = lucet::Region::new(lucet::RegionConfig { stacks: 2, ..s.config }).unwrap();
+    let host = || imports(&[("h", "(i32) -> i32", nest as *const c_void, 0)]);
+    let mut g = Group::new(&r);
+    g.instantiate(Some("a"), &s.linkable(A, host())).unwrap();
+    g.instantiate(Some("b"), &s.linkable(B, host())).unwrap();
+    // Runs on b's stack, and, nested, on a's.
+    int(&g, "b", "far_host", &[3]);
+    let waits = imports(&[("h", "() -> ()", waits as *const c_void, 0)]);
+    let m =
+        s.module(r#"(module (import "env" "h" (func $h)) (func (export "f") (call $h)))"#, waits);
+    let both: Vec<_> = (0..2).map(|_| lucet::Instance::new(&r, &m).unwrap()).collect();
+    for i in &both {
+        assert_eq!(i.run("f", &[]).unwrap(), Outcome::Yielded(2));
+    }
+    drop(both);
+    // A suspended member keeps its stack while others nest on it.
+    let a = g.get("a").unwrap();
+    assert_eq!(a.run("host", &[Val::I32(100)]).unwrap(), Outcome::Yielded(1));
+    int(&g, "b", "far_host", &[3]);
+    assert_eq!(returned(a.resume(3).unwrap()), [Val::I32(AAAA + 3)]);
+}
+
+extern "C" fn waits(ctx: *const Control, _: usize) {
+    vmctx(ctx).yield_value(2, None, 0).unwrap();
+}

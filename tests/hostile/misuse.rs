@@ -156,3 +156,35 @@ fn an_instance_cannot_go_away_inside_its_own_host_function() {
         }
     }
 }
+
+const WAITS: &str = r#"(module (import "env" "h" (func $h (param i64) (result i64)))
+  (func (export "f") (result i64) (call $h (i64.const 9)))
+  (func (export "ok") (result i32) (i32.const 7)))"#;
+
+extern "C" fn yields(ctx: *const Control, _: usize, v: i64) -> i64 {
+    vmctx(ctx).yield_value(v as u64, None, 0).unwrap();
+    0
+}
+
+#[test]
+fn a_compact_region_lends_its_stacks() {
+    let s = settings(3)[2];
+    let config = lucet::RegionConfig { stacks: 1, max_memory: 0, ..s.config };
+    let r = lucet::Region::new(config).unwrap();
+    let m = s.module(WAITS, imports(&[("h", "(i64) -> i64", yields as *const c_void, 0)]));
+    let starts = s.module("(module (func $s) (start $s))", Imports::new());
+    for round in 0..20 {
+        let (a, b) = (Instance::new(&r, &m).unwrap(), Instance::new(&r, &m).unwrap());
+        assert_eq!(a.run("f", &[]).unwrap(), Outcome::Yielded(9));
+        assert_eq!(b.run("ok", &[]).unwrap_err().status(), Status::RegionFull);
+        assert_eq!(Instance::new(&r, &starts).unwrap_err().status(), Status::RegionFull);
+        match round % 3 {
+            0 => assert_eq!(returned(a.resume(3).unwrap()), [Val::I64(3)]),
+            1 => a.reset().unwrap(),
+            _ => a.free().unwrap(),
+        }
+        assert_eq!(returned(b.run("ok", &[]).unwrap()), [Val::I32(7)]);
+        assert_eq!(b.run("f", &[]).unwrap(), Outcome::Yielded(9));
+    }
+    assert_eq!(r.live(), 0);
+}
