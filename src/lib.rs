@@ -11,6 +11,7 @@
 //! Rust interface is the same in other words: [`Region`], [`Module`], [`Instance`], [`Outcome`].
 
 mod arch;
+mod capi;
 pub mod error;
 mod group;
 mod import;

@@ -170,6 +170,8 @@ pub(crate) struct GuestCall {
     pub slots: usize,
     /// Whether host functions may yield.
     pub may_yield: bool,
+    /// Whether the stack goes back to a pool after the outermost run.
+    pub lent: bool,
 }
 
 /// How a guest came back.
@@ -196,18 +198,27 @@ const CALL_RESERVE: usize = 512;
 /// six registers, see `arch`.
 const SUSPENDED_RETURN: usize = 48;
 
-/// Enters a guest and waits until it leaves. `None`: not enough guest stack is left.
-pub(crate) fn enter(control: ControlRef, call: &GuestCall, args: &[u128]) -> Option<Left> {
+/// Enters a guest and waits until it leaves; `args` are the value slots of the arguments. `None`:
+/// not enough guest stack is left.
+#[inline]
+pub(crate) fn enter(
+    control: ControlRef,
+    call: &GuestCall,
+    args: impl ExactSizeIterator<Item = u128>,
+) -> Option<Left> {
     let top = call.stack_top & !15;
-    let slots = top.checked_sub(call.slots.max(args.len()) * size_of::<u128>())?;
+    let room = call.slots.max(args.len());
+    let slots = top.checked_sub(room * size_of::<u128>())?;
     if slots < call.stack_bottom + CALL_RESERVE {
         return None;
     }
+    for (i, v) in args.take(room).enumerate() {
+        // SAFETY: `GuestCall` names unused, accessible guest stack from `stack_bottom` to
+        // `stack_top`; there are `room` slots in it.
+        unsafe { (slots as *mut u128).add(i).write(v) };
+    }
     let mut activation = Activation::new(control, call.may_yield);
     let p: *mut Activation = &mut activation;
-    // SAFETY: `GuestCall` names unused, accessible guest stack from `stack_bottom` to `stack_top`;
-    // the slots lie in it.
-    unsafe { std::ptr::copy_nonoverlapping(args.as_ptr(), slots as *mut u128, args.len()) };
     arch::set_current(p);
     // SAFETY: the activation is current, and a `GuestCall` is made from an accepted module and a
     // live instance that this thread has exclusive use of; there is room for the slots.
@@ -315,6 +326,8 @@ pub struct Control {
     /// Generation and [`State`].
     word: AtomicU64,
     borrowed: Cell<bool>,
+    /// Whether the instance belongs to a group, which then must be taken too.
+    grouped: Cell<bool>,
     inner: UnsafeCell<Option<Box<Inner>>>,
 }
 
@@ -453,7 +466,9 @@ impl Lease {
             match word.compare_exchange_weak(seen, running, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => {
                     let mut lease = Self { control, generation, next: state, group: None };
-                    if let Some(lock) = control.with(|i| i.group_lock()) {
+                    if control.0.grouped.get()
+                        && let Some(lock) = control.with(|i| i.group_lock())
+                    {
                         lock.take()?;
                         lease.group = Some(lock);
                     }
@@ -517,6 +532,7 @@ pub(crate) fn allocate(inner: Box<Inner>) -> Result<Lease> {
                     index: (n * CHUNK + i) as u32,
                     word: AtomicU64::new(State::Free.word(1)),
                     borrowed: Cell::new(false),
+                    grouped: Cell::new(false),
                     inner: UnsafeCell::new(None),
                 })
                 .collect();
@@ -532,6 +548,7 @@ pub(crate) fn allocate(inner: Box<Inner>) -> Result<Lease> {
     let (generation, _) = control.state();
     control.0.word.store(State::Running.word(generation), Ordering::Release);
     control.0.borrowed.set(false);
+    control.0.grouped.set(inner.group_lock().is_some());
     control.set_pending(Pending::None);
     // SAFETY: a control block taken from the free list is used by nobody else.
     unsafe { *control.0.inner.get() = Some(inner) };

@@ -119,7 +119,7 @@ pub(super) fn store(results: &mut [Val], types: &[ValType], i: usize, slot: u128
 }
 
 /// The index of a function that was looked up before.
-fn index_of(module: &Module, func: Func) -> Result<u32> {
+pub(super) fn index_of(module: &Module, func: Func) -> Result<u32> {
     if func.module != module.id() {
         return Err(Error::new(
             Status::InvalidArgument,

@@ -14,6 +14,7 @@ pub(crate) mod memory;
 mod run;
 mod start;
 pub(crate) mod tables;
+mod warm;
 
 use crate::error::{Error, Result, Status};
 use crate::group;

@@ -7,10 +7,10 @@
 //! ```
 
 use super::args::{Callee, check_results, store, typed_args};
-use super::{Fault, InstanceRef, Suspended, set_fault};
+use super::{Fault, Inner, InstanceRef, Suspended, set_fault};
 use crate::arch::Exit;
 use crate::error::{Error, Result, Status};
-use crate::module::{Func, Module};
+use crate::module::Module;
 use crate::outcome::{Outcome, Trap};
 use crate::trap;
 use crate::value::Val;
@@ -57,34 +57,52 @@ impl Ended {
     }
 }
 
+impl Inner {
+    /// What is needed to call function `index` below `top`, or on the empty stack; and its type.
+    pub(super) fn guest_call(
+        &mut self,
+        index: u32,
+        top: Option<usize>,
+        may_yield: bool,
+    ) -> Result<(GuestCall, u32)> {
+        let Some((code, entry)) = self.module.code_of(index) else {
+            return Err(Error::new(Status::Internal, "a function without code"));
+        };
+        let stack = match self.stack {
+            Some(s) => s,
+            None => {
+                let s = self.region.stack(&self.slot, self.module.loaded.layout.size())?;
+                *self.stack.insert(s)
+            }
+        };
+        let ty = self.module.func_type(index);
+        let call = GuestCall {
+            stack_bottom: stack.bottom,
+            stack_top: top.unwrap_or(stack.top),
+            entry,
+            vmctx: self.data.vmctx(),
+            code,
+            slots: ty.params.len().max(ty.results.len()),
+            may_yield,
+            lent: stack.is_lent(),
+        };
+        Ok((call, self.module.loaded.funcs.funcs[index as usize].ty))
+    }
+}
+
 /// What is needed to call function `index`, below whatever runs on the instance's stack already.
 fn prepare(control: ControlRef, index: u32, may_yield: bool) -> Result<(GuestCall, u32)> {
     trap::prepare_thread()?;
     let running = vmctx::guest_sp_of(control);
     control.with(|i| {
-        let Some((code, entry)) = i.module.code_of(index) else {
-            return Err(Error::new(Status::Internal, "a function without code"));
-        };
-        let stack = match i.stack {
-            Some(s) => s,
-            None => {
-                let s = i.region.stack(&i.slot, i.module.loaded.layout.size())?;
-                *i.stack.insert(s)
-            }
-        };
         let suspended = i.suspended.filter(|_| i.resuming).map(|s| s.guest_sp);
-        let ty = i.module.func_type(index);
-        let call = GuestCall {
-            stack_bottom: stack.bottom,
-            stack_top: suspended.or(running).unwrap_or(stack.top),
-            entry,
-            vmctx: i.data.vmctx(),
-            code,
-            slots: ty.params.len().max(ty.results.len()),
-            may_yield,
-        };
-        Ok((call, i.module.loaded.funcs.funcs[index as usize].ty))
+        i.guest_call(index, suspended.or(running), may_yield)
     })
+}
+
+/// The end of a call for which not enough stack was left.
+pub(super) fn no_stack(control: ControlRef) -> Ended {
+    Ended::Trapped(Box::new(describe(control, TrapCode::StackOverflow, 0, None)))
 }
 
 /// Enters the guest and finds out how it ended.
@@ -96,16 +114,18 @@ fn execute(
     result: &mut dyn FnMut(usize, u128),
 ) -> Result<Ended> {
     let (call, ty) = prepare(control, index, may_yield)?;
-    match vmctx::enter(control, &call, args) {
+    match vmctx::enter(control, &call, args.iter().copied()) {
         Some(left) => Ok(finish(control, &left, ty, result)),
-        None => {
-            let trap = describe(control, TrapCode::StackOverflow, 0, None);
-            Ok(Ended::Trapped(Box::new(trap)))
-        }
+        None => Ok(no_stack(control)),
     }
 }
 
-fn finish(control: ControlRef, left: &Left, ty: u32, result: &mut dyn FnMut(usize, u128)) -> Ended {
+pub(super) fn finish(
+    control: ControlRef,
+    left: &Left,
+    ty: u32,
+    result: &mut dyn FnMut(usize, u128),
+) -> Ended {
     match left.exit {
         Exit::Returned => {
             let n = control.with(|i| i.module.loaded.types.types[ty as usize].ty.results.len());
@@ -175,7 +195,7 @@ fn describe(control: ControlRef, code: TrapCode, pc: usize, address: Option<u64>
 }
 
 /// After the outermost run: a stack is kept only while it holds something.
-fn release_stack(control: ControlRef) {
+pub(super) fn release_stack(control: ControlRef) {
     control.with(|i| {
         if i.region.config().compact
             && let Some(s) = i.stack.take()
@@ -234,54 +254,6 @@ pub(super) fn nested_into(
 }
 
 impl InstanceRef {
-    /// Calls an exported function by name.
-    ///
-    /// # Errors
-    /// `NoSuchExport`, `ExportTypeMismatch` if the arguments do not fit, `WrongState` if the
-    /// instance is suspended or faulted, `Busy`, `InvalidHandle`, `SignalsBlocked`.
-    pub fn run(&self, name: &str, args: &[Val]) -> Result<Outcome> {
-        self.run_callee(Callee::Name(name), args)
-    }
-
-    /// Calls a function that was looked up before.
-    ///
-    /// # Errors
-    /// As [`InstanceRef::run`].
-    pub fn run_func(&self, func: Func, args: &[Val]) -> Result<Outcome> {
-        self.run_callee(Callee::Func(func), args)
-    }
-
-    fn run_callee(&self, callee: Callee<'_>, args: &[Val]) -> Result<Outcome> {
-        let mut lease = self.lease(&[State::Ready])?;
-        let (module, index, slots) = typed_args(lease.control, callee, args)?;
-        let types = &module.func_type(index).results;
-        let mut results = Vec::with_capacity(types.len());
-        let ended = execute(lease.control, index, &slots, true, &mut |i, slot| {
-            results.extend(types.get(i).map(|t| Val::from_slot(*t, slot)));
-        })?;
-        settle(&mut lease, &ended);
-        Ok(ended.outcome(results))
-    }
-
-    /// Calls a function; its results go to `results`, which has room for exactly all of them.
-    /// Allocates nothing for up to 16 arguments if the guest does not trap.
-    pub(crate) fn run_into(
-        &self,
-        callee: Callee<'_>,
-        args: &[Val],
-        results: &mut [Val],
-    ) -> Result<Ended> {
-        let mut lease = self.lease(&[State::Ready])?;
-        let (module, index, slots) = typed_args(lease.control, callee, args)?;
-        let types = &module.func_type(index).results;
-        check_results(|| module.describe_func(index), types, results.len())?;
-        let ended = execute(lease.control, index, &slots, true, &mut |i, slot| {
-            store(results, types, i, slot);
-        })?;
-        settle(&mut lease, &ended);
-        Ok(ended)
-    }
-
     /// Continues a suspended instance. `value` goes to the resume function of the host function
     /// that yielded, or is the host call's result if there is none.
     ///
@@ -342,7 +314,7 @@ impl InstanceRef {
 }
 
 /// The state after a run, and what becomes of its stack.
-fn settle(lease: &mut Lease, ended: &Ended) {
+pub(super) fn settle(lease: &mut Lease, ended: &Ended) {
     lease.set_next(ended.next());
     if !matches!(ended, Ended::Yielded(_)) {
         release_stack(lease.control);

@@ -96,6 +96,13 @@ pub(crate) struct Stack {
     lent: Option<u32>,
 }
 
+impl Stack {
+    /// Whether it goes back to a pool when nothing runs on it.
+    pub(crate) fn is_lent(&self) -> bool {
+        self.lent.is_some()
+    }
+}
+
 /// A region. Shared by its instances; address space is given back when the last reference goes.
 #[derive(Debug)]
 pub struct Region {

@@ -1,0 +1,236 @@
+//! Handles: what a C caller holds is a number in the shape of a pointer.
+//!
+//! ```text
+//!   63                             32 31            8 7      0
+//!   ├────────────────────────────────┼───────────────┼────────┤
+//!   │ generation                     │ index         │ kind   │
+//!   └────────────────────────────────┴───────────────┴────────┘
+//! ```
+//!
+//! Nobody dereferences it. Kind says which table, index which entry, and the generation whether the
+//! entry still holds what it held when the handle was given out. Kinds are no multiples of 8, so
+//! that an address of anything aligned is never taken for a handle.
+//!
+//! Instances have a table of their own, the control blocks; everything else is in a [`Table`].
+
+use crate::error::{Error, Result, Status};
+use crate::instance::InstanceRef;
+use parking_lot::RwLock;
+use std::sync::Arc;
+
+/// What a handle is a handle to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Kind {
+    Region = 1,
+    RegionConfig = 2,
+    Module = 3,
+    ModuleConfig = 4,
+    Instance = 5,
+}
+
+impl Kind {
+    const ALL: [(Self, &str); 5] = [
+        (Self::Region, "lucet_region"),
+        (Self::RegionConfig, "lucet_region_config"),
+        (Self::Module, "lucet_module"),
+        (Self::ModuleConfig, "lucet_module_config"),
+        (Self::Instance, "lucet_instance"),
+    ];
+
+    fn name(self) -> &'static str {
+        Self::ALL[self as usize - 1].1
+    }
+}
+
+const INDEX_BITS: u32 = 24;
+
+fn encode<T>(kind: Kind, index: u32, generation: u32) -> *mut T {
+    let word = u64::from(generation) << 32 | u64::from(index) << 8 | kind as u64;
+    std::ptr::without_provenance_mut(word as usize)
+}
+
+fn invalid(message: String) -> Error {
+    Error::new(Status::InvalidHandle, message)
+}
+
+fn made_up(param: &str, kind: Kind) -> Error {
+    invalid(format!("`{param}` is not a handle; a {} was expected", kind.name()))
+}
+
+/// Index and generation in a handle of this kind. `param` is the parameter's name, for messages.
+fn decode<T>(p: *const T, kind: Kind, param: &str) -> Result<(u32, u32)> {
+    let word = p.addr() as u64;
+    if word == 0 {
+        let message = format!("`{param}` is NULL; a {} was expected", kind.name());
+        return Err(Error::new(Status::NullArgument, message));
+    }
+    let (index, generation) = ((word >> 8) as u32 & ((1 << INDEX_BITS) - 1), (word >> 32) as u32);
+    match Kind::ALL.into_iter().find(|(k, _)| *k as u64 == word & 0xff) {
+        Some((k, _)) if k == kind => Ok((index, generation)),
+        Some((_, other)) => {
+            let wanted = kind.name();
+            Err(invalid(format!("`{param}` is a {other} handle; a {wanted} was expected")))
+        }
+        None => Err(made_up(param, kind)),
+    }
+}
+
+/// If `ctx` is a handle of some kind, and so no context of a host function.
+pub(super) fn kind_of<T>(p: *const T) -> Option<&'static str> {
+    Kind::ALL.into_iter().find(|(k, _)| *k as usize == p.addr() & 0xff).map(|(_, name)| name)
+}
+
+#[derive(Debug)]
+struct Entry<T> {
+    generation: u32,
+    value: Option<Arc<T>>,
+}
+
+#[derive(Debug)]
+struct Entries<T> {
+    all: Vec<Entry<T>>,
+    free: Vec<u32>,
+}
+
+/// Everything of one kind that C holds handles to.
+#[derive(Debug)]
+pub(super) struct Table<T> {
+    kind: Kind,
+    entries: RwLock<Entries<T>>,
+}
+
+impl<T> Table<T> {
+    pub(super) const fn new(kind: Kind) -> Self {
+        let entries = Entries { all: Vec::new(), free: Vec::new() };
+        Self { kind, entries: RwLock::new(entries) }
+    }
+
+    /// Gives out a handle. `C` is its type in C.
+    pub(super) fn insert<C>(&self, value: Arc<T>) -> Result<*mut C> {
+        let mut entries = self.entries.write();
+        let index = match entries.free.pop() {
+            Some(index) => index,
+            None if entries.all.len() < 1 << INDEX_BITS => {
+                entries.all.push(Entry { generation: 1, value: None });
+                entries.all.len() as u32 - 1
+            }
+            None => {
+                let message = format!("too many {} handles in this process", self.kind.name());
+                return Err(Error::new(Status::LimitExceeded, message));
+            }
+        };
+        let entry = &mut entries.all[index as usize];
+        entry.value = Some(value);
+        Ok(encode(self.kind, index, entry.generation))
+    }
+
+    /// What a handle stands for.
+    pub(super) fn get<C>(&self, p: *const C, param: &str) -> Result<Arc<T>> {
+        let (index, generation) = decode(p, self.kind, param)?;
+        let entries = self.entries.read();
+        self.check(entries.all.get(index as usize), generation, param).cloned()
+    }
+
+    fn check<'a>(
+        &self,
+        entry: Option<&'a Entry<T>>,
+        generation: u32,
+        param: &str,
+    ) -> Result<&'a Arc<T>> {
+        match entry {
+            Some(Entry { generation: g, value: Some(v) }) if *g == generation => Ok(v),
+            Some(e) if generation < e.generation && generation > 0 => {
+                Err(invalid(format!("`{param}` is a {} that was freed", self.kind.name())))
+            }
+            _ => Err(made_up(param, self.kind)),
+        }
+    }
+
+    /// Takes a handle back if `allowed` says so. What it stood for lives on while others use it.
+    pub(super) fn remove<C>(
+        &self,
+        p: *const C,
+        param: &str,
+        allowed: impl FnOnce(&T) -> Result<()>,
+    ) -> Result<()> {
+        let (index, generation) = decode(p, self.kind, param)?;
+        let mut entries = self.entries.write();
+        allowed(self.check(entries.all.get(index as usize), generation, param)?)?;
+        let entry = &mut entries.all[index as usize];
+        let value = entry.value.take();
+        // An entry whose generations are used up is never used again.
+        if let Some(next) = entry.generation.checked_add(1) {
+            entry.generation = next;
+            entries.free.push(index);
+        }
+        // Unmapping takes time, and others may want the table meanwhile.
+        drop(entries);
+        drop(value);
+        Ok(())
+    }
+}
+
+/// The handle of an instance.
+pub(super) fn of_instance<C>(instance: InstanceRef) -> *mut C {
+    let (index, generation) = instance.parts();
+    debug_assert!(index < 1 << INDEX_BITS);
+    encode(Kind::Instance, index, generation)
+}
+
+/// The instance a handle names; each use of it checks whether it is alive.
+pub(super) fn instance<C>(p: *const C, param: &str) -> Result<InstanceRef> {
+    let (index, generation) = decode(p, Kind::Instance, param)?;
+    InstanceRef::from_parts(index, generation).ok_or_else(|| made_up(param, Kind::Instance))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct C;
+
+    fn message(e: Result<Arc<u32>>) -> String {
+        let e = e.unwrap_err();
+        assert_eq!(e.status(), Status::InvalidHandle);
+        e.message().to_owned()
+    }
+
+    #[test]
+    fn wrong_handles_are_told_apart() {
+        let (modules, regions) = (Table::new(Kind::Module), Table::new(Kind::Region));
+        let m: *mut C = modules.insert(Arc::new(7)).unwrap();
+        assert_eq!(m.addr(), 1 << 32 | 3);
+        assert_eq!(*modules.get(m, "m").unwrap(), 7);
+        assert_eq!(
+            message(regions.get(m, "region")),
+            "`region` is a lucet_module handle; a lucet_region was expected"
+        );
+        modules.remove(m, "m", |_| Ok(())).unwrap();
+        assert_eq!(message(modules.get(m, "m")), "`m` is a lucet_module that was freed");
+        let again: *mut C = modules.insert(Arc::new(8)).unwrap();
+        assert_eq!(again.addr(), 2 << 32 | 3, "the entry is used again");
+        assert!(message(modules.get(m, "m")).contains("freed"));
+        assert!(modules.remove(m, "m", |_| Ok(())).is_err());
+        let busy = modules.remove(again, "m", |_| Err(Error::new(Status::Busy, "used")));
+        assert_eq!(busy.unwrap_err().status(), Status::Busy);
+        assert_eq!(*modules.get(again, "m").unwrap(), 8);
+        for addr in [0x1234, 3, 3 << 32 | 3, 1 << 32 | 0x103, usize::MAX] {
+            let p: *const C = std::ptr::without_provenance(addr);
+            assert!(message(modules.get(p, "m")).contains("not a handle"), "{addr:#x}");
+        }
+        let null = modules.get(std::ptr::null::<C>(), "m").unwrap_err();
+        assert_eq!(null.status(), Status::NullArgument);
+    }
+
+    #[test]
+    fn used_up_entries_are_retired() {
+        let t = Table::new(Kind::Region);
+        t.entries.write().all.push(Entry { generation: u32::MAX, value: Some(Arc::new(1)) });
+        let last: *mut C = encode(Kind::Region, 0, u32::MAX);
+        t.remove(last, "r", |_| Ok(())).unwrap();
+        assert!(t.get(last, "r").is_err());
+        let next: *mut C = t.insert(Arc::new(2)).unwrap();
+        assert_eq!(next.addr(), 1 << 32 | 1 << 8 | 1);
+    }
+}

@@ -1,0 +1,311 @@
+//! Instances in C: life, calls, memory, globals.
+
+use super::args::{Out, array, array_mut, required, text};
+use super::error::border;
+use super::handle::{self, of_instance};
+use super::module::{MODULES, lucet_func, lucet_module};
+use super::raw;
+use super::region::{REGIONS, lucet_region};
+use super::status::lucet_outcome;
+use super::val::{Call, lucet_val};
+use crate::error::{Error, Status};
+use crate::instance::{Callee, Instance};
+use std::ffi::{c_char, c_void};
+
+/// One sandbox: a module's code with its own memory, globals and stack, in a slot of a region. Any
+/// thread may use it, one at a time: a second one gets LUCET_STATUS_BUSY. A suspended instance may
+/// be resumed by another thread than ran it.
+pub struct lucet_instance;
+
+/// Creates a fresh instance of `module` in a free slot of `region`, and runs its start function if
+/// it has one. `*out` is the instance, or NULL if the call fails. Free it with lucet_instance_free.
+/// Takes microseconds: create one for each request. Any thread.
+///
+/// LUCET_STATUS_REGION_FULL, LUCET_STATUS_LIMIT_EXCEEDED if the module does not fit a slot,
+/// LUCET_STATUS_START_FAILED, LUCET_STATUS_OUT_OF_MEMORY, LUCET_STATUS_SIGNALS_BLOCKED,
+/// LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn lucet_instance_create(
+    region: *mut lucet_region,
+    module: *mut lucet_module,
+    out: *mut *mut lucet_instance,
+) -> raw::lucet_status {
+    border(|| {
+        // SAFETY: the header asks for a place for a handle.
+        let out = unsafe { Out::new(out, "out", std::ptr::null_mut()) }?;
+        let (region, module) = (REGIONS.get(region, "region")?, MODULES.get(module, "module")?);
+        out.set(of_instance(Instance::new(&region, &module)?.into_ref()));
+        Ok(())
+    })
+}
+
+/// Frees an instance, suspended or not; its slot is free for the next one. Any thread, but not a
+/// host function that the instance called.
+///
+/// LUCET_STATUS_BUSY while it runs, LUCET_STATUS_INVALID_HANDLE if it was freed before,
+/// LUCET_STATUS_NULL_ARGUMENT.
+#[unsafe(no_mangle)]
+pub extern "C" fn lucet_instance_free(instance: *mut lucet_instance) -> raw::lucet_status {
+    border(|| handle::instance(instance, "instance")?.free())
+}
+
+/// Makes an instance as fresh as a new one: memory, globals, tables; the start function runs again.
+/// A suspended run is abandoned. What lucet_instance_set_user_data set stays.
+///
+/// LUCET_STATUS_START_FAILED (the instance is faulted then), LUCET_STATUS_BUSY,
+/// LUCET_STATUS_OUT_OF_MEMORY, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+#[unsafe(no_mangle)]
+pub extern "C" fn lucet_instance_reset(instance: *mut lucet_instance) -> raw::lucet_status {
+    border(|| handle::instance(instance, "instance")?.reset())
+}
+
+/// Calls an exported function by name and returns when it returned, trapped, yielded or was stopped.
+///
+/// `args` are `nargs` values of exactly the types of its parameters; `results` has room for exactly
+/// its `nresults` results, and is written only if the outcome is LUCET_OUTCOME_RETURNED. Either may
+/// be NULL if its number is 0. `*outcome` says what the guest did; its kind is 0 if the call fails.
+///
+///     lucet_val args[2] = {{.of.i32 = 2, .type = LUCET_VAL_I32},
+///                          {.of.i32 = 3, .type = LUCET_VAL_I32}}, sum;
+///     lucet_outcome outcome;
+///     if (lucet_instance_run(instance, "add", args, 2, &sum, 1, &outcome) == LUCET_STATUS_OK &&
+///         outcome.kind == LUCET_OUTCOME_RETURNED)
+///         printf("%d\n", sum.of.i32);
+///
+/// LUCET_STATUS_NO_SUCH_EXPORT; LUCET_STATUS_EXPORT_TYPE_MISMATCH if arguments or the number of
+/// results do not fit; LUCET_STATUS_WRONG_STATE if the instance is suspended or faulted;
+/// LUCET_STATUS_BUSY if it runs already, which includes that a host function called this instead of
+/// lucet_vmctx_run; LUCET_STATUS_INVALID_ARGUMENT, LUCET_STATUS_SIGNALS_BLOCKED,
+/// LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn lucet_instance_run(
+    instance: *mut lucet_instance,
+    name: *const c_char,
+    args: *const lucet_val,
+    nargs: usize,
+    results: *mut lucet_val,
+    nresults: usize,
+    outcome: *mut lucet_outcome,
+) -> raw::lucet_status {
+    border(|| {
+        let i = handle::instance(instance, "instance")?;
+        // SAFETY: the header asks for a NUL-terminated text.
+        let name = unsafe { text(name, "name") }?;
+        let call = Call { args, nargs, results, nresults, out: outcome };
+        // SAFETY: the header asks for arrays of these lengths.
+        unsafe { call.through(|args, results| i.run_into(Callee::Name(name), args, results)) }
+    })
+}
+
+/// Calls a function that lucet_module_find looked up; otherwise as lucet_instance_run.
+///
+/// LUCET_STATUS_INVALID_ARGUMENT if it was looked up in another module than the instance's.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn lucet_instance_run_func(
+    instance: *mut lucet_instance,
+    func: lucet_func,
+    args: *const lucet_val,
+    nargs: usize,
+    results: *mut lucet_val,
+    nresults: usize,
+    outcome: *mut lucet_outcome,
+) -> raw::lucet_status {
+    border(|| {
+        let i = handle::instance(instance, "instance")?;
+        let call = Call { args, nargs, results, nresults, out: outcome };
+        let callee = Callee::Func(func.get());
+        // SAFETY: the header asks for arrays of these lengths.
+        unsafe { call.through(|args, results| i.run_into(callee, args, results)) }
+    })
+}
+
+/// Continues a suspended instance. `value` goes to the lucet_resume_fn that the host function named
+/// when it yielded; if it named none, `value` itself is the result of the guest's call. `results`
+/// are those of the function that was run at first: exactly `nresults`, also if it yields again.
+///
+/// LUCET_STATUS_WRONG_STATE if the instance is not suspended; otherwise as lucet_instance_run.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn lucet_instance_resume(
+    instance: *mut lucet_instance,
+    value: u64,
+    results: *mut lucet_val,
+    nresults: usize,
+    outcome: *mut lucet_outcome,
+) -> raw::lucet_status {
+    border(|| {
+        let i = handle::instance(instance, "instance")?;
+        let call = Call { args: std::ptr::null(), nargs: 0, results, nresults, out: outcome };
+        // SAFETY: the header asks for an array of this length.
+        unsafe { call.through(|_, results| i.resume_into(value, results)) }
+    })
+}
+
+/// Copies `len` bytes at `offset` of the instance's memory to `dst`.
+///
+/// LUCET_STATUS_OUT_OF_BOUNDS if the range is not inside the memory (nothing is copied then),
+/// LUCET_STATUS_BUSY while it runs, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn lucet_instance_memory_read(
+    instance: *mut lucet_instance,
+    offset: u64,
+    dst: *mut c_void,
+    len: usize,
+) -> raw::lucet_status {
+    border(|| {
+        let i = handle::instance(instance, "instance")?;
+        // SAFETY: the header asks for room for `len` bytes.
+        i.memory_read(offset, unsafe { array_mut(dst.cast::<u8>(), len, "dst") }?)
+    })
+}
+
+/// Copies `len` bytes from `src` to `offset` of the instance's memory.
+///
+/// LUCET_STATUS_OUT_OF_BOUNDS if the range is not inside the memory (nothing is copied then),
+/// LUCET_STATUS_BUSY while it runs, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn lucet_instance_memory_write(
+    instance: *mut lucet_instance,
+    offset: u64,
+    src: *const c_void,
+    len: usize,
+) -> raw::lucet_status {
+    border(|| {
+        let i = handle::instance(instance, "instance")?;
+        // SAFETY: the header asks for `len` bytes.
+        i.memory_write(offset, unsafe { array(src.cast::<u8>(), len, "src") }?)
+    })
+}
+
+/// The address of `len` bytes at `offset` of the instance's memory, to work on them in place. Valid
+/// until the instance runs again, is reset or freed. `*out` is NULL if the call fails.
+///
+/// LUCET_STATUS_OUT_OF_BOUNDS if the range is not inside the memory, LUCET_STATUS_BUSY while it runs
+/// (host functions use lucet_vmctx_memory_range), LUCET_STATUS_NULL_ARGUMENT,
+/// LUCET_STATUS_INVALID_HANDLE.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn lucet_instance_memory_range(
+    instance: *mut lucet_instance,
+    offset: u64,
+    len: u64,
+    out: *mut *mut c_void,
+) -> raw::lucet_status {
+    border(|| {
+        // SAFETY: the header asks for a place for a pointer.
+        let out = unsafe { Out::new(out, "out", std::ptr::null_mut()) }?;
+        out.set(handle::instance(instance, "instance")?.memory_range(offset, len)?.cast());
+        Ok(())
+    })
+}
+
+/// The size of the instance's memory in bytes: 0 if it has none.
+///
+/// LUCET_STATUS_BUSY while it runs, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn lucet_instance_memory_size(
+    instance: *mut lucet_instance,
+    bytes: *mut u64,
+) -> raw::lucet_status {
+    border(|| {
+        // SAFETY: the header asks for a place for the size.
+        let out = unsafe { Out::new(bytes, "bytes", 0) }?;
+        out.set(handle::instance(instance, "instance")?.memory_size()?);
+        Ok(())
+    })
+}
+
+/// The value of an exported global.
+///
+/// LUCET_STATUS_NO_SUCH_EXPORT, LUCET_STATUS_EXPORT_TYPE_MISMATCH if the export is no global,
+/// LUCET_STATUS_BUSY, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn lucet_instance_global_get(
+    instance: *mut lucet_instance,
+    name: *const c_char,
+    out: *mut lucet_val,
+) -> raw::lucet_status {
+    border(|| {
+        // SAFETY: the header asks for a place for a value.
+        let out = unsafe { Out::new(out, "out", lucet_val::zero()) }?;
+        // SAFETY: the header asks for a NUL-terminated text.
+        let name = unsafe { text(name, "name") }?;
+        out.set(lucet_val::new(handle::instance(instance, "instance")?.global_get(name)?));
+        Ok(())
+    })
+}
+
+/// Sets an exported mutable global to a value of its type.
+///
+/// LUCET_STATUS_INVALID_ARGUMENT if it is immutable or of another type; otherwise as
+/// lucet_instance_global_get.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn lucet_instance_global_set(
+    instance: *mut lucet_instance,
+    name: *const c_char,
+    value: *const lucet_val,
+) -> raw::lucet_status {
+    border(|| {
+        // SAFETY: the header asks for a NUL-terminated text.
+        let name = unsafe { text(name, "name") }?;
+        // SAFETY: not NULL, and the header asks for a value.
+        let value = unsafe { required(value, "value")?.read() };
+        handle::instance(instance, "instance")?.global_set(name, value.get()?)
+    })
+}
+
+/// Sets the pointer that host functions get from lucet_vmctx_user_data, NULL at first: the request
+/// that the instance works for, say. lucet never looks at what it points to.
+///
+/// LUCET_STATUS_BUSY, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+#[unsafe(no_mangle)]
+pub extern "C" fn lucet_instance_set_user_data(
+    instance: *mut lucet_instance,
+    user_data: *mut c_void,
+) -> raw::lucet_status {
+    border(|| handle::instance(instance, "instance")?.set_user_data(user_data.expose_provenance()))
+}
+
+/// The name of a function by its index, as lucet_outcome has it: for logs. At most `cap` bytes are
+/// written to `buf`, the terminating NUL included; `*len` is the length of the whole name without
+/// NUL, 0 if the function has none. `buf` may be NULL if `cap` is 0, and `len` may be NULL.
+///
+/// The name comes from the module, so it may be anything: escape it where that matters.
+///
+/// LUCET_STATUS_INVALID_ARGUMENT if there is no such function, LUCET_STATUS_BUSY,
+/// LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn lucet_instance_function_name(
+    instance: *mut lucet_instance,
+    function: u32,
+    buf: *mut c_char,
+    cap: usize,
+    len: *mut usize,
+) -> raw::lucet_status {
+    border(|| {
+        let module = handle::instance(instance, "instance")?.module()?;
+        // SAFETY: the header asks for room for `cap` bytes.
+        let buf = unsafe { array_mut(buf.cast::<u8>(), cap, "buf") }?;
+        let all = module.loaded().funcs.funcs.len();
+        if function as usize >= all {
+            let message = format!("there is no function {function}; the module has {all}");
+            return Err(Error::new(Status::InvalidArgument, message));
+        }
+        let name = module.func_name(function).unwrap_or_default().as_bytes();
+        if let Some((nul, room)) = buf.split_last_mut() {
+            let n = name.len().min(room.len());
+            room[..n].copy_from_slice(&name[..n]);
+            *room.get_mut(n).unwrap_or(nul) = 0;
+        }
+        if !len.is_null() {
+            // SAFETY: not NULL, and the header asks for a place for the length.
+            unsafe { len.write(name.len()) };
+        }
+        Ok(())
+    })
+}

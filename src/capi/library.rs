@@ -1,0 +1,41 @@
+//! The library as a whole: version, last error, what a thread needs.
+
+use super::error::{border, last};
+use super::raw;
+use std::ffi::{CStr, c_char};
+
+const VERSION: &CStr =
+    match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
+        Ok(v) => v,
+        Err(_) => panic!("the version holds a NUL"),
+    };
+
+/// The version of the library in use, such as "0.1.0"; LUCET_VERSION_MAJOR and so on are those of
+/// the header a program was compiled with. Static, never NULL. Any thread.
+#[unsafe(no_mangle)]
+pub extern "C" fn lucet_version() -> *const c_char {
+    VERSION.as_ptr()
+}
+
+/// The message of the last call that failed on this thread: a sentence for people, UTF-8, that says
+/// what went wrong, where, and what to do. Never NULL; "" if no call has failed yet. A call that
+/// succeeds leaves it as it is, so look at statuses first.
+///
+/// The text belongs to lucet and stays valid until the next call that fails on this thread, or the
+/// thread's end. Copy it to keep it.
+#[unsafe(no_mangle)]
+pub extern "C" fn lucet_last_error() -> *const c_char {
+    last()
+}
+
+/// Makes the calling thread able to run guests: installs the process's handlers of SIGSEGV, SIGBUS,
+/// SIGILL and SIGFPE if this is the first time, and an alternate signal stack for this thread. The
+/// first run on a thread does this anyway; call it where a failure is easier to handle, for instance
+/// when a worker starts. Signals that are not a guest's go to the handlers that were there before.
+///
+/// LUCET_STATUS_SIGNALS_BLOCKED if this thread blocks one of these signals,
+/// LUCET_STATUS_OUT_OF_MEMORY.
+#[unsafe(no_mangle)]
+pub extern "C" fn lucet_thread_prepare() -> raw::lucet_status {
+    border(crate::prepare_thread)
+}

@@ -1,0 +1,46 @@
+//! The C interface: what `include/lucet.h` declares. One file per noun; each is a thin border around
+//! the Rust interface of the same name, and nobody in the crate uses anything from here.
+//!
+//! ```text
+//!  C ── NULL? ── handle? ── text, enums, lengths? ──► safe Rust ──► Ok ─► out-parameters, OK
+//!       └────────────┴──────────────┴── Err ────────────┴─ panic ─► status + lucet_last_error
+//! ```
+//!
+//! * [`handle`]: handles are numbers, never dereferenced, so a wrong one is a status
+//! * [`error`]: the panic boundary, and the message of the last failed call
+//! * [`args`]: checks of parameters
+//! * [`status`], [`val`], [`library`], [`region`], [`module`], [`instance`], [`vmctx`]: the sections
+//!   of the header, in its order
+//!
+//! The header is generated from these files, their comments included, by `tests/header.rs`; so the
+//! comments on public items speak C. Types have their C names for the same reason. Enumerations
+//! cross as plain integers ([`raw`]): a C caller may pass any number, and a Rust `enum` with an
+//! unknown number is undefined behaviour. The generator sees only the last part of
+//! `raw::lucet_status`, and so prints the name of the enumeration.
+#![allow(non_camel_case_types)]
+// The header's words about a pointer are the safety contract of the function; general rules are in
+// `intro.h`.
+#![allow(clippy::missing_safety_doc)]
+
+mod args;
+mod error;
+mod handle;
+mod instance;
+mod library;
+mod module;
+mod region;
+mod status;
+mod val;
+mod vmctx;
+
+/// Numbers of enumerations as they cross the border.
+mod raw {
+    /// A `Status`.
+    pub type lucet_status = i32;
+    /// An `OutcomeKind`.
+    pub type lucet_outcome_kind = i32;
+    /// A `TrapCode`, or 0.
+    pub type lucet_trap_code = i32;
+    /// The byte of a `ValType`.
+    pub type lucet_val_type = i32;
+}

@@ -1,0 +1,258 @@
+//! Modules, their configurations, and host functions in C.
+
+use super::args::{self, Out, array, text};
+use super::error::{border, border_or};
+use super::handle::{Kind, Table};
+use super::raw;
+use crate::error::{Error, Status};
+use crate::import::parse_signature;
+use crate::loader;
+use crate::module::{Func, Module, ModuleConfig};
+use crate::sys;
+use crate::vmctx::HostCode;
+use parking_lot::Mutex;
+use std::ffi::{c_char, c_void};
+use std::sync::Arc;
+
+pub(super) static MODULES: Table<Module> = Table::new(Kind::Module);
+static CONFIGS: Table<Mutex<ModuleConfig>> = Table::new(Kind::ModuleConfig);
+
+/// Compiled code, loaded and checked. Immutable; any thread may use it, several at the same time.
+pub struct lucet_module;
+
+/// What to load modules with: host functions and what is allowed. Any thread may use it.
+pub struct lucet_module_config;
+
+/// An exported function, looked up once. Plain data: copy it as you like. Valid for instances of the
+/// module it came from, and refused by others.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct lucet_func {
+    /// Private.
+    pub module_: u64,
+    /// Private.
+    pub index_: u64,
+}
+
+impl lucet_func {
+    /// An index that is none is refused like a foreign function.
+    pub(super) fn get(self) -> Func {
+        let index = u32::try_from(self.index_).unwrap_or(u32::MAX);
+        Func { module: self.module_, index }
+    }
+}
+
+/// Any host function: cast yours to this type. Its real type follows from its signature:
+///
+///     R f(lucet_vmctx *ctx, void *user_data, ARGUMENTS...)
+///
+///     i32 -> int32_t    i64 -> int64_t    f32 -> float    f64 -> double
+///     funcref, externref -> uint64_t      v128 -> const uint8_t * (16 bytes)
+///
+/// No result is void, one is R. Several results, or a v128, go to an array of 16-byte places, each
+/// written at its beginning; a pointer to it is a further, last parameter, and R is void.
+///
+/// It runs on the stack of the thread that runs the guest. It must return: longjmp out of it, and
+/// exceptions or panics that leave it, end the process or worse. To stop the guest, call
+/// lucet_vmctx_trap, _fail, _exit or _terminate and return.
+pub type lucet_host_fn = Option<unsafe extern "C" fn()>;
+
+/// A configuration that offers no host functions and refuses unsigned code. Free it with
+/// lucet_module_config_free; modules keep a copy. NULL if there is no memory.
+#[unsafe(no_mangle)]
+pub extern "C" fn lucet_module_config_create() -> *mut lucet_module_config {
+    border_or(std::ptr::null_mut(), || CONFIGS.insert(Arc::default()))
+}
+
+/// Frees a configuration. NULL is allowed; a wrong handle does nothing but set lucet_last_error.
+#[unsafe(no_mangle)]
+pub extern "C" fn lucet_module_config_free(config: *mut lucet_module_config) {
+    border_or((), || {
+        if config.is_null() { Ok(()) } else { CONFIGS.remove(config, "config", |_| Ok(())) }
+    });
+}
+
+/// Offers `fn` to modules as `module`.`name`. This is the whitelist: modules reach nothing else.
+///
+/// `signature` is the wasm type as text: "(i32, i64) -> f32", "() -> ()", "(i32) -> (i32, i32)".
+/// Types are i32, i64, f32, f64, v128, funcref, externref. It is compared with the module's import
+/// when a module is loaded; that `fn` really has the C type that belongs to it (see lucet_host_fn)
+/// nobody can check, so write them beside each other. Texts are copied. `user_data` is handed to each
+/// call; what it points to must live as long as modules loaded with it are used.
+///
+///     static double price(lucet_vmctx *ctx, void *user_data, int32_t item);
+///     lucet_module_config_add_function(config, "shop", "price", "(i32) -> f64",
+///                                      (lucet_host_fn)price, &shop);
+///
+/// LUCET_STATUS_INVALID_ARGUMENT for a signature that makes no sense, a text that is not UTF-8, or a
+/// name that was added before; LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn lucet_module_config_add_function(
+    config: *mut lucet_module_config,
+    module: *const c_char,
+    name: *const c_char,
+    signature: *const c_char,
+    r#fn: lucet_host_fn,
+    user_data: *mut c_void,
+) -> raw::lucet_status {
+    border(|| {
+        let config = CONFIGS.get(config, "config")?;
+        // SAFETY: the header asks for NUL-terminated texts.
+        let (module, name, signature) = unsafe {
+            (text(module, "module")?, text(name, "name")?, text(signature, "signature")?)
+        };
+        let function = r#fn.ok_or_else(|| Error::new(Status::NullArgument, "`fn` is NULL"))?;
+        let ty = parse_signature(signature)?;
+        // SAFETY: the header asks for a function of the C type that belongs to the signature, which
+        // does not unwind and stays where it is.
+        let code = unsafe { HostCode::new(function as *const c_void) };
+        config.lock().imports.add(module, name, ty, code, user_data.addr())
+    })
+}
+
+/// Whether artifacts that nobody vouches for are loaded. The machine code in an artifact is trusted
+/// like any library's, so allow this only for files that you compiled yourself and that nobody else
+/// can write to. Off by default; this version cannot check signatures, so nothing loads without it.
+///
+/// LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+#[unsafe(no_mangle)]
+pub extern "C" fn lucet_module_config_allow_unsigned(
+    config: *mut lucet_module_config,
+    allow: bool,
+) -> raw::lucet_status {
+    border(|| {
+        CONFIGS.get(config, "config")?.lock().allow_unsigned = allow;
+        Ok(())
+    })
+}
+
+/// Development mode: code is mapped from the artifact's own file, so that perf knows the names of
+/// guest functions and lucet_module_write_gdb_script works. The file must then not change while the
+/// module is loaded. Off by default.
+///
+/// LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+#[unsafe(no_mangle)]
+pub extern "C" fn lucet_module_config_set_development(
+    config: *mut lucet_module_config,
+    development: bool,
+) -> raw::lucet_status {
+    border(|| {
+        CONFIGS.get(config, "config")?.lock().development = development;
+        Ok(())
+    })
+}
+
+fn config_or_default(config: *const lucet_module_config) -> crate::Result<ModuleConfig> {
+    match config.is_null() {
+        true => Ok(ModuleConfig::default()),
+        false => Ok(CONFIGS.get(config, "config")?.lock().clone()),
+    }
+}
+
+/// Loads an artifact that lucetc wrote. It is checked completely, and its imports are bound; its
+/// bytes are copied into sealed memory (but see lucet_module_config_set_development), so the file
+/// may be replaced afterwards. NULL as `config` means the defaults, which load nothing in this
+/// version. `*out` is the module, or NULL if the call fails. Free it with lucet_module_free. Takes
+/// milliseconds: do it when the server starts. Any thread.
+///
+/// LUCET_STATUS_IO, LUCET_STATUS_NOT_AN_ARTIFACT, LUCET_STATUS_INVALID_ARTIFACT,
+/// LUCET_STATUS_UNSUPPORTED_ARTIFACT, LUCET_STATUS_UNTRUSTED_ARTIFACT,
+/// LUCET_STATUS_MISSING_IMPORT, LUCET_STATUS_IMPORT_TYPE_MISMATCH, LUCET_STATUS_OUT_OF_MEMORY,
+/// LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn lucet_module_load_file(
+    path: *const c_char,
+    config: *const lucet_module_config,
+    out: *mut *mut lucet_module,
+) -> raw::lucet_status {
+    border(|| {
+        // SAFETY: the header asks for a place for a handle.
+        let out = unsafe { Out::new(out, "out", std::ptr::null_mut()) }?;
+        // SAFETY: the header asks for a NUL-terminated text.
+        let path = unsafe { args::path(path, "path") }?;
+        out.set(MODULES.insert(Module::load_file(path, &config_or_default(config)?)?)?);
+        Ok(())
+    })
+}
+
+/// Loads an artifact from memory: `len` bytes, which are copied. As lucet_module_load_file.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn lucet_module_load_bytes(
+    bytes: *const c_void,
+    len: usize,
+    config: *const lucet_module_config,
+    out: *mut *mut lucet_module,
+) -> raw::lucet_status {
+    border(|| {
+        // SAFETY: the header asks for a place for a handle.
+        let out = unsafe { Out::new(out, "out", std::ptr::null_mut()) }?;
+        args::required(bytes, "bytes")?;
+        // SAFETY: the header asks for `len` bytes.
+        let bytes = unsafe { array(bytes.cast::<u8>(), len, "bytes") }?;
+        out.set(MODULES.insert(Module::load_bytes(bytes, &config_or_default(config)?)?)?);
+        Ok(())
+    })
+}
+
+/// Gives the handle back. Code stays in memory until the last instance of the module is freed, and
+/// lucet_func values of it work until then. Any thread.
+///
+/// LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+#[unsafe(no_mangle)]
+pub extern "C" fn lucet_module_free(module: *mut lucet_module) -> raw::lucet_status {
+    border(|| MODULES.remove(module, "module", |_| Ok(())))
+}
+
+/// Looks up an exported function, so that requests need not search by name. `signature` is the type
+/// the caller counts on, as in lucet_module_config_add_function, or NULL for any. `*out` is written
+/// if the call succeeds. Any thread.
+///
+/// LUCET_STATUS_NO_SUCH_EXPORT, LUCET_STATUS_EXPORT_TYPE_MISMATCH, LUCET_STATUS_INVALID_ARGUMENT,
+/// LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn lucet_module_find(
+    module: *mut lucet_module,
+    name: *const c_char,
+    signature: *const c_char,
+    out: *mut lucet_func,
+) -> raw::lucet_status {
+    border(|| {
+        let module = MODULES.get(module, "module")?;
+        // SAFETY: the header asks for a place for a function.
+        let out = unsafe { Out::new(out, "out", lucet_func { module_: 0, index_: 0 }) }?;
+        // SAFETY: the header asks for a NUL-terminated text.
+        let name = unsafe { text(name, "name") }?;
+        let ty = match signature.is_null() {
+            true => None,
+            // SAFETY: the header asks for a NUL-terminated text.
+            false => Some(parse_signature(unsafe { text(signature, "signature") }?)?),
+        };
+        let func = module.find(name, ty.as_ref())?;
+        out.set(lucet_func { module_: func.module, index_: func.index.into() });
+        Ok(())
+    })
+}
+
+/// Writes a file for gdb's `source` command, which then knows the module's functions by name and
+/// can break in them. The module must have been loaded from a file in development mode. The file is
+/// created or replaced. Any thread.
+///
+/// LUCET_STATUS_WRONG_STATE without development mode, LUCET_STATUS_IO,
+/// LUCET_STATUS_INVALID_ARGUMENT, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn lucet_module_write_gdb_script(
+    module: *mut lucet_module,
+    path: *const c_char,
+) -> raw::lucet_status {
+    border(|| {
+        let module = MODULES.get(module, "module")?;
+        // SAFETY: the header asks for a NUL-terminated text.
+        let path = unsafe { args::path(path, "path") }?;
+        let script = loader::gdb_script(module.loaded())?;
+        std::fs::write(path, script)
+            .map_err(|e| sys::io_error(format!("writing {}", path.display()), &e))
+    })
+}

@@ -1,0 +1,148 @@
+//! Regions and their configurations in C.
+
+use super::args::Out;
+use super::error::{border, border_or};
+use super::handle::{Kind, Table};
+use super::raw;
+use crate::error::{Error, Status};
+use crate::region::{Region, RegionConfig};
+use parking_lot::Mutex;
+use std::sync::Arc;
+
+pub(super) static REGIONS: Table<Region> = Table::new(Kind::Region);
+static CONFIGS: Table<Mutex<RegionConfig>> = Table::new(Kind::RegionConfig);
+
+/// Address space cut into slots. Each slot holds one instance: its memory, stack and globals.
+/// Created once; any thread may use it, several at the same time.
+pub struct lucet_region;
+
+/// Settings for a region. Any thread may use it.
+pub struct lucet_region_config;
+
+/// A configuration with the defaults: 64 slots, 256 KiB of stack, up to 4 GiB of memory for each
+/// instance, guarded slots. Free it with lucet_region_config_free; regions keep a copy. NULL if
+/// there is no memory (see lucet_last_error).
+#[unsafe(no_mangle)]
+pub extern "C" fn lucet_region_config_create() -> *mut lucet_region_config {
+    border_or(std::ptr::null_mut(), || CONFIGS.insert(Arc::default()))
+}
+
+/// Frees a configuration. NULL is allowed; a wrong handle does nothing but set lucet_last_error.
+#[unsafe(no_mangle)]
+pub extern "C" fn lucet_region_config_free(config: *mut lucet_region_config) {
+    border_or((), || {
+        if config.is_null() { Ok(()) } else { CONFIGS.remove(config, "config", |_| Ok(())) }
+    });
+}
+
+fn set(config: *mut lucet_region_config, change: impl FnOnce(&mut RegionConfig)) -> i32 {
+    border(|| {
+        change(&mut CONFIGS.get(config, "config")?.lock());
+        Ok(())
+    })
+}
+
+/// How many instances may live in the region at the same time; 64 by default. A guarded slot takes
+/// more than 4 GiB of address space but no memory before it is used; the address space of a process
+/// has room for about 30,000 of them. Values are checked by lucet_region_create.
+///
+/// LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE, as all lucet_region_config_set_*.
+#[unsafe(no_mangle)]
+pub extern "C" fn lucet_region_config_set_slots(
+    config: *mut lucet_region_config,
+    slots: u32,
+) -> raw::lucet_status {
+    set(config, |c| c.slots = slots)
+}
+
+/// Bytes of stack for each instance; 256 KiB by default, at least 16 KiB. Host functions run on the
+/// thread's own stack and take nothing from it.
+#[unsafe(no_mangle)]
+pub extern "C" fn lucet_region_config_set_stack_bytes(
+    config: *mut lucet_region_config,
+    bytes: u64,
+) -> raw::lucet_status {
+    set(config, |c| c.stack_bytes = bytes)
+}
+
+/// Most bytes of linear memory that an instance may have or grow to; 4 GiB by default. Compact
+/// regions reserve exactly this much for each slot.
+#[unsafe(no_mangle)]
+pub extern "C" fn lucet_region_config_set_max_memory(
+    config: *mut lucet_region_config,
+    bytes: u64,
+) -> raw::lucet_status {
+    set(config, |c| c.max_memory = bytes)
+}
+
+/// Most bytes of instance data (globals, import slots and the like) that a module may need; 128 KiB
+/// by default.
+#[unsafe(no_mangle)]
+pub extern "C" fn lucet_region_config_set_max_instance_data(
+    config: *mut lucet_region_config,
+    bytes: u32,
+) -> raw::lucet_status {
+    set(config, |c| c.max_instance_data = bytes)
+}
+
+/// Packs slots tightly, without guards between them, for very many small instances. Only modules
+/// compiled with `lucetc --memory compact` fit. Off by default.
+#[unsafe(no_mangle)]
+pub extern "C" fn lucet_region_config_set_compact(
+    config: *mut lucet_region_config,
+    compact: bool,
+) -> raw::lucet_status {
+    set(config, |c| c.compact = compact)
+}
+
+/// Compact regions only: how many instances may run or be suspended at the same time; 1024 by
+/// default. Stacks are lent to instances while they need one.
+#[unsafe(no_mangle)]
+pub extern "C" fn lucet_region_config_set_stacks(
+    config: *mut lucet_region_config,
+    stacks: u32,
+) -> raw::lucet_status {
+    set(config, |c| c.stacks = stacks)
+}
+
+/// Creates a region; NULL as `config` means the defaults. `*out` is the region, or NULL if the call
+/// fails. Free it with lucet_region_free. Any thread.
+///
+/// LUCET_STATUS_INVALID_ARGUMENT for sizes that make no sense, LUCET_STATUS_OUT_OF_MEMORY if the
+/// system refuses so much address space (see `ulimit -v`), LUCET_STATUS_NULL_ARGUMENT,
+/// LUCET_STATUS_INVALID_HANDLE.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn lucet_region_create(
+    config: *const lucet_region_config,
+    out: *mut *mut lucet_region,
+) -> raw::lucet_status {
+    border(|| {
+        // SAFETY: the header asks for a place for a handle.
+        let out = unsafe { Out::new(out, "out", std::ptr::null_mut()) }?;
+        let config = match config.is_null() {
+            true => RegionConfig::default(),
+            false => *CONFIGS.get(config, "config")?.lock(),
+        };
+        out.set(REGIONS.insert(Region::new(config)?)?);
+        Ok(())
+    })
+}
+
+/// Frees a region and gives its address space back. All of its instances must have been freed. Any
+/// thread.
+///
+/// LUCET_STATUS_BUSY while instances are alive; LUCET_STATUS_NULL_ARGUMENT,
+/// LUCET_STATUS_INVALID_HANDLE.
+#[unsafe(no_mangle)]
+pub extern "C" fn lucet_region_free(region: *mut lucet_region) -> raw::lucet_status {
+    border(|| {
+        REGIONS.remove(region, "region", |r| match r.live() {
+            0 => Ok(()),
+            n => Err(Error::new(
+                Status::Busy,
+                format!("{n} instances of the region are alive; free them first"),
+            )),
+        })
+    })
+}

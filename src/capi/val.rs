@@ -1,0 +1,208 @@
+//! Typed values in C, and the arrays of them that calls take.
+
+use super::raw;
+use super::{args, status::lucet_outcome};
+use crate::error::{Error, Result, Status};
+use crate::instance::Ended;
+use crate::value::Val;
+use lucet_artifact::ValType;
+
+/// The type of a value. The numbers are the bytes that stand for types in a wasm file.
+#[repr(i32)]
+pub enum lucet_val_type {
+    /// of.i32
+    LUCET_VAL_I32 = 0x7f,
+    /// of.i64
+    LUCET_VAL_I64 = 0x7e,
+    /// of.f32
+    LUCET_VAL_F32 = 0x7d,
+    /// of.f64
+    LUCET_VAL_F64 = 0x7c,
+    /// of.v128
+    LUCET_VAL_V128 = 0x7b,
+    /// of.ref: an opaque word from this instance; 0 is null
+    LUCET_VAL_FUNCREF = 0x70,
+    /// of.ref: any word the host likes; 0 is null
+    LUCET_VAL_EXTERNREF = 0x6f,
+}
+
+/// The value of a lucet_val; its type says which member is meant.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub union lucet_val_of {
+    /// i32, signed or not as the guest takes it
+    pub i32: i32,
+    /// i64
+    pub i64: i64,
+    /// f32; NaN bits are preserved
+    pub f32: f32,
+    /// f64; NaN bits are preserved
+    pub f64: f64,
+    /// funcref, externref
+    pub r#ref: u64,
+    /// v128, little-endian
+    pub v128: [u8; 16],
+}
+
+/// A value with its type: 32 bytes, aligned to 8.
+///
+///     lucet_val v = {.of.i32 = 42, .type = LUCET_VAL_I32};
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct lucet_val {
+    /// The value.
+    pub of: lucet_val_of,
+    /// Which member of `of` it is. Arguments of another type than the function's are refused.
+    pub r#type: raw::lucet_val_type,
+    /// For types of later versions. Ignored in arguments, 0 in results.
+    pub reserved_: [u32; 3],
+}
+
+const _: () = {
+    use lucet_val_type as T;
+    assert!(size_of::<lucet_val>() == 32 && align_of::<lucet_val>() == 8);
+    assert!(T::LUCET_VAL_I32 as u8 == ValType::I32 as u8);
+    assert!(T::LUCET_VAL_I64 as u8 == ValType::I64 as u8);
+    assert!(T::LUCET_VAL_F32 as u8 == ValType::F32 as u8);
+    assert!(T::LUCET_VAL_F64 as u8 == ValType::F64 as u8);
+    assert!(T::LUCET_VAL_V128 as u8 == ValType::V128 as u8);
+    assert!(T::LUCET_VAL_FUNCREF as u8 == ValType::FuncRef as u8);
+    assert!(T::LUCET_VAL_EXTERNREF as u8 == ValType::ExternRef as u8);
+};
+
+fn val_type(number: raw::lucet_val_type) -> Result<ValType> {
+    u8::try_from(number).ok().and_then(ValType::from_byte).ok_or_else(|| {
+        let message = format!("{number} is not a lucet_val_type; is the value initialized?");
+        Error::new(Status::InvalidArgument, message)
+    })
+}
+
+impl lucet_val {
+    pub(super) fn get(&self) -> Result<Val> {
+        let ty = val_type(self.r#type)?;
+        // SAFETY: any bits are a value of each member; the type says which one the caller set.
+        Ok(unsafe {
+            match ty {
+                ValType::I32 => Val::I32(self.of.i32),
+                ValType::I64 => Val::I64(self.of.i64),
+                ValType::F32 => Val::F32(self.of.f32),
+                ValType::F64 => Val::F64(self.of.f64),
+                ValType::V128 => Val::V128(u128::from_le_bytes(self.of.v128)),
+                ValType::FuncRef => Val::FuncRef(self.of.r#ref),
+                ValType::ExternRef => Val::ExternRef(self.of.r#ref),
+            }
+        })
+    }
+
+    /// All bytes that the value does not need are 0.
+    pub(super) fn new(v: Val) -> Self {
+        let of = lucet_val_of { v128: v.to_slot().to_le_bytes() };
+        Self { of, r#type: v.ty() as i32, reserved_: [0; 3] }
+    }
+
+    pub(super) fn zero() -> Self {
+        Self { of: lucet_val_of { v128: [0; 16] }, r#type: 0, reserved_: [0; 3] }
+    }
+}
+
+/// Values on the stack, unless there are many.
+struct Vals {
+    few: [Val; Vals::FEW],
+    many: Vec<Val>,
+    len: usize,
+}
+
+impl Vals {
+    const FEW: usize = 16;
+
+    fn new(len: usize) -> Self {
+        let many = if len > Self::FEW { vec![Val::I32(0); len] } else { Vec::new() };
+        Self { few: [Val::I32(0); Self::FEW], many, len }
+    }
+
+    fn all(&mut self) -> &mut [Val] {
+        if self.len > Self::FEW { &mut self.many } else { &mut self.few[..self.len] }
+    }
+}
+
+/// A function has at most this many parameters and results, in wasm and so here.
+const MOST: usize = lucet_artifact::limits::MAX_PARAMS;
+
+fn at_most(n: usize, param: &str) -> Result<()> {
+    if n <= MOST {
+        return Ok(());
+    }
+    let message = format!("`{param}` is {n}, but no function has more than {MOST}");
+    Err(Error::new(Status::InvalidArgument, message))
+}
+
+/// The arrays that a call takes.
+pub(super) struct Call {
+    pub args: *const lucet_val,
+    pub nargs: usize,
+    pub results: *mut lucet_val,
+    pub nresults: usize,
+    pub out: *mut lucet_outcome,
+}
+
+impl Call {
+    /// Checks the arrays, does `run` with the arguments and places for the results, and hands back
+    /// results and outcome.
+    ///
+    /// # Safety
+    /// Pointers are NULL or point to what the number beside them says.
+    pub(super) unsafe fn through(
+        &self,
+        run: impl FnOnce(&[Val], &mut [Val]) -> Result<Ended>,
+    ) -> Result<()> {
+        // SAFETY: the caller's promise.
+        let out = unsafe { args::Out::new(self.out, "outcome", lucet_outcome::default()) }?;
+        at_most(self.nargs, "nargs")?;
+        at_most(self.nresults, "nresults")?;
+        let mut args = Vals::new(self.nargs);
+        // SAFETY: the caller's promise.
+        let given = unsafe { args::array(self.args, self.nargs, "args") }?;
+        for (i, (to, v)) in args.all().iter_mut().zip(given).enumerate() {
+            *to = v.get().map_err(|e| e.context(format!("argument {i}")))?;
+        }
+        if self.nresults > 0 {
+            args::required(self.results, "results")?;
+        }
+        let mut results = Vals::new(self.nresults);
+        let ended = run(args.all(), results.all())?;
+        if ended == Ended::Returned {
+            for (i, v) in results.all().iter().enumerate() {
+                // SAFETY: the caller's promise: there are `nresults` places, of which this is one.
+                unsafe { self.results.add(i).write(lucet_val::new(*v)) };
+            }
+        }
+        out.set(ended.into());
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_round_trip() {
+        for v in [
+            Val::I32(-1),
+            Val::I64(i64::MIN),
+            Val::F32(1.5),
+            Val::F64(-0.0),
+            Val::V128(u128::MAX - 7),
+            Val::FuncRef(0),
+            Val::ExternRef(u64::MAX),
+        ] {
+            assert_eq!(lucet_val::new(v).get(), Ok(v));
+        }
+        let nan = lucet_val::new(Val::F32(f32::from_bits(0x7f80_0001)));
+        assert!(matches!(nan.get(), Ok(Val::F32(f)) if f.to_bits() == 0x7f80_0001));
+        for bad in [0, 1, -1, 0x17f] {
+            let v = lucet_val { r#type: bad, ..lucet_val::zero() };
+            assert_eq!(v.get().unwrap_err().status(), Status::InvalidArgument);
+        }
+    }
+}
