@@ -63,7 +63,7 @@ impl Vmctx {
     /// `NestedYield` inside a nested run or a start function; `WrongState` if the host function has
     /// decided on another end already.
     pub fn yield_value(&self, value: u64, resume: Option<ResumeFn>, state: usize) -> Result<()> {
-        if !vmctx::may_yield() && !self.0.with(|i| i.resuming) {
+        if !vmctx::may_yield() {
             return Err(Error::new(
                 Status::NestedYield,
                 "a nested run or a start function cannot be suspended",

@@ -37,8 +37,14 @@ pub(super) extern "C" fn entry(signal: i32, info: *mut libc::siginfo_t, context:
 /// # Safety
 /// The arguments are those of a signal handler.
 unsafe fn handle(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void) -> bool {
-    // SAFETY: the kernel's siginfo; for these signals the address field is there.
-    let address = unsafe { info.as_ref() }.map_or(0, |i| unsafe { i.si_addr() } as usize);
+    // SAFETY: the kernel's siginfo.
+    let Some(info) = (unsafe { info.as_ref() }) else { return false };
+    if info.si_code <= 0 {
+        // Sent by somebody, not raised by the instruction at the pc; there is no address.
+        return false;
+    }
+    // SAFETY: for these signals, raised by an instruction, the address field is there.
+    let address = unsafe { info.si_addr() } as usize;
     if signal == libc::SIGSEGV && zones::touch(address) {
         return true;
     }

@@ -8,8 +8,9 @@
 //! ```
 //!
 //! Without `LUCET_CORPUS` there is nothing to test, and the target says so instead of passing: it
-//! lists no test then. With it, the tests are `guarded` and `compact`. `LUCET_CORPUS_ONLY=TEXT`
-//! restricts the run to files whose name contains that.
+//! lists no test then. With it, the tests are `guarded` and `compact`; large modules take minutes
+//! and are compiled in the second shape too only with `LUCET_CORPUS_FULL=1`.
+//! `LUCET_CORPUS_ONLY=TEXT` restricts the run to files whose name contains that.
 
 mod link;
 mod plugin;
@@ -26,6 +27,9 @@ use std::time::Instant;
 
 const TESTS: [(&str, MemoryShape); 2] =
     [("guarded", MemoryShape::Guarded), ("compact", MemoryShape::Compact)];
+
+/// Bytes of a module up to which it is compiled in both shapes.
+const BOTH: u64 = 4_000_000;
 
 /// What became of a module.
 enum Result {
@@ -61,42 +65,57 @@ fn main() -> ExitCode {
         }
     };
     let mut failed = 0;
+    let full = std::env::var_os("LUCET_CORPUS_FULL").is_some();
     for (name, shape) in tests {
-        failed += run(name, *shape, &files, &refusals);
+        let both = |f: &&File| full || *shape == MemoryShape::Guarded || f.size <= BOTH;
+        let chosen: Vec<&File> = files.iter().filter(both).collect();
+        failed += run(name, *shape, &chosen, &refusals);
+        if chosen.len() < files.len() {
+            let left = files.len() - chosen.len();
+            println!("{left} larger than {BOTH} bytes only with LUCET_CORPUS_FULL=1");
+        }
     }
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// A module of the corpus.
+struct File {
+    size: u64,
+    name: String,
+    path: PathBuf,
+}
+
 /// The modules, the largest first.
-fn files(dir: &Path) -> std::result::Result<Vec<(String, PathBuf)>, String> {
+fn files(dir: &Path) -> std::result::Result<Vec<File>, String> {
     let only = std::env::var("LUCET_CORPUS_ONLY").unwrap_or_default();
     let entries = std::fs::read_dir(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
-    let mut found: Vec<(u64, String, PathBuf)> = entries
+    let mut found: Vec<File> = entries
         .filter_map(|e| {
             let e = e.ok()?;
             let name = e.file_name().into_string().ok()?;
             let size = std::fs::metadata(e.path()).ok()?.len();
-            (name.ends_with(".wasm") && name.contains(&only)).then(|| (size, name, e.path()))
+            let path = e.path();
+            (name.ends_with(".wasm") && name.contains(&only)).then_some(File { size, name, path })
         })
         .collect();
-    found.sort();
+    found.sort_by(|a, b| b.size.cmp(&a.size).then_with(|| a.name.cmp(&b.name)));
     match found.len() {
         0 => Err(format!("there is no .wasm file in {}", dir.display())),
-        _ => Ok(found.into_iter().rev().map(|(_, name, path)| (name, path)).collect()),
+        _ => Ok(found),
     }
 }
 
 /// Runs all modules in one shape, two at a time; gives the number of failures.
-fn run(test: &str, shape: MemoryShape, files: &[(String, PathBuf)], refusals: &Refusals) -> usize {
+fn run(test: &str, shape: MemoryShape, files: &[&File], refusals: &Refusals) -> usize {
     let begun = Instant::now();
     println!("\n{:<36}{:>10}{:>9}{:>11}  result ({test} memory)", "module", "bytes", "s", "code");
     let (next, results) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|s| {
         for _ in 0..std::thread::available_parallelism().map_or(1, usize::from).min(2) {
             s.spawn(|| {
-                while let Some((name, path)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let result = module(name, path, shape, refusals);
-                    results.lock().expect("no thread panics").push((name, result));
+                while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let result = module(&file.name, &file.path, shape, refusals);
+                    results.lock().expect("no thread panics").push((&file.name, result));
                 }
             });
         }

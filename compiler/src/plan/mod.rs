@@ -21,9 +21,6 @@ use wasmparser::FunctionBody;
 
 pub use memory::Access;
 
-/// Name and version of the code generator, for the contract.
-pub const CODEGEN: &str = concat!("cranelift ", "0.135.8");
-
 /// The plan of a module.
 #[derive(Debug)]
 pub struct Plan<'a> {
@@ -111,7 +108,7 @@ pub fn plan<'a>(wasm: &[u8], parsed: Parsed<'a>, options: &Options) -> Result<Pl
     let contract = Contract {
         abi_version: ABI_VERSION,
         compiler: env!("CARGO_PKG_VERSION").to_owned(),
-        codegen: CODEGEN.to_owned(),
+        codegen: format!("cranelift {}", cranelift_codegen::VERSION),
         source_hash: trailer::source_hash(wasm),
         cpu: options.cpu,
         features: parsed.features,

@@ -13,7 +13,7 @@
 //! so neither the stack's types nor depth matter there.
 
 use super::abi::clif_type;
-use super::{Fail, Res, Translator};
+use super::{Fail, MAX_MERGES, Res, Translator};
 use cranelift_codegen::ir::{Block, BlockArg, BlockCall, InstBuilder, JumpTableData, Value};
 use lucet_artifact::abi::TrapCode;
 use lucet_artifact::contract::feature;
@@ -258,8 +258,18 @@ impl<'e> Translator<'e, '_> {
         }
     }
 
+    /// Accounts for a branch: see [`MAX_MERGES`].
+    fn branch(&mut self) -> Res<()> {
+        self.branches += 1;
+        if self.branches.saturating_mul(self.locals.len() as u64) > MAX_MERGES {
+            return Err(Fail::Limit("the function has too many branches and locals"));
+        }
+        Ok(())
+    }
+
     /// Puts the top `n` operands into `self.args`.
     fn load_args(&mut self, n: usize) -> Res<()> {
+        self.branch()?;
         self.body.spend(n)?;
         let at = self.stack.len().checked_sub(n).ok_or(Fail::Internal("operand stack"))?;
         self.args.clear();
@@ -345,6 +355,7 @@ impl<'e> Translator<'e, '_> {
         let block = match edges.get(&at) {
             Some(block) => *block,
             None => {
+                self.branch()?;
                 let target = self.target(at)?;
                 let block = if arity > 0 { self.body.b.create_block() } else { target };
                 edges.insert(at, block);

@@ -34,6 +34,14 @@ use lucet_artifact::contract::feature;
 use lucet_artifact::types::ValType;
 use wasmparser::{FunctionBody, Operator};
 
+/// Most CLIF values in one function; the largest seen in real modules is 620,000. Nested loops can
+/// multiply locals (a block parameter per local and loop), so the body's size does not bound them.
+const MAX_VALUES: usize = 2_000_000;
+
+/// Most products of branches and locals: merging control flow may carry every local along every
+/// branch. The largest seen in real modules is 1.5 million.
+const MAX_MERGES: u64 = 100_000_000;
+
 /// What all functions of a module share.
 pub struct Env<'a> {
     /// The plan.
@@ -74,6 +82,8 @@ pub struct Translator<'e, 'f> {
     dead: usize,
     // Arguments of the branch being built.
     args: Vec<BlockArg>,
+    // Branches so far.
+    branches: u64,
     features: u64,
 }
 
@@ -98,6 +108,7 @@ pub fn translate(
         reachable: true,
         dead: 0,
         args: Vec::new(),
+        branches: 0,
         features: 0,
     };
     t.set_position(wasm.range().start);
@@ -107,6 +118,9 @@ pub fn translate(
         let (op, offset) = ops.read_with_offset()?;
         t.set_position(offset);
         t.operator(&op)?;
+        if t.body.b.func.dfg.num_values() > MAX_VALUES {
+            return Err(Fail::Limit("the function needs too many intermediate values"));
+        }
     }
     ops.finish()?;
     if !t.control.is_empty() {
