@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  validate with the supported features ── ok ──► compile
-//!    └─ fails: validate with every feature that the module can mean ── ok ──► Unsupported, naming it
+//!    └─ fails: validate with every feature that the module can mean ── ok ──► Unsupported, naming
+//!    it
 //!         └─ fails: decode without validating ── fails ──► Malformed
 //!                                              └─ ok ────► Invalid
 //! ```
