@@ -389,3 +389,45 @@ fn wrong_arguments_are_statuses() {
         }
     }
 }
+
+extern "C" fn twice(ctx: *const Control, _: usize, v: i32) -> i32 {
+    if v == 50 {
+        vmctx(ctx).yield_value(50, None, 0).unwrap();
+    }
+    if v == 60 {
+        vmctx(ctx).trap(TrapCode::IntegerOverflow).unwrap();
+    }
+    v * 2
+}
+
+/// An import reached as an export, through a table and as start function.
+#[test]
+fn imports_are_functions_like_others() {
+    for s in settings(1) {
+        let host = || {
+            imports(&[
+                ("h", "(i32) -> i32", twice as *const c_void, 0),
+                ("s", "() -> ()", start_end as *const c_void, 0),
+            ])
+        };
+        let i = s.instance(
+            r#"(module (import "env" "h" (func $h (param i32) (result i32)))
+                 (import "env" "s" (func $s)) (memory 1) (start $s)
+                 (export "direct" (func $h)) (table 1 funcref) (elem (i32.const 0) $h)
+                 (func (export "table") (param i32) (result i32)
+                   (call_indirect (param i32) (result i32) (local.get 0) (i32.const 0))))"#,
+            host(),
+        );
+        let mut start = [0; 4];
+        i.memory_read(0, &mut start).unwrap();
+        assert_eq!(&start, b"host");
+        for name in ["direct", "table"] {
+            assert_eq!(returned(i.run(name, &[Val::I32(21)]).unwrap()), [Val::I32(42)], "{name}");
+            assert_eq!(i.run(name, &[Val::I32(50)]).unwrap(), Outcome::Yielded(50), "{name}");
+            assert_eq!(returned(i.resume(8).unwrap()), [Val::I32(8)], "{name}");
+            let t = trapped(i.run(name, &[Val::I32(60)]).unwrap());
+            assert_eq!(t.code, TrapCode::IntegerOverflow, "{name}");
+            i.reset().unwrap();
+        }
+    }
+}
