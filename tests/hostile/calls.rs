@@ -50,44 +50,44 @@ extern "C" fn forty(
     a39: f64,
 ) -> i64 {
     let mut sum = user as i64;
-    sum += 1 * a0 as i64;
-    sum += 2 * a1 as i64;
+    sum += a0 as i64;
+    sum += 2 * a1;
     sum += 3 * a2 as i64;
     sum += 4 * a3 as i64;
     sum += 5 * a4 as i64;
-    sum += 6 * a5 as i64;
+    sum += 6 * a5;
     sum += 7 * a6 as i64;
     sum += 8 * a7 as i64;
     sum += 9 * a8 as i64;
-    sum += 10 * a9 as i64;
+    sum += 10 * a9;
     sum += 11 * a10 as i64;
     sum += 12 * a11 as i64;
     sum += 13 * a12 as i64;
-    sum += 14 * a13 as i64;
+    sum += 14 * a13;
     sum += 15 * a14 as i64;
     sum += 16 * a15 as i64;
     sum += 17 * a16 as i64;
-    sum += 18 * a17 as i64;
+    sum += 18 * a17;
     sum += 19 * a18 as i64;
     sum += 20 * a19 as i64;
     sum += 21 * a20 as i64;
-    sum += 22 * a21 as i64;
+    sum += 22 * a21;
     sum += 23 * a22 as i64;
     sum += 24 * a23 as i64;
     sum += 25 * a24 as i64;
-    sum += 26 * a25 as i64;
+    sum += 26 * a25;
     sum += 27 * a26 as i64;
     sum += 28 * a27 as i64;
     sum += 29 * a28 as i64;
-    sum += 30 * a29 as i64;
+    sum += 30 * a29;
     sum += 31 * a30 as i64;
     sum += 32 * a31 as i64;
     sum += 33 * a32 as i64;
-    sum += 34 * a33 as i64;
+    sum += 34 * a33;
     sum += 35 * a34 as i64;
     sum += 36 * a35 as i64;
     sum += 37 * a36 as i64;
-    sum += 38 * a37 as i64;
+    sum += 38 * a37;
     sum += 39 * a38 as i64;
     sum += 40 * a39 as i64;
     sum
@@ -151,7 +151,8 @@ fn several_results_come_through_the_out_pointer() {
             r#"(module (import "env" "several" (func $h (param i32 i32 i32 i32 i32)
                  (result i32 i64 f32 f64 externref)))
                (func (export "f") (param i32) (result i32 i64 f32 f64 externref)
-                 (call $h (local.get 0) (i32.const 2) (i32.const 3) (i32.const 4) (i32.const 5))))"#,
+                 (call $h (local.get 0)
+                   (i32.const 2) (i32.const 3) (i32.const 4) (i32.const 5))))"#,
             host,
         );
         let want = [
