@@ -18,19 +18,29 @@ pub(crate) struct Lock {
     busy: AtomicBool,
 }
 
-impl Lock {
-    pub(crate) fn take(&self) -> Result<()> {
-        if self.busy.swap(true, Ordering::Acquire) {
+/// The right to use a group's members; dropping it gives the right back.
+#[derive(Debug)]
+pub(crate) struct Guard(Arc<Lock>);
+
+impl Guard {
+    pub(crate) fn take(lock: &Arc<Lock>) -> Result<Self> {
+        if lock.busy.swap(true, Ordering::Acquire) {
             return Err(Error::new(
                 Status::Busy,
                 "another instance of the group is running: a group is used by one thread at a time",
             ));
         }
-        Ok(())
+        Ok(Self(lock.clone()))
     }
 
-    pub(crate) fn release(&self) {
-        self.busy.store(false, Ordering::Release);
+    pub(crate) fn lock(&self) -> &Arc<Lock> {
+        &self.0
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.busy.store(false, Ordering::Release);
     }
 }
 
@@ -62,11 +72,15 @@ impl Shared {
 }
 
 /// A set of linked instances.
+///
+/// Dropping it frees all of them, or none: while a member runs (on another thread, or around the
+/// host function that drops the group) they all stay alive, for good, because any of them may be in
+/// use by the one that runs.
 #[derive(Debug)]
 pub struct Group {
     region: Arc<Region>,
     shared: Arc<Shared>,
-    // Dropped one after the other; nothing of a member runs by then.
+    // Freed by `drop` only: alone, an instance of a group refuses to go.
     instances: Vec<(Option<String>, Instance)>,
 }
 
@@ -138,5 +152,15 @@ impl Group {
     #[must_use]
     pub fn last(&self) -> Option<&Instance> {
         self.instances.iter().rev().find(|(n, _)| n.is_some()).map(|(_, i)| i)
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Ok(guard) = Guard::take(&self.shared.lock) {
+            for (_, instance) in self.instances.drain(..) {
+                instance.free_member(&guard);
+            }
+        }
     }
 }

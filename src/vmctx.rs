@@ -22,10 +22,12 @@ mod table;
 
 use crate::arch::{self, Exit};
 use crate::error::{Error, Result, Status};
+use crate::group;
 use crate::instance::Inner;
 pub(crate) use data::InstanceData;
 use parking_lot::Mutex;
 use std::cell::{Cell, UnsafeCell};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 pub(crate) use table::TableEntry;
 
@@ -99,10 +101,16 @@ pub(crate) struct Activation {
     pub previous: *mut Activation,
     /// Whether host functions may yield: not in nested runs, not during start-up.
     pub may_yield: bool,
+    /// Number of activations around this one.
+    depth: u32,
 }
 
 impl Activation {
     fn new(control: ControlRef, may_yield: bool) -> Self {
+        let previous = arch::current();
+        // SAFETY: null, or an activation in a frame of `enter`, `resume` or `call_resume_fn` up
+        // this thread's stack.
+        let depth = unsafe { previous.as_ref() }.map_or(0, |a| a.depth + 1);
         Self {
             host_sp: 0,
             guest_sp: 0,
@@ -112,8 +120,9 @@ impl Activation {
             fault: 0,
             leaver: Cell::new(std::ptr::null()),
             control: control.0,
-            previous: arch::current(),
+            previous,
             may_yield,
+            depth,
         }
     }
 
@@ -128,13 +137,14 @@ impl Activation {
             fault: (self.fault as u64).checked_sub(1),
             // SAFETY: null, or written by the thunk from the CONTROL word of a live instance.
             leaver: unsafe { self.leaver.get().as_ref() }.map(ControlRef),
+            may_yield: self.may_yield,
         }
     }
 }
 
 /// Whether a host function called from the innermost activation of this thread may yield.
 pub(crate) fn may_yield() -> bool {
-    // SAFETY: null, or an activation in a frame of `enter` or `resume` up this thread's stack.
+    // SAFETY: as in `Activation::new`.
     unsafe { arch::current().as_ref() }.is_some_and(|a| a.may_yield)
 }
 
@@ -188,18 +198,24 @@ pub(crate) struct Left {
     /// Offset in memory of the fault.
     pub fault: Option<u64>,
     pub leaver: Option<ControlRef>,
+    /// See [`Activation`].
+    pub may_yield: bool,
 }
 
 /// Bytes of guest stack that a call needs besides its value slots, so that it gets far enough for
 /// an overflow to be told apart.
 const CALL_RESERVE: usize = 512;
 
+/// Most runs inside one another on one thread. Each takes about a kilobyte of the host's stack
+/// besides what the host functions take, and it is guests that decide how often they come back.
+const MAX_DEPTH: u32 = 128;
+
 /// Distance from the stack pointer of a suspended guest to the return address of its host call:
 /// six registers, see `arch`.
 const SUSPENDED_RETURN: usize = 48;
 
 /// Enters a guest and waits until it leaves; `args` are the value slots of the arguments. `None`:
-/// not enough guest stack is left.
+/// not enough guest stack is left, or there are too many runs inside one another for the host's.
 #[inline]
 pub(crate) fn enter(
     control: ControlRef,
@@ -218,6 +234,9 @@ pub(crate) fn enter(
         unsafe { (slots as *mut u128).add(i).write(v) };
     }
     let mut activation = Activation::new(control, call.may_yield);
+    if activation.depth >= MAX_DEPTH {
+        return None;
+    }
     let p: *mut Activation = &mut activation;
     arch::set_current(p);
     // SAFETY: the activation is current, and a `GuestCall` is made from an accepted module and a
@@ -269,10 +288,24 @@ impl crate::instance::Vmctx {
 /// A function that finishes a host call after a yield; `lucet_resume_fn` in C.
 pub type ResumeFn = unsafe extern "C" fn(ctx: *const Control, value: u64, state: usize) -> u64;
 
-/// Calls a resume function on the host's stack.
-pub(crate) fn call_resume_fn(f: ResumeFn, control: ControlRef, value: u64, state: usize) -> u64 {
+/// Calls a resume function on the host's stack, for the host function of `ctx` at which `control`'s
+/// instance is suspended. It stands in an activation like that host function did, so that it may
+/// yield, runs that it nests may not, and those begin below `guest_sp`.
+pub(crate) fn call_resume_fn(
+    f: ResumeFn,
+    control: ControlRef,
+    guest_sp: usize,
+    ctx: ControlRef,
+    value: u64,
+    state: usize,
+) -> u64 {
+    let mut activation = Activation::new(control, true);
+    activation.guest_sp = guest_sp;
+    arch::set_current(&mut activation);
     // SAFETY: the host function that yielded named `f` and `state` for exactly this call.
-    unsafe { f(control.0, value, state) }
+    let result = unsafe { f(ctx.0, value, state) };
+    arch::set_current(activation.previous);
+    result
 }
 
 /// States of an instance; see `docs/design/outcomes-and-handles.md`.
@@ -326,9 +359,9 @@ pub struct Control {
     /// Generation and [`State`].
     word: AtomicU64,
     borrowed: Cell<bool>,
-    /// Whether the instance belongs to a group, which then must be taken too.
-    grouped: Cell<bool>,
     inner: UnsafeCell<Option<Box<Inner>>>,
+    /// The lock of the instance's group. Not in `inner`, which only the lock's holder may touch.
+    group: UnsafeCell<Option<Arc<group::Lock>>>,
 }
 
 // SAFETY: `index` never changes, `word` is atomic, and everything else is touched only under
@@ -379,12 +412,17 @@ impl ControlRef {
     /// When somebody up the stack is working on it already: a bug in the runtime, reported as
     /// `Internal` at the C border.
     pub(crate) fn with<R>(self, f: impl FnOnce(&mut Inner) -> R) -> R {
+        struct Borrow<'a>(&'a Cell<bool>);
+        impl Drop for Borrow<'_> {
+            fn drop(&mut self) {
+                self.0.set(false);
+            }
+        }
         assert!(!self.0.borrowed.replace(true), "inner state of an instance used twice");
+        let _borrow = Borrow(&self.0.borrowed);
         // SAFETY: invariant "one thread" gives exclusive use, `borrowed` excludes overlap.
         let inner = unsafe { (*self.0.inner.get()).as_deref_mut() };
-        let result = inner.map(f);
-        self.0.borrowed.set(false);
-        match result {
+        match inner.map(f) {
             Some(r) => r,
             None => panic!("inner state of a freed instance used"),
         }
@@ -422,7 +460,7 @@ pub(crate) struct Lease {
     pub control: ControlRef,
     generation: u32,
     next: State,
-    group: Option<std::sync::Arc<crate::group::Lock>>,
+    group: Option<group::Guard>,
 }
 
 impl Lease {
@@ -432,6 +470,20 @@ impl Lease {
     /// `InvalidHandle` for another generation, `Busy` while it or its group is used by anybody,
     /// `WrongState` otherwise.
     pub(crate) fn take(control: ControlRef, generation: u32, allowed: &[State]) -> Result<Self> {
+        let mut lease = Self::claim(control, generation, allowed)?;
+        // SAFETY: changed only by `allocate` and `free`, which have the control block for
+        // themselves, and here it is RUNNING for this thread.
+        if let Some(lock) = unsafe { (*control.0.group.get()).as_ref() } {
+            lease.group = Some(group::Guard::take(lock)?);
+        }
+        Ok(lease)
+    }
+
+    /// As [`Lease::take`], for whoever has the instance's group already.
+    ///
+    /// # Errors
+    /// As [`Lease::take`]; `Busy` may be the moment in which another thread finds the group taken.
+    pub(crate) fn claim(control: ControlRef, generation: u32, allowed: &[State]) -> Result<Self> {
         let word = &control.0.word;
         let mut seen = word.load(Ordering::Acquire);
         loop {
@@ -464,16 +516,7 @@ impl Lease {
             }
             let running = State::Running.word(generation);
             match word.compare_exchange_weak(seen, running, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => {
-                    let mut lease = Self { control, generation, next: state, group: None };
-                    if control.0.grouped.get()
-                        && let Some(lock) = control.with(|i| i.group_lock())
-                    {
-                        lock.take()?;
-                        lease.group = Some(lock);
-                    }
-                    return Ok(lease);
-                }
+                Ok(_) => return Ok(Self { control, generation, next: state, group: None }),
                 Err(now) => seen = now,
             }
         }
@@ -489,15 +532,21 @@ impl Lease {
         self.next = State::Free;
         // SAFETY: invariants "one thread" (this lease) and "no overlap" (nobody is inside `with`,
         // as no code of the instance runs).
-        unsafe { (*self.control.0.inner.get()).take() }
+        unsafe {
+            *self.control.0.group.get() = None;
+            (*self.control.0.inner.get()).take()
+        }
+    }
+
+    /// Whether the instance belongs to a group.
+    pub(crate) fn is_member(&self) -> bool {
+        self.group.is_some()
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if let Some(lock) = self.group.take() {
-            lock.release();
-        }
+        drop(self.group.take());
         let word = &self.control.0.word;
         if self.next == State::Free {
             word.store(State::Free.word(self.generation.wrapping_add(1)), Ordering::Release);
@@ -517,14 +566,19 @@ static FREE: Mutex<Vec<ControlRef>> = Mutex::new(Vec::new());
 static CHUNKS: [std::sync::OnceLock<&'static [Control]>; MAX_CHUNKS] =
     [const { std::sync::OnceLock::new() }; MAX_CHUNKS];
 
-/// Takes a control block for a new instance in state RUNNING; returns the lease.
-pub(crate) fn allocate(inner: Box<Inner>) -> Result<Lease> {
+/// Takes a control block for a new instance in state RUNNING; returns the lease. On failure the
+/// inner state comes back with the error: it owns a slot.
+pub(crate) fn allocate(
+    inner: Box<Inner>,
+    group: Option<group::Guard>,
+) -> std::result::Result<Lease, (Error, Box<Inner>)> {
     let control = {
         let mut free = FREE.lock();
         if free.is_empty() {
-            let n = CHUNKS.iter().position(|c| c.get().is_none()).ok_or_else(|| {
-                Error::new(Status::LimitExceeded, "too many instances in this process")
-            })?;
+            let Some(n) = CHUNKS.iter().position(|c| c.get().is_none()) else {
+                let e = Error::new(Status::LimitExceeded, "too many instances in this process");
+                return Err((e, inner));
+            };
             let chunk: Vec<Control> = (0..CHUNK)
                 .map(|i| Control {
                     entries: Cell::new(0),
@@ -532,8 +586,8 @@ pub(crate) fn allocate(inner: Box<Inner>) -> Result<Lease> {
                     index: (n * CHUNK + i) as u32,
                     word: AtomicU64::new(State::Free.word(1)),
                     borrowed: Cell::new(false),
-                    grouped: Cell::new(false),
                     inner: UnsafeCell::new(None),
+                    group: UnsafeCell::new(None),
                 })
                 .collect();
             let chunk: &'static [Control] = Vec::leak(chunk);
@@ -543,16 +597,18 @@ pub(crate) fn allocate(inner: Box<Inner>) -> Result<Lease> {
         free.pop()
     };
     let Some(control) = control else {
-        return Err(Error::new(Status::OutOfMemory, "no control block"));
+        return Err((Error::new(Status::OutOfMemory, "no control block"), inner));
     };
     let (generation, _) = control.state();
     control.0.word.store(State::Running.word(generation), Ordering::Release);
     control.0.borrowed.set(false);
-    control.0.grouped.set(inner.group_lock().is_some());
     control.set_pending(Pending::None);
     // SAFETY: a control block taken from the free list is used by nobody else.
-    unsafe { *control.0.inner.get() = Some(inner) };
-    Ok(Lease { control, generation, next: State::Ready, group: None })
+    unsafe {
+        *control.0.inner.get() = Some(inner);
+        *control.0.group.get() = group.as_ref().map(|g| g.lock().clone());
+    }
+    Ok(Lease { control, generation, next: State::Ready, group })
 }
 
 /// The control block with this index, for decoding handles.

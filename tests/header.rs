@@ -1,8 +1,8 @@
 //! `include/lucet.h` is what `src/capi` says.
 //!
-//! The header is generated here: by cbindgen from each file of `src/capi` in turn, so that types and
-//! functions of one noun stand together, with `src/capi/intro.h` in front. The test compares; with
-//! `LUCET_HEADER=1` in the environment (`make header`) it writes.
+//! The header is generated here: by cbindgen from each file of `src/capi` in turn, so that types
+//! and functions of one noun stand together, with `src/capi/intro.h` in front. The test compares;
+//! with `LUCET_HEADER=1` in the environment (`make header`) it writes.
 //!
 //! cbindgen is a dev-dependency on purpose: a build script would make everybody who builds lucet
 //! compile it, for a file that is committed anyway.

@@ -194,16 +194,17 @@ lucet_arch_host_thunk:
     jnz 4b
     jmp 2b
 
-    # A pending action: leave the guest so that it could be resumed at exactly this point
+    # A pending action: leave the guest so that it could be resumed at exactly this point. The
+    # pushes may overflow the stack; whose action is dropped then is known by `leaver`.
 5:
+    mov rax, [rip + lucet_arch_tls@GOTTPOFF]
+    mov r10, fs:[rax]
+    mov [r10 + {leaver}], rbx
     push r12
     push r13
     push r14
     push r15
-    mov rax, [rip + lucet_arch_tls@GOTTPOFF]
-    mov r10, fs:[rax]
     mov [r10 + {guest_sp}], rsp
-    mov [r10 + {leaver}], rbx
     mov [r10 + {guest_fp}], rbp
     mov rsp, [r10 + {host_sp}]
     mov eax, 2

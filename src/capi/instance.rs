@@ -60,7 +60,8 @@ pub extern "C" fn lucet_instance_reset(instance: *mut lucet_instance) -> raw::lu
     border(|| handle::instance(instance, "instance")?.reset())
 }
 
-/// Calls an exported function by name and returns when it returned, trapped, yielded or was stopped.
+/// Calls an exported function by name and returns when it returned, trapped, yielded or was
+/// stopped.
 ///
 /// `args` are `nargs` values of exactly the types of its parameters; `results` has room for exactly
 /// its `nresults` results, and is written only if the outcome is LUCET_OUTCOME_RETURNED. Either may
@@ -185,8 +186,8 @@ pub unsafe extern "C" fn lucet_instance_memory_write(
 /// The address of `len` bytes at `offset` of the instance's memory, to work on them in place. Valid
 /// until the instance runs again, is reset or freed. `*out` is NULL if the call fails.
 ///
-/// LUCET_STATUS_OUT_OF_BOUNDS if the range is not inside the memory, LUCET_STATUS_BUSY while it runs
-/// (host functions use lucet_vmctx_memory_range), LUCET_STATUS_NULL_ARGUMENT,
+/// LUCET_STATUS_OUT_OF_BOUNDS if the range is not inside the memory, LUCET_STATUS_BUSY while it
+/// runs (host functions use lucet_vmctx_memory_range), LUCET_STATUS_NULL_ARGUMENT,
 /// LUCET_STATUS_INVALID_HANDLE.
 #[unsafe(no_mangle)]
 #[must_use]

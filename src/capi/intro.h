@@ -39,8 +39,8 @@
  *
  *   A function that can fail returns a lucet_status: LUCET_STATUS_OK is 0. Others mean that the
  *   caller or the environment did something wrong; lucet_last_error() says what, for people. What
- *   the guest did, trap included, is the lucet_outcome of a call that succeeded. Each function lists
- *   its statuses; LUCET_STATUS_INTERNAL, a bug in lucet, is possible everywhere.
+ *   the guest did, trap included, is the lucet_outcome of a call that succeeded. Each function
+ *   lists its statuses; LUCET_STATUS_INTERNAL, a bug in lucet, is possible everywhere.
  *
  * POINTERS
  *
@@ -53,14 +53,16 @@
  *
  * OWNERSHIP
  *
- *   Whoever creates or loads something frees it, in any order, with two rules: a region can be freed
- *   when its instances are, and a running instance cannot be freed. A module's code stays in memory
- *   as long as an instance needs it. Freeing a configuration leaves what was made with it alone.
+ *   Whoever creates or loads something frees it, in any order, with two rules: a region can be
+ *   freed when its instances are, and a running instance cannot be freed. A module's code stays in
+ *   memory as long as an instance needs it. Freeing a configuration leaves what was made with it
+ *   alone.
  *
  * THREADS
  *
  *   Every function may be called on any thread, and everything but instances may be used by several
- *   threads at the same time. An instance is for one thread at a time (LUCET_STATUS_BUSY otherwise),
- *   not always the same. Not for signal handlers. lucet handles SIGSEGV, SIGBUS, SIGILL and SIGFPE
- *   and passes those that are not a guest's on to the handlers that were installed before.
+ *   threads at the same time. An instance is for one thread at a time (LUCET_STATUS_BUSY
+ *   otherwise), not always the same. Not for signal handlers. lucet handles SIGSEGV, SIGBUS, SIGILL
+ *   and SIGFPE and passes those that are not a guest's on to the handlers that were installed
+ *   before.
  */

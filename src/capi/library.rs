@@ -30,8 +30,9 @@ pub extern "C" fn lucet_last_error() -> *const c_char {
 
 /// Makes the calling thread able to run guests: installs the process's handlers of SIGSEGV, SIGBUS,
 /// SIGILL and SIGFPE if this is the first time, and an alternate signal stack for this thread. The
-/// first run on a thread does this anyway; call it where a failure is easier to handle, for instance
-/// when a worker starts. Signals that are not a guest's go to the handlers that were there before.
+/// first run on a thread does this anyway; call it where a failure is easier to handle, for
+/// instance when a worker starts. Signals that are not a guest's go to the handlers that were there
+/// before.
 ///
 /// LUCET_STATUS_SIGNALS_BLOCKED if this thread blocks one of these signals,
 /// LUCET_STATUS_OUT_OF_MEMORY.

@@ -1,5 +1,5 @@
-//! The C interface: what `include/lucet.h` declares. One file per noun; each is a thin border around
-//! the Rust interface of the same name, and nobody in the crate uses anything from here.
+//! The C interface: what `include/lucet.h` declares. One file per noun; each is a thin border
+//! around the Rust interface of the same name, and nobody in the crate uses anything from here.
 //!
 //! ```text
 //!  C ── NULL? ── handle? ── text, enums, lengths? ──► safe Rust ──► Ok ─► out-parameters, OK
@@ -9,8 +9,8 @@
 //! * [`handle`]: handles are numbers, never dereferenced, so a wrong one is a status
 //! * [`error`]: the panic boundary, and the message of the last failed call
 //! * [`args`]: checks of parameters
-//! * [`status`], [`val`], [`library`], [`region`], [`module`], [`instance`], [`vmctx`]: the sections
-//!   of the header, in its order
+//! * [`status`], [`val`], [`library`], [`region`], [`module`], [`instance`], [`vmctx`]: the
+//!   sections of the header, in its order
 //!
 //! The header is generated from these files, their comments included, by `tests/header.rs`; so the
 //! comments on public items speak C. Types have their C names for the same reason. Enumerations
@@ -26,6 +26,8 @@ mod args;
 mod error;
 mod handle;
 mod instance;
+#[cfg(test)]
+mod layout;
 mod library;
 mod module;
 mod region;

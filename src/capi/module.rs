@@ -23,8 +23,8 @@ pub struct lucet_module;
 /// What to load modules with: host functions and what is allowed. Any thread may use it.
 pub struct lucet_module_config;
 
-/// An exported function, looked up once. Plain data: copy it as you like. Valid for instances of the
-/// module it came from, and refused by others.
+/// An exported function, looked up once. Plain data: copy it as you like. Valid for instances of
+/// the module it came from, and refused by others.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct lucet_func {
@@ -77,15 +77,15 @@ pub extern "C" fn lucet_module_config_free(config: *mut lucet_module_config) {
 /// `signature` is the wasm type as text: "(i32, i64) -> f32", "() -> ()", "(i32) -> (i32, i32)".
 /// Types are i32, i64, f32, f64, v128, funcref, externref. It is compared with the module's import
 /// when a module is loaded; that `fn` really has the C type that belongs to it (see lucet_host_fn)
-/// nobody can check, so write them beside each other. Texts are copied. `user_data` is handed to each
-/// call; what it points to must live as long as modules loaded with it are used.
+/// nobody can check, so write them beside each other. Texts are copied. `user_data` is handed to
+/// each call; what it points to must live as long as modules loaded with it are used.
 ///
 ///     static double price(lucet_vmctx *ctx, void *user_data, int32_t item);
 ///     lucet_module_config_add_function(config, "shop", "price", "(i32) -> f64",
 ///                                      (lucet_host_fn)price, &shop);
 ///
-/// LUCET_STATUS_INVALID_ARGUMENT for a signature that makes no sense, a text that is not UTF-8, or a
-/// name that was added before; LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+/// LUCET_STATUS_INVALID_ARGUMENT for a signature that makes no sense, a text that is not UTF-8, or
+/// a name that was added before; LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lucet_module_config_add_function(
     config: *mut lucet_module_config,

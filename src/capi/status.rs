@@ -248,13 +248,13 @@ described! {
         c"invalid conversion to integer",
     LUCET_TRAP_STACK_OVERFLOW = StackOverflow: c"call stack exhausted",
     LUCET_TRAP_NULL_REFERENCE = NullReference: c"null reference",
-    LUCET_TRAP_UNALIGNED_ATOMIC = UnalignedAtomic: c"unaligned atomic",
+    LUCET_TRAP_UNALIGNED_ATOMIC = UnalignedAtomic: c"unaligned atomic access",
 }
 
 const UNKNOWN: &CStr = c"unknown";
 
-/// The name of a status as it stands here, such as "LUCET_STATUS_BUSY". Static, never NULL; "unknown"
-/// for other numbers. Any thread.
+/// The name of a status as it stands here, such as "LUCET_STATUS_BUSY". Static, never NULL;
+/// "unknown" for other numbers. Any thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn lucet_status_name(status: raw::lucet_status) -> *const c_char {
     status_name(status).unwrap_or(UNKNOWN).as_ptr()

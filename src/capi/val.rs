@@ -105,23 +105,15 @@ impl lucet_val {
     }
 }
 
-/// Values on the stack, unless there are many.
-struct Vals {
-    few: [Val; Vals::FEW],
-    many: Vec<Val>,
-    len: usize,
-}
-
-impl Vals {
-    const FEW: usize = 16;
-
-    fn new(len: usize) -> Self {
-        let many = if len > Self::FEW { vec![Val::I32(0); len] } else { Vec::new() };
-        Self { few: [Val::I32(0); Self::FEW], many, len }
-    }
-
-    fn all(&mut self) -> &mut [Val] {
-        if self.len > Self::FEW { &mut self.many } else { &mut self.few[..self.len] }
+/// Places for `n` values: on the stack, unless there are many.
+fn with_vals<R>(n: usize, f: impl FnOnce(&mut [Val]) -> R) -> R {
+    const NONE: Val = Val::I32(0);
+    if n <= 4 {
+        f(&mut [NONE; 4][..n])
+    } else if n <= 16 {
+        f(&mut [NONE; 16][..n])
+    } else {
+        f(&mut vec![NONE; n])
     }
 }
 
@@ -159,23 +151,27 @@ impl Call {
         let out = unsafe { args::Out::new(self.out, "outcome", lucet_outcome::default()) }?;
         at_most(self.nargs, "nargs")?;
         at_most(self.nresults, "nresults")?;
-        let mut args = Vals::new(self.nargs);
         // SAFETY: the caller's promise.
         let given = unsafe { args::array(self.args, self.nargs, "args") }?;
-        for (i, (to, v)) in args.all().iter_mut().zip(given).enumerate() {
-            *to = v.get().map_err(|e| e.context(format!("argument {i}")))?;
-        }
         if self.nresults > 0 {
             args::required(self.results, "results")?;
         }
-        let mut results = Vals::new(self.nresults);
-        let ended = run(args.all(), results.all())?;
-        if ended == Ended::Returned {
-            for (i, v) in results.all().iter().enumerate() {
-                // SAFETY: the caller's promise: there are `nresults` places, of which this is one.
-                unsafe { self.results.add(i).write(lucet_val::new(*v)) };
+        let ended = with_vals(self.nargs, |args| {
+            for (i, (to, v)) in args.iter_mut().zip(given).enumerate() {
+                *to = v.get().map_err(|e| e.context(format!("argument {i}")))?;
             }
-        }
+            with_vals(self.nresults, |results| {
+                let ended = run(args, results)?;
+                if ended == Ended::Returned {
+                    for (i, v) in results.iter().enumerate() {
+                        // SAFETY: the caller's promise: there are `nresults` places, of which this
+                        // is one.
+                        unsafe { self.results.add(i).write(lucet_val::new(*v)) };
+                    }
+                }
+                Ok(ended)
+            })
+        })?;
         out.set(ended.into());
         Ok(())
     }

@@ -35,7 +35,7 @@ unsafe fn caller(ctx: *mut lucet_vmctx) -> Result<Vmctx> {
         let message = format!("`ctx` is a {kind} handle; the host function's context was expected");
         return Err(Error::new(Status::InvalidHandle, message));
     }
-    if ctx.addr() % align_of::<Control>() != 0 {
+    if !ctx.addr().is_multiple_of(align_of::<Control>()) {
         let message = "`ctx` is not what the host function was called with";
         return Err(Error::new(Status::InvalidHandle, message));
     }
@@ -120,9 +120,9 @@ pub unsafe extern "C" fn lucet_vmctx_memory_size(
 }
 
 /// Suspends the guest when the host function returns, instead of blocking the thread: the run ends
-/// with LUCET_OUTCOME_YIELDED and `value`. What the host function returns is ignored. `resume` gives
-/// the guest's call its result when lucet_instance_resume is called; NULL means that the value given
-/// there is the result. `state` is handed to `resume`, and must live until then.
+/// with LUCET_OUTCOME_YIELDED and `value`. What the host function returns is ignored. `resume`
+/// gives the guest's call its result when lucet_instance_resume is called; NULL means that the
+/// value given there is the result. `state` is handed to `resume`, and must live until then.
 ///
 /// LUCET_STATUS_NESTED_YIELD inside a nested run or a start function; LUCET_STATUS_WRONG_STATE if
 /// the host function has decided to yield or to stop the guest already; LUCET_STATUS_NULL_ARGUMENT,
@@ -174,8 +174,8 @@ pub unsafe extern "C" fn lucet_vmctx_fail(ctx: *mut lucet_vmctx, code: u64) -> r
     border(|| unsafe { caller(ctx) }?.fail(code))
 }
 
-/// Ends the run with LUCET_OUTCOME_EXITED and `code` when the host function returns: the guest asked
-/// for it, as with exit() in C.
+/// Ends the run with LUCET_OUTCOME_EXITED and `code` when the host function returns: the guest
+/// asked for it, as with exit() in C.
 ///
 /// LUCET_STATUS_WRONG_STATE if the host function has decided on another end already;
 /// LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
@@ -185,8 +185,8 @@ pub unsafe extern "C" fn lucet_vmctx_exit(ctx: *mut lucet_vmctx, code: u64) -> r
     border(|| unsafe { caller(ctx) }?.exit(code))
 }
 
-/// Ends the run with LUCET_OUTCOME_TERMINATED when the host function returns: the host does not want
-/// it any more.
+/// Ends the run with LUCET_OUTCOME_TERMINATED when the host function returns: the host does not
+/// want it any more.
 ///
 /// LUCET_STATUS_WRONG_STATE if the host function has decided on another end already;
 /// LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
@@ -197,9 +197,9 @@ pub unsafe extern "C" fn lucet_vmctx_terminate(ctx: *mut lucet_vmctx) -> raw::lu
 }
 
 /// Calls an exported function of the calling instance from inside the host function: a nested run,
-/// on the same guest stack. Parameters as in lucet_instance_run. Host functions called by it may not
-/// yield. If it ends in any other way than returning, the run around it ends in the same way when
-/// this host function returns.
+/// on the same guest stack. Parameters as in lucet_instance_run. Host functions called by it may
+/// not yield. If it ends in any other way than returning, the run around it ends in the same way
+/// when this host function returns.
 ///
 /// LUCET_STATUS_NO_SUCH_EXPORT, LUCET_STATUS_EXPORT_TYPE_MISMATCH; LUCET_STATUS_WRONG_STATE if the
 /// host function has decided to yield or to stop the guest already; LUCET_STATUS_INVALID_ARGUMENT,

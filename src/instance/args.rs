@@ -1,7 +1,7 @@
 //! What goes into a call and comes out: arguments checked and put into value slots, results put
 //! where the caller wants them.
 //!
-//! Nothing here allocates for up to [`Slots::FEW`] arguments, because it stands on the path of each
+//! Nothing here allocates for up to [`FEW`] arguments, because it stands on the path of each
 //! request.
 
 use super::tables;
@@ -23,57 +23,41 @@ pub(super) fn check_reference(control: ControlRef, v: &Val) -> Result<()> {
     }
 }
 
-/// Arguments in value slots: on the host's stack, unless there are many.
-pub(super) enum Slots {
-    Few([u128; Slots::FEW], usize),
-    Many(Vec<u128>),
+/// Checks arguments against the type of function `index`.
+fn check_args(control: ControlRef, module: &Module, index: u32, args: &[Val]) -> Result<()> {
+    let ty = module.func_type(index);
+    if ty.params.len() != args.len() || ty.params.iter().zip(args).any(|(t, v)| *t != v.ty()) {
+        let given: Vec<_> = args.iter().map(|v| v.ty().to_string()).collect();
+        return Err(Error::new(
+            Status::ExportTypeMismatch,
+            format!(
+                "{} has type {ty}, but was called with ({})",
+                module.describe_func(index),
+                given.join(", ")
+            ),
+        ));
+    }
+    args.iter().try_for_each(|v| check_reference(control, v))
 }
 
-impl Slots {
-    const FEW: usize = 16;
+/// As many arguments stay on the host's stack.
+const FEW: usize = 16;
 
-    /// Checks arguments against the type of function `index` and puts them into slots.
-    fn new(control: ControlRef, module: &Module, index: u32, args: &[Val]) -> Result<Self> {
-        let ty = module.func_type(index);
-        if ty.params.len() != args.len() || ty.params.iter().zip(args).any(|(t, v)| *t != v.ty()) {
-            let given: Vec<_> = args.iter().map(|v| v.ty().to_string()).collect();
-            return Err(Error::new(
-                Status::ExportTypeMismatch,
-                format!(
-                    "{} has type {ty}, but was called with ({})",
-                    module.describe_func(index),
-                    given.join(", ")
-                ),
-            ));
-        }
-        args.iter().try_for_each(|v| check_reference(control, v))?;
-        let mut slots = if args.len() <= Self::FEW {
-            Self::Few([0; Self::FEW], args.len())
-        } else {
-            Self::Many(vec![0; args.len()])
-        };
-        for (to, v) in slots.as_mut().iter_mut().zip(args) {
+/// Puts arguments into value slots.
+pub(super) fn with_slots<R>(args: &[Val], call: impl FnOnce(&[u128]) -> R) -> R {
+    let fill = |slots: &mut [u128]| {
+        for (to, v) in slots.iter_mut().zip(args) {
             *to = v.to_slot();
         }
-        Ok(slots)
-    }
-
-    fn as_mut(&mut self) -> &mut [u128] {
-        match self {
-            Self::Few(all, n) => &mut all[..*n],
-            Self::Many(all) => all,
-        }
-    }
-}
-
-impl std::ops::Deref for Slots {
-    type Target = [u128];
-
-    fn deref(&self) -> &[u128] {
-        match self {
-            Self::Few(all, n) => &all[..*n],
-            Self::Many(all) => all,
-        }
+    };
+    if args.len() <= FEW {
+        let mut slots = [0; FEW];
+        fill(&mut slots);
+        call(&slots[..args.len()])
+    } else {
+        let mut slots = vec![0; args.len()];
+        fill(&mut slots);
+        call(&slots)
     }
 }
 
@@ -132,14 +116,14 @@ pub(super) fn index_of(module: &Module, func: Func) -> Result<u32> {
     Ok(func.index)
 }
 
-/// The module, the function's index in it, and its arguments.
-pub(super) fn typed_args(
+/// The module, and the function's index in it; the arguments fit it.
+pub(super) fn resolve(
     control: ControlRef,
     callee: Callee<'_>,
     args: &[Val],
-) -> Result<(Arc<Module>, u32, Slots)> {
+) -> Result<(Arc<Module>, u32)> {
     let module = control.with(|i| i.module.clone());
     let index = index_of(&module, callee.find(&module)?)?;
-    let slots = Slots::new(control, &module, index, args)?;
-    Ok((module, index, slots))
+    check_args(control, &module, index, args)?;
+    Ok((module, index))
 }

@@ -63,7 +63,7 @@ impl Vmctx {
     /// `NestedYield` inside a nested run or a start function; `WrongState` if the host function has
     /// decided on another end already.
     pub fn yield_value(&self, value: u64, resume: Option<ResumeFn>, state: usize) -> Result<()> {
-        if !vmctx::may_yield() && !self.0.with(|i| i.resuming) {
+        if !vmctx::may_yield() {
             return Err(Error::new(
                 Status::NestedYield,
                 "a nested run or a start function cannot be suspended",
@@ -139,11 +139,13 @@ impl Vmctx {
     /// # Errors
     /// `ExportTypeMismatch`, `WrongState` if the host function has decided on an end already.
     pub fn run(&self, func: Func, args: &[Val]) -> Result<Outcome> {
-        let (module, index, slots) = args::typed_args(self.0, Callee::Func(func), args)?;
+        let (module, index) = args::resolve(self.0, Callee::Func(func), args)?;
         let types = &module.func_type(index).results;
         let mut results = Vec::with_capacity(types.len());
-        let ended: Ended = run::nested(self.0, index, &slots, &mut |i, slot| {
-            results.extend(types.get(i).map(|t| Val::from_slot(*t, slot)));
+        let ended: Ended = args::with_slots(args, |slots| {
+            run::nested(self.0, index, slots, &mut |i, slot| {
+                results.extend(types.get(i).map(|t| Val::from_slot(*t, slot)));
+            })
         })?;
         Ok(ended.outcome(results))
     }

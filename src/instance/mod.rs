@@ -118,16 +118,10 @@ pub struct Inner {
     fault: Option<Fault>,
     /// Imports, segments and start function are done.
     complete: bool,
-    /// Set while a resume function runs: yields are possible then although nothing is entered.
-    resuming: bool,
     user_data: usize,
 }
 
 impl Inner {
-    pub(crate) fn group_lock(&self) -> Option<Arc<group::Lock>> {
-        self.group.as_ref().map(|g| g.lock.clone())
-    }
-
     /// The function descriptors that this instance's code uses.
     pub(crate) fn descriptors(&self) -> &[TableEntry] {
         self.descriptors.as_deref().unwrap_or(&self.module.descriptors)
@@ -275,12 +269,37 @@ impl InstanceRef {
     /// Frees the instance, suspended or not.
     ///
     /// # Errors
-    /// `InvalidHandle` if it was freed before, `Busy` while it runs.
+    /// `InvalidHandle` if it was freed before, `Busy` while it runs, `Unsupported` for members of a
+    /// group: the others may refer to them.
     pub fn free(&self) -> Result<()> {
-        if let Some(inner) = self.lease(&IDLE)?.free() {
+        let lease = self.lease(&IDLE)?;
+        if lease.is_member() {
+            return Err(Error::new(
+                Status::Unsupported,
+                "an instance of a group cannot be freed alone; drop the group",
+            ));
+        }
+        if let Some(inner) = lease.free() {
             inner.release();
         }
         Ok(())
+    }
+
+    /// Frees a member of a group that is dropped: `guard` keeps everybody else out.
+    pub(crate) fn free_member(&self, _guard: &group::Guard) {
+        loop {
+            match Lease::claim(self.control, self.generation, &IDLE) {
+                Ok(lease) => {
+                    if let Some(inner) = lease.free() {
+                        inner.release();
+                    }
+                    return;
+                }
+                // Another thread is about to find out that the group is taken.
+                Err(e) if e.status() == Status::Busy => std::thread::yield_now(),
+                Err(_) => return,
+            }
+        }
     }
 
     /// Makes the instance fresh again: memory, globals, tables and dropped segments as after

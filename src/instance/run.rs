@@ -6,7 +6,7 @@
 //!  nested: Vmctx::run ── enter on the same guest stack ──► … ── a bad end also ends the run around
 //! ```
 
-use super::args::{Callee, check_results, store, typed_args};
+use super::args::{Callee, check_results, resolve, store, with_slots};
 use super::{Fault, Inner, InstanceRef, Suspended, set_fault};
 use crate::arch::Exit;
 use crate::error::{Error, Result, Status};
@@ -95,8 +95,10 @@ fn prepare(control: ControlRef, index: u32, may_yield: bool) -> Result<(GuestCal
     trap::prepare_thread()?;
     let running = vmctx::guest_sp_of(control);
     control.with(|i| {
-        let suspended = i.suspended.filter(|_| i.resuming).map(|s| s.guest_sp);
-        i.guest_call(index, suspended.or(running), may_yield)
+        // Below everything that lies on the stack: a suspended run, and runs around this one.
+        let suspended = i.suspended.map(|s| s.guest_sp);
+        let used = suspended.into_iter().chain(running).min();
+        i.guest_call(index, used, may_yield)
     })
 }
 
@@ -133,6 +135,11 @@ pub(super) fn finish(
             Ended::Returned
         }
         Exit::Trapped => {
+            // The stack overflowed while the thunk left with a pending action.
+            if let Some(leaver) = left.leaver {
+                leaver.set_pending(Pending::None);
+                leaver.with(|i| i.fault = None);
+            }
             let code = TrapCode::from_u8(left.trap_code as u8).unwrap_or(TrapCode::Unreachable);
             Ended::Trapped(Box::new(describe(control, code, left.pc, left.fault)))
         }
@@ -147,6 +154,10 @@ pub(super) fn finish(
 fn leave(control: ControlRef, leaver: ControlRef, left: &Left, ty: u32) -> Ended {
     leaver.set_pending(Pending::None);
     match leaver.with(|i| i.fault.take()) {
+        // The host function used a context that was not its own; nothing can be kept here.
+        Some(Fault::Yield { .. }) if !left.may_yield => {
+            Ended::HostError(Status::NestedYield as u64)
+        }
         Some(Fault::Yield { value, resume, state }) => {
             let (guest_sp, slots) = (left.guest_sp, left.slots);
             let s = Suspended { guest_sp, slots, ty, leaver, resume, state };
@@ -198,6 +209,7 @@ fn describe(control: ControlRef, code: TrapCode, pc: usize, address: Option<u64>
 pub(super) fn release_stack(control: ControlRef) {
     control.with(|i| {
         if i.region.config().compact
+            && i.suspended.is_none()
             && let Some(s) = i.stack.take()
         {
             i.region.release_stack(s);
@@ -234,6 +246,10 @@ pub(super) fn nested(
         ));
     }
     let ended = execute(control, index, args, false, result)?;
+    if vmctx::guest_sp_of(control).is_none() {
+        // Called on another member's stack, so this was the only run on its own.
+        release_stack(control);
+    }
     if ended != Ended::Returned {
         set_fault(control, Fault::Nested(ended.clone()));
     }
@@ -247,10 +263,12 @@ pub(super) fn nested_into(
     args: &[Val],
     results: &mut [Val],
 ) -> Result<Ended> {
-    let (module, index, slots) = typed_args(control, callee, args)?;
+    let (module, index) = resolve(control, callee, args)?;
     let types = &module.func_type(index).results;
     check_results(|| module.describe_func(index), types, results.len())?;
-    nested(control, index, &slots, &mut |i, slot| store(results, types, i, slot))
+    with_slots(args, |slots| {
+        nested(control, index, slots, &mut |i, slot| store(results, types, i, slot))
+    })
 }
 
 impl InstanceRef {
@@ -328,9 +346,7 @@ fn finish_host_call(
     value: u64,
 ) -> std::result::Result<u64, Ended> {
     let Some(f) = s.resume else { return Ok(value) };
-    s.leaver.with(|i| i.resuming = true);
-    let result = vmctx::call_resume_fn(f, s.leaver, value, s.state);
-    s.leaver.with(|i| i.resuming = false);
+    let result = vmctx::call_resume_fn(f, control, s.guest_sp, s.leaver, value, s.state);
     if s.leaver.pending() == Pending::None {
         return Ok(result);
     }
@@ -342,6 +358,7 @@ fn finish_host_call(
         pc: vmctx::suspended_pc(s.guest_sp),
         fault: None,
         leaver: Some(s.leaver),
+        may_yield: true,
     };
     Err(leave(control, s.leaver, &left, s.ty))
 }

@@ -95,6 +95,8 @@ fn occupy(
         ));
     }
     crate::trap::prepare_thread()?;
+    // Linking reads and writes the state of other members.
+    let guard = group.map(|g| group::Guard::take(&g.lock)).transpose()?;
     let bytes = module.initial_memory();
     let own = module.own_memory();
     let guarded = own.is_some_and(|m| m.shape == MemoryShape::Guarded);
@@ -128,10 +130,12 @@ fn occupy(
         suspended: None,
         fault: None,
         complete: false,
-        resuming: false,
         user_data: 0,
     });
-    let lease = vmctx::allocate(inner)?;
+    let lease = vmctx::allocate(inner, guard).map_err(|(e, inner)| {
+        inner.release();
+        e
+    })?;
     lease.control.set_entries(module.entries.as_ptr() as usize);
     write_data(lease.control, module);
     Ok(lease)

@@ -234,6 +234,10 @@ impl Region {
             self.slots_map.open(slot.vmctx - len - self.slots_map.address(), len)?;
             slot.opened = true;
         }
+        if !self.config.compact && bytes < slot.accessible && slot.contents != Contents::Zero {
+            // The end of a larger module's image: a later `grow` must find zeros there.
+            self.decommit(slot, bytes, slot.accessible)?;
+        }
         self.set_accessible(slot, bytes)?;
         self.load(slot, bytes, image)
     }

@@ -5,7 +5,8 @@
 //!
 //! | rung | what a reset does | needs |
 //! |---|---|---|
-//! | first touch | copies the pristine contents over the pages that were ever touched ([`super::resident`]) | Linux 6.13 |
+//! | first touch | copies the pristine contents over the pages that were ever touched
+//! ([`super::resident`]) | Linux 6.13 |
 //! | page-map scan | asks the kernel which pages have contents, copies over those | Linux 6.7 |
 //! | copy and clear | copies the image's pages, clears the rest; small memories only | – |
 //! | decommit | `madvise(MADV_DONTNEED)`, copies the image before the next use | – |
@@ -132,8 +133,10 @@ impl Region {
             Rung::FirstTouch => self.rewind(slot, limit, image)?,
             Rung::CopyAndClear => {
                 image.restore(slot, 0, limit);
-                Contents::Image(image.id)
+                // A slot whose memory could not even be opened holds less than the image.
+                if limit == bytes { Contents::Image(image.id) } else { Contents::Dirty }
             }
+            Rung::PagemapScan if limit < bytes => Contents::Dirty,
             Rung::PagemapScan => self.scan(slot, limit, image)?,
             Rung::Decommit => {
                 self.decommit(slot, 0, limit)?;
@@ -215,7 +218,7 @@ impl Region {
     }
 
     /// Makes `[from, to)` read as zero and gives its pages back.
-    fn decommit(&self, slot: &Slot, from: u64, to: u64) -> Result<()> {
+    pub(super) fn decommit(&self, slot: &Slot, from: u64, to: u64) -> Result<()> {
         self.slots_map.decommit(self.offset(slot, from), (to - from) as usize)
     }
 

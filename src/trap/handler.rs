@@ -7,8 +7,8 @@
 //! 2. Is the pc guest code, and one that may trap? (code arena → [`super::CodeInfo`])
 //! 3. Is the address one that guests fault at? (region zones)
 //!
-//! Before that, one more: is the address the first touch of a page of a memory, by whomever? Then the
-//! page is opened and the instruction tried again (see `region::resident`).
+//! Before that, one more: is the address the first touch of a page of a memory, by whomever? Then
+//! the page is opened and the instruction tried again (see `region::resident`).
 //!
 //! Only if all three fit, it is a trap: the context is rewritten so that the thread goes on on the
 //! host's stack, behind the call that entered the guest. Anything else belongs to the host and is
@@ -37,8 +37,14 @@ pub(super) extern "C" fn entry(signal: i32, info: *mut libc::siginfo_t, context:
 /// # Safety
 /// The arguments are those of a signal handler.
 unsafe fn handle(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void) -> bool {
-    // SAFETY: the kernel's siginfo; for these signals the address field is there.
-    let address = unsafe { info.as_ref() }.map_or(0, |i| unsafe { i.si_addr() } as usize);
+    // SAFETY: the kernel's siginfo.
+    let Some(info) = (unsafe { info.as_ref() }) else { return false };
+    if info.si_code <= 0 {
+        // Sent by somebody, not raised by the instruction at the pc; there is no address.
+        return false;
+    }
+    // SAFETY: for these signals, raised by an instruction, the address field is there.
+    let address = unsafe { info.si_addr() } as usize;
     if signal == libc::SIGSEGV && zones::touch(address) {
         return true;
     }

@@ -156,7 +156,13 @@ impl<'e, 'f> Body<'e, 'f> {
             return Ok(self.b.inst_results(inst).to_vec());
         }
         let slot = self.results_slot(of.results.len() as u32);
-        all.push(self.b.ins().stack_addr(types::I64, slot, 0));
+        let to = self.b.ins().stack_addr(types::I64, slot, 0);
+        // What the host function leaves unwritten must not be what was on the stack before.
+        let zero = self.b.ins().iconst(types::I64, 0);
+        for half in 0..of.results.len() as i32 * 2 {
+            self.b.ins().store(MemFlagsData::trusted(), zero, to, half * 8);
+        }
+        all.push(to);
         self.b.ins().call_indirect(signature, code, &all);
         let from = self.b.ins().stack_addr(types::I64, slot, 0);
         Ok(self.load_slots(from, of))

@@ -1,0 +1,163 @@
+//! The C interface from C: programs in `tests/capi` are compiled against `include/lucet.h` and
+//! linked with a `liblucet.so` that is made here as the Makefile makes the product. `cargo test`
+//! leaves the static library it needs beside the test programs.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A folder for what is built here.
+fn out() -> PathBuf {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("capi");
+    std::fs::create_dir_all(&dir).unwrap();
+    dir
+}
+
+fn run(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}; is gcc installed?"));
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    assert!(output.status.success(), "{command:?}: {}\n{text}", output.status);
+    text
+}
+
+/// The static library that belongs to this test: the newest one beside it.
+fn static_library() -> PathBuf {
+    let deps = std::env::current_exe().unwrap().parent().unwrap().to_owned();
+    std::fs::read_dir(&deps)
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .filter(|p| p.extension().is_some_and(|e| e == "a"))
+        .filter(|p| p.file_name().unwrap().to_string_lossy().starts_with("liblucet-"))
+        .max_by_key(|p| p.metadata().unwrap().modified().unwrap())
+        .unwrap_or_else(|| panic!("no liblucet-*.a in {}", deps.display()))
+}
+
+/// Links `liblucet.so` and returns its folder.
+fn library() -> &'static Path {
+    static DIR: OnceLock<PathBuf> = OnceLock::new();
+    DIR.get_or_init(|| {
+        let map = root().join("src/capi/liblucet.map");
+        let so = out().join("liblucet.so.0");
+        run(Command::new("gcc")
+            .args(["-shared", "-Wl,-soname,liblucet.so.0", "-Wl,--no-undefined-version"])
+            .arg(format!("-Wl,--version-script={}", map.display()))
+            .args(["-Wl,--gc-sections", "-Wl,--no-undefined", "-Wl,-z,nodelete,-z,relro,-z,now"])
+            .arg("-o")
+            .arg(&so)
+            .arg("-Wl,--whole-archive")
+            .arg(static_library())
+            .args(["-Wl,--no-whole-archive", "-lgcc_s", "-lm", "-lc"]));
+        let link = out().join("liblucet.so");
+        let _ = std::fs::remove_file(&link);
+        std::os::unix::fs::symlink("liblucet.so.0", link).unwrap();
+        out()
+    })
+}
+
+/// Compiles a program of `tests/capi`.
+fn program(name: &str, more: &[&str]) -> PathBuf {
+    let exe = out().join(format!("{name}{}", more.concat()));
+    let lib = library().display().to_string();
+    run(Command::new("gcc")
+        .args(["-std=c11", "-D_POSIX_C_SOURCE=200809L", "-O1", "-g"])
+        .args(["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror"])
+        .args(more)
+        .arg("-I")
+        .arg(root().join("include"))
+        .arg("-o")
+        .arg(&exe)
+        .arg(root().join("tests/capi").join(name).with_extension("c"))
+        .args([format!("-L{lib}"), format!("-Wl,-rpath,{lib}")])
+        .args(["-llucet", "-lpthread"]));
+    exe
+}
+
+/// The guest, compiled to a file.
+fn artifact() -> &'static Path {
+    static FILE: OnceLock<PathBuf> = OnceLock::new();
+    FILE.get_or_init(|| {
+        let wat = std::fs::read(root().join("tests/capi/works.wat")).unwrap();
+        let file = out().join("works.so");
+        let bytes = lucetc::compile(&wat, &lucetc::Options::default()).unwrap_or_else(|e| {
+            panic!("{e}");
+        });
+        std::fs::write(&file, bytes).unwrap();
+        file
+    })
+}
+
+#[test]
+fn works() {
+    run(Command::new(program("works", &[])).arg(artifact()));
+}
+
+#[test]
+fn misuse_is_a_status() {
+    run(Command::new(program("misuse", &[])).arg(artifact()));
+}
+
+/// Host code under AddressSanitizer: it sees what goes wrong on the C side of the border.
+#[test]
+fn works_under_address_sanitizer() {
+    for name in ["works", "misuse"] {
+        run(Command::new(program(name, &["-fsanitize=address"])).arg(artifact()).env(
+            "ASAN_OPTIONS",
+            "handle_segv=0:handle_sigbus=0:handle_sigill=0:handle_sigfpe=0:\
+             allow_user_segv_handler=1:use_sigaltstack=0:detect_leaks=0",
+        ));
+    }
+}
+
+#[test]
+fn the_library_exports_what_the_header_declares() {
+    let header = std::fs::read_to_string(root().join("include/lucet.h")).unwrap();
+    let code: String = header.split("/*").map(|s| s.split_once("*/").map_or(s, |x| x.1)).collect();
+    let declared: BTreeSet<&str> = code
+        .match_indices("lucet_")
+        .filter(|(at, _)| !code[..*at].ends_with(|c: char| c.is_alphanumeric() || c == '_'))
+        .filter_map(|(at, _)| {
+            let rest = &code[at..];
+            let end = rest.find(|c: char| !c.is_ascii_lowercase() && c != '_')?;
+            rest[end..].starts_with('(').then_some(&rest[..end])
+        })
+        .collect();
+    assert!(declared.contains("lucet_instance_run") && declared.len() > 40, "{declared:?}");
+    let nm =
+        run(Command::new("nm").args(["-D", "--defined-only"]).arg(library().join("liblucet.so.0")));
+    let exported: BTreeSet<&str> = nm
+        .lines()
+        .filter_map(|l| l.split_whitespace().nth(2))
+        .filter_map(|s| s.strip_suffix("@@LUCET_0"))
+        .collect();
+    assert_eq!(declared, exported, "include/lucet.h, and src/capi/liblucet.map");
+    for line in nm.lines().filter(|l| !l.contains("@@LUCET_0")) {
+        assert!(line.ends_with(" LUCET_0"), "exported without a version: {line}");
+    }
+}
+
+#[test]
+fn the_header_is_clean_c_and_cpp() {
+    let sources = [("c", "c11"), ("c", "c17"), ("c++", "c++17")];
+    for (language, standard) in sources {
+        let file = out().join(format!("clean-{standard}.c"));
+        std::fs::write(&file, "#include <lucet.h>\n#include <lucet.h>\nlucet_val v;\n").unwrap();
+        run(Command::new("gcc")
+            .args([
+                "-x",
+                language,
+                &format!("-std={standard}"),
+                "-fsyntax-only",
+                "-Wall",
+                "-Wextra",
+            ])
+            .args(["-Wpedantic", "-Wconversion", "-Wshadow", "-Werror", "-I"])
+            .arg(root().join("include"))
+            .arg(file));
+    }
+}
