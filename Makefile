@@ -80,7 +80,7 @@ corpus: ## compile and load every module in LUCET_CORPUS=DIR
 	@tests/run-corpus
 
 bench-quick: deps all ## what the hot paths cost, and requests beside fork and exec, under a minute
-	$(CARGO) bench --locked -p lucet --bench quick
+	$(CARGO) bench --locked --workspace --bench quick
 	@benches/run-quick
 
 ##@ Housekeeping

@@ -153,3 +153,47 @@ fn yields_and_resumes_on_another_thread() {
     assert_eq!(i.run("f", &[]).unwrap_err().status(), Status::WrongState);
     assert_eq!(returned(i.resume(1).unwrap()), [Val::I32(1), Val::I32(101)]);
 }
+
+/// Test suites go on with an instance that trapped; everything is as the trap left it.
+#[test]
+fn a_trapped_instance_can_be_recovered_as_it_is() {
+    let i = instance(
+        r#"(module (memory 1) (global $g (mut i32) (i32.const 0))
+           (func (export "trap")
+             (i32.store (i32.const 8) (i32.const 5)) (global.set $g (i32.const 6)) (unreachable))
+           (func (export "sum") (result i32)
+             (i32.add (i32.load (i32.const 8)) (global.get $g))))"#,
+    );
+    assert_eq!(i.recover().unwrap_err().status(), Status::WrongState);
+    trapped(i.run("trap", &[]).unwrap());
+    assert_eq!(i.run("sum", &[]).unwrap_err().status(), Status::WrongState);
+    i.recover().unwrap();
+    assert_eq!(returned(i.run("sum", &[]).unwrap()), [Val::I32(11)]);
+    trapped(i.run("trap", &[]).unwrap());
+    i.reset().unwrap();
+    assert_eq!(returned(i.run("sum", &[]).unwrap()), [Val::I32(0)]);
+}
+
+/// What never was set up completely cannot be recovered.
+#[test]
+fn an_instance_whose_reset_failed_is_not_recovered() {
+    unsafe extern "C" fn second_time(ctx: *const lucet::Control, user: usize) {
+        // SAFETY: the test lends the counter for as long as the module is used.
+        let count = unsafe { &*(user as *const std::sync::atomic::AtomicU32) };
+        if count.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 1 {
+            // SAFETY: called by the thunk.
+            unsafe { Vmctx::from_raw(ctx) }.unwrap().trap(TrapCode::Unreachable).unwrap();
+        }
+    }
+    let count = std::sync::atomic::AtomicU32::new(0);
+    let mut imports = Imports::new();
+    let user = std::ptr::from_ref(&count) as usize;
+    host(&mut imports, "f", "() -> ()", second_time as *const c_void, user);
+    let text = r#"(module (import "env" "f" (func $f)) (func $s (call $f)) (start $s)
+                   (func (export "g") (result i32) (i32.const 3)))"#;
+    let i = Instance::new(&region(), &module(text, imports)).unwrap();
+    assert_eq!(i.reset().unwrap_err().status(), Status::StartFailed);
+    assert_eq!(i.recover().unwrap_err().status(), Status::WrongState);
+    i.reset().unwrap();
+    assert_eq!(returned(i.run("g", &[]).unwrap()), [Val::I32(3)]);
+}

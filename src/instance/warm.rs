@@ -1,9 +1,9 @@
 //! The path of each request: an outermost call of an exported function that returns.
 //!
-//! It does what [`super::run`] does in general, with nothing left over: one compare-and-swap to take
-//! the instance, one look at its inner state before and one after, arguments written where the guest
-//! reads them, no allocation, no reference count, no lock. Whatever is out of the ordinary (another
-//! end than returning, function references as arguments) goes the general way.
+//! It does what [`super::run`] does in general, with nothing left over: one compare-and-swap to
+//! take the instance, one look at its inner state before and one after, arguments written where the
+//! guest reads them, no allocation, no reference count, no lock. Whatever is out of the ordinary
+//! (another end than returning, function references as arguments) goes the general way.
 
 use super::args::{Callee, check_reference, check_results};
 use super::run::{finish, release_stack, settle};
@@ -69,10 +69,13 @@ impl InstanceRef {
         let mut lease: Lease = self.lease(&[State::Ready])?;
         trap::prepare_thread()?;
         let control = lease.control;
-        if args.iter().any(|v| matches!(v, Val::FuncRef(r) if *r != 0)) {
-            args.iter().try_for_each(|v| check_reference(control, v))?;
-        }
         let ready = control.with(|i| i.ready(callee, args, room))?;
+        if args.iter().any(|v| matches!(v, Val::FuncRef(r) if *r != 0))
+            && let Err(e) = args.iter().try_for_each(|v| check_reference(control, v))
+        {
+            release_stack(control);
+            return Err(e);
+        }
         let left = vmctx::enter(control, &ready.call, args.iter().map(|v| v.to_slot()));
         match left {
             Some(left) if left.exit == Exit::Returned => {

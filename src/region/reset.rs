@@ -5,7 +5,8 @@
 //!
 //! | rung | what a reset does | needs |
 //! |---|---|---|
-//! | first touch | copies the pristine contents over the pages that were ever touched ([`super::resident`]) | Linux 6.13 |
+//! | first touch | copies the pristine contents over the pages that were ever touched
+//! ([`super::resident`]) | Linux 6.13 |
 //! | page-map scan | asks the kernel which pages have contents, copies over those | Linux 6.7 |
 //! | copy and clear | copies the image's pages, clears the rest; small memories only | – |
 //! | decommit | `madvise(MADV_DONTNEED)`, copies the image before the next use | – |

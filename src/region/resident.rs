@@ -1,10 +1,10 @@
 //! The resident set of a slot: which pages of its memory may have been written.
 //!
 //! In a region that resets by *first touch*, every page of a slot's initial memory that no instance
-//! has touched yet carries a guard marker (`MADV_GUARD_INSTALL`). The first touch faults; the signal
-//! handler calls [`SlotPages::touch`], which opens the page, fills it with its pristine contents and
-//! notes it. From then on the page stays open, and making the slot pristine again is copying the
-//! pristine contents over the pages of the list: no system call, no page fault.
+//! has touched yet carries a guard marker (`MADV_GUARD_INSTALL`). The first touch faults; the
+//! signal handler calls [`SlotPages::touch`], which opens the page, fills it with its pristine
+//! contents and notes it. From then on the page stays open, and making the slot pristine again is
+//! copying the pristine contents over the pages of the list: no system call, no page fault.
 //!
 //! Invariant: *a page of the initial memory is accessible ⇔ it is in the list, or `all` is set*.
 //!

@@ -1,7 +1,7 @@
 //! What the kernel knows about single pages: guard markers and which pages were written.
 //!
-//! Both are recent: markers need Linux 6.13, scanning needs 6.7. [`Support::probe`] tries them once,
-//! on pages of its own.
+//! Both are recent: markers need Linux 6.13, scanning needs 6.7. [`Support::probe`] tries them
+//! once, on pages of its own.
 
 use super::map::Mapping;
 use super::{PAGE, errno_error};

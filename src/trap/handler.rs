@@ -7,8 +7,8 @@
 //! 2. Is the pc guest code, and one that may trap? (code arena → [`super::CodeInfo`])
 //! 3. Is the address one that guests fault at? (region zones)
 //!
-//! Before that, one more: is the address the first touch of a page of a memory, by whomever? Then the
-//! page is opened and the instruction tried again (see `region::resident`).
+//! Before that, one more: is the address the first touch of a page of a memory, by whomever? Then
+//! the page is opened and the instruction tried again (see `region::resident`).
 //!
 //! Only if all three fit, it is a trap: the context is rewritten so that the thread goes on on the
 //! host's stack, behind the call that entered the guest. Anything else belongs to the host and is

@@ -1,5 +1,5 @@
-//! Modules that nobody here wrote: everything `*.wasm` in the directory `LUCET_CORPUS` must compile,
-//! load and instantiate in both memory shapes, or be refused for the reason that stands in
+//! Modules that nobody here wrote: every `*.wasm` in the directory `LUCET_CORPUS` must compile,
+//! load and instantiate in both memory shapes, or be refused for want of the feature that stands in
 //! `tests/corpus-refusals.toml`.
 //!
 //! ```text

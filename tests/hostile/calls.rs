@@ -50,44 +50,44 @@ extern "C" fn forty(
     a39: f64,
 ) -> i64 {
     let mut sum = user as i64;
-    sum += 1 * a0 as i64;
-    sum += 2 * a1 as i64;
+    sum += a0 as i64;
+    sum += 2 * a1;
     sum += 3 * a2 as i64;
     sum += 4 * a3 as i64;
     sum += 5 * a4 as i64;
-    sum += 6 * a5 as i64;
+    sum += 6 * a5;
     sum += 7 * a6 as i64;
     sum += 8 * a7 as i64;
     sum += 9 * a8 as i64;
-    sum += 10 * a9 as i64;
+    sum += 10 * a9;
     sum += 11 * a10 as i64;
     sum += 12 * a11 as i64;
     sum += 13 * a12 as i64;
-    sum += 14 * a13 as i64;
+    sum += 14 * a13;
     sum += 15 * a14 as i64;
     sum += 16 * a15 as i64;
     sum += 17 * a16 as i64;
-    sum += 18 * a17 as i64;
+    sum += 18 * a17;
     sum += 19 * a18 as i64;
     sum += 20 * a19 as i64;
     sum += 21 * a20 as i64;
-    sum += 22 * a21 as i64;
+    sum += 22 * a21;
     sum += 23 * a22 as i64;
     sum += 24 * a23 as i64;
     sum += 25 * a24 as i64;
-    sum += 26 * a25 as i64;
+    sum += 26 * a25;
     sum += 27 * a26 as i64;
     sum += 28 * a27 as i64;
     sum += 29 * a28 as i64;
-    sum += 30 * a29 as i64;
+    sum += 30 * a29;
     sum += 31 * a30 as i64;
     sum += 32 * a31 as i64;
     sum += 33 * a32 as i64;
-    sum += 34 * a33 as i64;
+    sum += 34 * a33;
     sum += 35 * a34 as i64;
     sum += 36 * a35 as i64;
     sum += 37 * a36 as i64;
-    sum += 38 * a37 as i64;
+    sum += 38 * a37;
     sum += 39 * a38 as i64;
     sum += 40 * a39 as i64;
     sum
@@ -151,7 +151,8 @@ fn several_results_come_through_the_out_pointer() {
             r#"(module (import "env" "several" (func $h (param i32 i32 i32 i32 i32)
                  (result i32 i64 f32 f64 externref)))
                (func (export "f") (param i32) (result i32 i64 f32 f64 externref)
-                 (call $h (local.get 0) (i32.const 2) (i32.const 3) (i32.const 4) (i32.const 5))))"#,
+                 (call $h (local.get 0)
+                   (i32.const 2) (i32.const 3) (i32.const 4) (i32.const 5))))"#,
             host,
         );
         let want = [
@@ -386,6 +387,48 @@ fn wrong_arguments_are_statuses() {
         for x in [0, 1, u64::MAX, 0x8000_0000_0000_0000] {
             let v = [Val::ExternRef(x)];
             assert_eq!(returned(i.run("x", &v).unwrap()), v);
+        }
+    }
+}
+
+extern "C" fn twice(ctx: *const Control, _: usize, v: i32) -> i32 {
+    if v == 50 {
+        vmctx(ctx).yield_value(50, None, 0).unwrap();
+    }
+    if v == 60 {
+        vmctx(ctx).trap(TrapCode::IntegerOverflow).unwrap();
+    }
+    v * 2
+}
+
+/// An import reached as an export, through a table and as start function.
+#[test]
+fn imports_are_functions_like_others() {
+    for s in settings(1) {
+        let host = || {
+            imports(&[
+                ("h", "(i32) -> i32", twice as *const c_void, 0),
+                ("s", "() -> ()", start_end as *const c_void, 0),
+            ])
+        };
+        let i = s.instance(
+            r#"(module (import "env" "h" (func $h (param i32) (result i32)))
+                 (import "env" "s" (func $s)) (memory 1) (start $s)
+                 (export "direct" (func $h)) (table 1 funcref) (elem (i32.const 0) $h)
+                 (func (export "table") (param i32) (result i32)
+                   (call_indirect (param i32) (result i32) (local.get 0) (i32.const 0))))"#,
+            host(),
+        );
+        let mut start = [0; 4];
+        i.memory_read(0, &mut start).unwrap();
+        assert_eq!(&start, b"host");
+        for name in ["direct", "table"] {
+            assert_eq!(returned(i.run(name, &[Val::I32(21)]).unwrap()), [Val::I32(42)], "{name}");
+            assert_eq!(i.run(name, &[Val::I32(50)]).unwrap(), Outcome::Yielded(50), "{name}");
+            assert_eq!(returned(i.resume(8).unwrap()), [Val::I32(8)], "{name}");
+            let t = trapped(i.run(name, &[Val::I32(60)]).unwrap());
+            assert_eq!(t.code, TrapCode::IntegerOverflow, "{name}");
+            i.reset().unwrap();
         }
     }
 }

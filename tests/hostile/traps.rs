@@ -123,8 +123,8 @@ fn check(t: &Trap, wasm: &[u8], kind: usize, function: &str, place: &str) {
 #[test]
 fn every_trap_at_every_place() {
     for s in settings(4) {
-        for kind in 0..KINDS.len() {
-            let text = wat(KINDS[kind].1, false);
+        for (kind, (_, body, _, code)) in KINDS.iter().enumerate() {
+            let text = wat(body, false);
             let (wasm, m, r) = (binary(&text), s.module(&text, host()), s.region());
             let sibling = Instance::new(&r, &m).unwrap();
             assert_eq!(sibling.run("yield", &[]).unwrap(), Outcome::Yielded(1));
@@ -151,8 +151,8 @@ fn every_trap_at_every_place() {
             sibling.reset().unwrap();
             assert_eq!(returned(sibling.run("ok", &[]).unwrap()), [Val::I32(7)]);
 
-            let e = Instance::new(&r, &s.module(&wat(KINDS[kind].1, true), host())).unwrap_err();
-            assert_eq!((e.status(), e.trap()), (Status::StartFailed, Some(KINDS[kind].3)));
+            let e = Instance::new(&r, &s.module(&wat(body, true), host())).unwrap_err();
+            assert_eq!((e.status(), e.trap()), (Status::StartFailed, Some(*code)));
         }
     }
 }

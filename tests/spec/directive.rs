@@ -132,7 +132,7 @@ impl Runner {
         let mut options =
             Options { memory: self.shape, threads: 1, paranoid: true, ..Options::default() };
         if self.shape == MemoryShape::Compact {
-            // Where a module does not say how far its memory grows, the policy must, or it is 16 MiB.
+            // Where a module does not say how far its memory grows, the policy must (else 16 MiB).
             options.policy.max_memory_pages -= 1;
         }
         let mut made = lucetc::compile(input, &options);

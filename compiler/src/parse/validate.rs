@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  validate with the supported features ── ok ──► compile
-//!    └─ fails: validate with every feature that the module can mean ── ok ──► Unsupported, naming it
+//!    └─ fails: validate with every feature it can mean ── ok ──► Unsupported, naming the feature
 //!         └─ fails: decode without validating ── fails ──► Malformed
 //!                                              └─ ok ────► Invalid
 //! ```

@@ -102,7 +102,10 @@ pub fn plan<'a>(wasm: &[u8], parsed: Parsed<'a>, options: &Options) -> Result<Pl
         }
     }
     let layout = layout(&parsed.globals, parsed.imported, tables.len(), memories.len(), &types)?;
-    let references = references(&parsed.exports, &parsed.elems, &parsed.global_inits, &func_types);
+    // The runtime calls the start function; an imported one needs an import stub for that.
+    let start = parsed.start.filter(|f| *f < parsed.imported.funcs);
+    let references =
+        references(&parsed.exports, &parsed.elems, &parsed.global_inits, start, &func_types);
     let names = function_names(&parsed.names, &parsed.exports, func_types.len());
     let folded = image::fold(parsed.datas, memories.first())?;
     let contract = Contract {
@@ -206,6 +209,7 @@ fn references(
     exports: &[Export],
     elems: &[lucet_artifact::init::ElemSegment],
     globals: &[ConstExpr],
+    start: Option<u32>,
     func_types: &[u32],
 ) -> Vec<u32> {
     let mut list = vec![NO_REF; func_types.len()];
@@ -224,6 +228,7 @@ fn references(
     for e in exports.iter().filter(|e| e.kind == ExportKind::Func) {
         mark(e.index);
     }
+    start.into_iter().for_each(&mut mark);
     for item in elems.iter().flat_map(|e| &e.items) {
         match item {
             ElemItem::Null => {}
