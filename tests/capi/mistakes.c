@@ -58,7 +58,8 @@ static void loading(const char *artifact, const char *wasm)
 
     want("no such file", lucet_module_load_file("/nowhere/x.so", good, &m), LUCET_STATUS_IO,
          "/nowhere/x.so");
-    want("a folder", lucet_module_load_file("/tmp", good, &m), LUCET_STATUS_NOT_AN_ARTIFACT, "/tmp");
+    want("a folder", lucet_module_load_file("/tmp", good, &m), LUCET_STATUS_NOT_AN_ARTIFACT,
+         "/tmp");
     want("wasm, not compiled", lucet_module_load_file(wasm, good, &m), LUCET_STATUS_NOT_AN_ARTIFACT,
          "lucetc");
     want("another library", lucet_module_load_file("/lib/x86_64-linux-gnu/libc.so.6", good, &m),
@@ -112,7 +113,7 @@ static void running(lucet_region *region, lucet_module *module)
          lucet_instance_run(instance, "nothing", NULL, 0, NULL, 0, &outcome),
          LUCET_STATUS_NO_SUCH_EXPORT, "nothing");
     want("run: a memory", lucet_instance_run(instance, "memory", NULL, 0, NULL, 0, &outcome),
-         LUCET_STATUS_NO_SUCH_EXPORT, "memory");
+         LUCET_STATUS_EXPORT_TYPE_MISMATCH, "memory");
     want("run: too few arguments",
          lucet_instance_run(instance, "add", args, 1, &result, 1, &outcome),
          LUCET_STATUS_EXPORT_TYPE_MISMATCH, "add");
