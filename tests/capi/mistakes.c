@@ -112,7 +112,7 @@ static void running(lucet_region *region, lucet_module *module)
          lucet_instance_run(instance, "nothing", NULL, 0, NULL, 0, &outcome),
          LUCET_STATUS_NO_SUCH_EXPORT, "nothing");
     want("run: a memory", lucet_instance_run(instance, "memory", NULL, 0, NULL, 0, &outcome),
-         LUCET_STATUS_NO_SUCH_EXPORT, "memory");
+         LUCET_STATUS_EXPORT_TYPE_MISMATCH, "memory");
     want("run: too few arguments",
          lucet_instance_run(instance, "add", args, 1, &result, 1, &outcome),
          LUCET_STATUS_EXPORT_TYPE_MISMATCH, "add");
