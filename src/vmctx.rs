@@ -281,7 +281,7 @@ impl crate::instance::Vmctx {
     /// `ctx` is what the host function was called with, on this thread, and it has not returned.
     pub unsafe fn from_raw(ctx: *const Control) -> Option<Self> {
         // SAFETY: the caller's promise.
-        unsafe { ControlRef::from_ctx(ctx) }.map(Self)
+        unsafe { ControlRef::from_ctx(ctx) }.map(|c| Self(c, std::marker::PhantomData))
     }
 }
 

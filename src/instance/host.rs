@@ -7,10 +7,12 @@ use crate::outcome::Outcome;
 use crate::value::Val;
 use crate::vmctx::{self, ControlRef, Pending, ResumeFn, State};
 use lucet_artifact::abi::TrapCode;
+use std::marker::PhantomData;
 
-/// The calling instance, inside a host function. `lucet_vmctx *` in C.
+/// The calling instance, inside a host function. `lucet_vmctx *` in C. It stays on its thread, and
+/// means nothing after the host function returned.
 #[derive(Debug, Clone, Copy)]
-pub struct Vmctx(pub(crate) ControlRef);
+pub struct Vmctx(pub(crate) ControlRef, pub(crate) PhantomData<*const ()>);
 
 impl Vmctx {
     /// Address of `len` bytes at `offset` of the caller's memory 0.

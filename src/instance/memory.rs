@@ -33,6 +33,7 @@ pub(crate) fn grow(control: ControlRef, index: u32, delta: u64) -> u64 {
             return u64::MAX;
         }
         i.memory_bytes = new;
+        i.memory_touched = new;
         i.data.set_u64(layout::MEMORY0_BYTES, new);
         old / WASM_PAGE
     })

@@ -103,6 +103,8 @@ pub struct Inner {
     /// Current and largest size of the own memory 0, in bytes. Instance data holds a copy of the
     /// first for compiled code; this is the one that counts.
     memory_bytes: u64,
+    /// The largest size it has had since the slot was pristine.
+    memory_touched: u64,
     memory_max: u64,
     /// The member that owns memory 0, if it is imported.
     memory_owner: Option<ControlRef>,
@@ -168,11 +170,11 @@ impl Inner {
     }
 
     fn release(self: Box<Self>) {
-        let Self { module, region, slot, memory_bytes, stack, .. } = *self;
+        let Self { module, region, slot, memory_touched, stack, .. } = *self;
         if let Some(s) = stack {
             region.release_stack(s);
         }
-        region.release(slot, memory_bytes, module.initial_memory(), &module.image());
+        region.release(slot, memory_touched, module.initial_memory(), &module.image());
     }
 }
 

@@ -57,10 +57,13 @@ pub(super) fn restart(mut lease: Lease) -> Result<()> {
     control.with(|i| {
         i.complete = false;
         let bytes = module.initial_memory();
-        let used = i.memory_bytes;
+        let used = i.memory_touched;
+        // Should the system refuse, there is no memory to look at until the next attempt.
+        i.memory_bytes = 0;
         i.region.restore(&mut i.slot, used, bytes, &module.image())?;
         i.region.prepare(&mut i.slot, bytes, &module.image())?;
         i.memory_bytes = bytes;
+        i.memory_touched = bytes;
         i.dropped_elems.clear();
         i.dropped_datas.clear();
         i.suspended = None;
@@ -118,6 +121,7 @@ fn occupy(
         slot,
         data,
         memory_bytes: bytes,
+        memory_touched: bytes,
         memory_max,
         memory_owner: None,
         tables: module.loaded.contract.tables.iter().map(|_| Table::Own(None)).collect(),
