@@ -59,8 +59,8 @@ cdylib: ## liblucet as cargo links it, for Rust tools; not the product
 	$(CARGO) rustc $(CARGO_FLAGS) -p lucet --lib --crate-type cdylib
 
 header: ## regenerate include/lucet.h from src/capi with cbindgen
-	@touch -c build.rs # so that cargo runs it, whatever it did before
-	LUCET_HEADER=1 $(CARGO) build $(CARGO_FLAGS) -p lucet
+	@touch build.rs # so that cargo runs it, whatever it did before
+	LUCET_HEADER=1 $(CARGO) build $(CARGO_FLAGS) -p lucet --features header
 
 ##@ See it work
 demo: deps all ## the main job, end to end, in numbered steps

@@ -39,8 +39,8 @@
  *
  *   A function that can fail returns a lucet_status: LUCET_STATUS_OK is 0. Others mean that the
  *   caller or the environment did something wrong; lucet_last_error() says what, for people. What
- *   the guest did, trap included, is the lucet_outcome of a call that succeeded. Each function lists
- *   its statuses; LUCET_STATUS_INTERNAL, a bug in lucet, is possible everywhere.
+ *   the guest did, trap included, is the lucet_outcome of a call that succeeded. Each function
+ *   lists its statuses; LUCET_STATUS_INTERNAL, a bug in lucet, is possible everywhere.
  *
  * POINTERS
  *
@@ -53,16 +53,18 @@
  *
  * OWNERSHIP
  *
- *   Whoever creates or loads something frees it, in any order, with two rules: a region can be freed
- *   when its instances are, and a running instance cannot be freed. A module's code stays in memory
- *   as long as an instance needs it. Freeing a configuration leaves what was made with it alone.
+ *   Whoever creates or loads something frees it, in any order, with two rules: a region can be
+ *   freed when its instances are, and a running instance cannot be freed. A module's code stays in
+ *   memory as long as an instance needs it. Freeing a configuration leaves what was made with it
+ *   alone.
  *
  * THREADS
  *
  *   Every function may be called on any thread, and everything but instances may be used by several
- *   threads at the same time. An instance is for one thread at a time (LUCET_STATUS_BUSY otherwise),
- *   not always the same. Not for signal handlers. lucet handles SIGSEGV, SIGBUS, SIGILL and SIGFPE
- *   and passes those that are not a guest's on to the handlers that were installed before.
+ *   threads at the same time. An instance is for one thread at a time (LUCET_STATUS_BUSY
+ *   otherwise), not always the same. Not for signal handlers. lucet handles SIGSEGV, SIGBUS, SIGILL
+ *   and SIGFPE and passes those that are not a guest's on to the handlers that were installed
+ *   before.
  */
 #ifndef LUCET_H
 #define LUCET_H
@@ -86,7 +88,7 @@
 extern "C" {
 #endif
 
-/* ---- statuses and outcomes --------------------------------------------------------------------- */
+/* ---- statuses and outcomes ------------------------------------------------------------------- */
 
 /**
  * Why a call failed: something the caller or the environment did. What a guest did is a
@@ -259,18 +261,20 @@ typedef struct lucet_outcome {
 
 
 /**
- * The name of a status as it stands here, such as "LUCET_STATUS_BUSY". Static, never NULL; "unknown"
- * for other numbers. Any thread.
+ * The name of a status as it stands here, such as "LUCET_STATUS_BUSY". Static, never NULL;
+ * "unknown" for other numbers. Any thread.
  */
 const char *lucet_status_name(lucet_status status);
 
-/** The name of an outcome as it stands here, such as "LUCET_OUTCOME_TRAPPED". Static, never NULL. */
+/**
+ * The name of an outcome as it stands here, such as "LUCET_OUTCOME_TRAPPED". Static, never NULL.
+ */
 const char *lucet_outcome_name(lucet_outcome_kind kind);
 
 /** A trap code in words, such as "out of bounds memory access". Static, never NULL. */
 const char *lucet_trap_name(lucet_trap_code code);
 
-/* ---- values ------------------------------------------------------------------------------------ */
+/* ---- values ---------------------------------------------------------------------------------- */
 
 /** The type of a value. The numbers are the bytes that stand for types in a wasm file. */
 enum lucet_val_type
@@ -331,7 +335,7 @@ typedef struct lucet_val {
   uint32_t reserved_[3];
 } lucet_val;
 
-/* ---- the library ------------------------------------------------------------------------------- */
+/* ---- the library ----------------------------------------------------------------------------- */
 
 /**
  * The version of the library in use, such as "0.1.0"; LUCET_VERSION_MAJOR and so on are those of
@@ -352,15 +356,16 @@ const char *lucet_last_error(void);
 /**
  * Makes the calling thread able to run guests: installs the process's handlers of SIGSEGV, SIGBUS,
  * SIGILL and SIGFPE if this is the first time, and an alternate signal stack for this thread. The
- * first run on a thread does this anyway; call it where a failure is easier to handle, for instance
- * when a worker starts. Signals that are not a guest's go to the handlers that were there before.
+ * first run on a thread does this anyway; call it where a failure is easier to handle, for
+ * instance when a worker starts. Signals that are not a guest's go to the handlers that were there
+ * before.
  *
  * LUCET_STATUS_SIGNALS_BLOCKED if this thread blocks one of these signals,
  * LUCET_STATUS_OUT_OF_MEMORY.
  */
 lucet_status lucet_thread_prepare(void);
 
-/* ---- regions ----------------------------------------------------------------------------------- */
+/* ---- regions --------------------------------------------------------------------------------- */
 
 /**
  * Address space cut into slots. Each slot holds one instance: its memory, stack and globals.
@@ -444,9 +449,11 @@ lucet_status lucet_region_create(const lucet_region_config *config,
  */
 lucet_status lucet_region_free(lucet_region *region);
 
-/* ---- modules ----------------------------------------------------------------------------------- */
+/* ---- modules --------------------------------------------------------------------------------- */
 
-/** Compiled code, loaded and checked. Immutable; any thread may use it, several at the same time. */
+/**
+ * Compiled code, loaded and checked. Immutable; any thread may use it, several at the same time.
+ */
 typedef struct lucet_module lucet_module;
 
 /** What to load modules with: host functions and what is allowed. Any thread may use it. */
@@ -470,8 +477,8 @@ typedef struct lucet_module_config lucet_module_config;
 typedef void (*lucet_host_fn)(void);
 
 /**
- * An exported function, looked up once. Plain data: copy it as you like. Valid for instances of the
- * module it came from, and refused by others.
+ * An exported function, looked up once. Plain data: copy it as you like. Valid for instances of
+ * the module it came from, and refused by others.
  */
 typedef struct lucet_func {
   /** Private. */
@@ -496,15 +503,15 @@ void lucet_module_config_free(lucet_module_config *config);
  * `signature` is the wasm type as text: "(i32, i64) -> f32", "() -> ()", "(i32) -> (i32, i32)".
  * Types are i32, i64, f32, f64, v128, funcref, externref. It is compared with the module's import
  * when a module is loaded; that `fn` really has the C type that belongs to it (see lucet_host_fn)
- * nobody can check, so write them beside each other. Texts are copied. `user_data` is handed to each
- * call; what it points to must live as long as modules loaded with it are used.
+ * nobody can check, so write them beside each other. Texts are copied. `user_data` is handed to
+ * each call; what it points to must live as long as modules loaded with it are used.
  *
  *     static double price(lucet_vmctx *ctx, void *user_data, int32_t item);
  *     lucet_module_config_add_function(config, "shop", "price", "(i32) -> f64",
  *                                      (lucet_host_fn)price, &shop);
  *
- * LUCET_STATUS_INVALID_ARGUMENT for a signature that makes no sense, a text that is not UTF-8, or a
- * name that was added before; LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+ * LUCET_STATUS_INVALID_ARGUMENT for a signature that makes no sense, a text that is not UTF-8, or
+ * a name that was added before; LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
  */
 lucet_status lucet_module_config_add_function(lucet_module_config *config,
                                               const char *module,
@@ -588,7 +595,7 @@ lucet_status lucet_module_find(lucet_module *module,
  */
 lucet_status lucet_module_write_gdb_script(lucet_module *module, const char *path);
 
-/* ---- instances --------------------------------------------------------------------------------- */
+/* ---- instances ------------------------------------------------------------------------------- */
 
 /**
  * One sandbox: a module's code with its own memory, globals and stack, in a slot of a region. Any
@@ -631,7 +638,8 @@ lucet_status lucet_instance_free(lucet_instance *instance);
 lucet_status lucet_instance_reset(lucet_instance *instance);
 
 /**
- * Calls an exported function by name and returns when it returned, trapped, yielded or was stopped.
+ * Calls an exported function by name and returns when it returned, trapped, yielded or was
+ * stopped.
  *
  * `args` are `nargs` values of exactly the types of its parameters; `results` has room for exactly
  * its `nresults` results, and is written only if the outcome is LUCET_OUTCOME_RETURNED. Either may
@@ -715,8 +723,8 @@ lucet_status lucet_instance_memory_write(lucet_instance *instance,
  * The address of `len` bytes at `offset` of the instance's memory, to work on them in place. Valid
  * until the instance runs again, is reset or freed. `*out` is NULL if the call fails.
  *
- * LUCET_STATUS_OUT_OF_BOUNDS if the range is not inside the memory, LUCET_STATUS_BUSY while it runs
- * (host functions use lucet_vmctx_memory_range), LUCET_STATUS_NULL_ARGUMENT,
+ * LUCET_STATUS_OUT_OF_BOUNDS if the range is not inside the memory, LUCET_STATUS_BUSY while it
+ * runs (host functions use lucet_vmctx_memory_range), LUCET_STATUS_NULL_ARGUMENT,
  * LUCET_STATUS_INVALID_HANDLE.
  */
 LUCET_NODISCARD
@@ -776,7 +784,7 @@ lucet_status lucet_instance_function_name(lucet_instance *instance,
                                           size_t cap,
                                           size_t *len);
 
-/* ---- inside a host function -------------------------------------------------------------------- */
+/* ---- inside a host function ------------------------------------------------------------------ */
 
 /**
  * The instance that called a host function. Valid in that call of the host function (or
@@ -840,9 +848,9 @@ lucet_status lucet_vmctx_memory_size(lucet_vmctx *ctx, uint64_t *bytes);
 
 /**
  * Suspends the guest when the host function returns, instead of blocking the thread: the run ends
- * with LUCET_OUTCOME_YIELDED and `value`. What the host function returns is ignored. `resume` gives
- * the guest's call its result when lucet_instance_resume is called; NULL means that the value given
- * there is the result. `state` is handed to `resume`, and must live until then.
+ * with LUCET_OUTCOME_YIELDED and `value`. What the host function returns is ignored. `resume`
+ * gives the guest's call its result when lucet_instance_resume is called; NULL means that the
+ * value given there is the result. `state` is handed to `resume`, and must live until then.
  *
  * LUCET_STATUS_NESTED_YIELD inside a nested run or a start function; LUCET_STATUS_WRONG_STATE if
  * the host function has decided to yield or to stop the guest already; LUCET_STATUS_NULL_ARGUMENT,
@@ -872,8 +880,8 @@ lucet_status lucet_vmctx_trap(lucet_vmctx *ctx, lucet_trap_code code);
 lucet_status lucet_vmctx_fail(lucet_vmctx *ctx, uint64_t code);
 
 /**
- * Ends the run with LUCET_OUTCOME_EXITED and `code` when the host function returns: the guest asked
- * for it, as with exit() in C.
+ * Ends the run with LUCET_OUTCOME_EXITED and `code` when the host function returns: the guest
+ * asked for it, as with exit() in C.
  *
  * LUCET_STATUS_WRONG_STATE if the host function has decided on another end already;
  * LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
@@ -881,8 +889,8 @@ lucet_status lucet_vmctx_fail(lucet_vmctx *ctx, uint64_t code);
 lucet_status lucet_vmctx_exit(lucet_vmctx *ctx, uint64_t code);
 
 /**
- * Ends the run with LUCET_OUTCOME_TERMINATED when the host function returns: the host does not want
- * it any more.
+ * Ends the run with LUCET_OUTCOME_TERMINATED when the host function returns: the host does not
+ * want it any more.
  *
  * LUCET_STATUS_WRONG_STATE if the host function has decided on another end already;
  * LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
@@ -891,9 +899,9 @@ lucet_status lucet_vmctx_terminate(lucet_vmctx *ctx);
 
 /**
  * Calls an exported function of the calling instance from inside the host function: a nested run,
- * on the same guest stack. Parameters as in lucet_instance_run. Host functions called by it may not
- * yield. If it ends in any other way than returning, the run around it ends in the same way when
- * this host function returns.
+ * on the same guest stack. Parameters as in lucet_instance_run. Host functions called by it may
+ * not yield. If it ends in any other way than returning, the run around it ends in the same way
+ * when this host function returns.
  *
  * LUCET_STATUS_NO_SUCH_EXPORT, LUCET_STATUS_EXPORT_TYPE_MISMATCH; LUCET_STATUS_WRONG_STATE if the
  * host function has decided to yield or to stop the guest already; LUCET_STATUS_INVALID_ARGUMENT,

@@ -43,7 +43,9 @@ fn library() -> &'static Path {
     static DIR: OnceLock<PathBuf> = OnceLock::new();
     DIR.get_or_init(|| {
         let map = root().join("src/capi/liblucet.map");
-        let so = out().join("liblucet.so.0");
+        // Tests may run in processes of their own, at the same time: each makes the library and
+        // moves it into its place in one step.
+        let so = out().join(format!("liblucet.so.{}", std::process::id()));
         run(Command::new("gcc")
             .args(["-shared", "-Wl,-soname,liblucet.so.0", "-Wl,--no-undefined-version"])
             .arg(format!("-Wl,--version-script={}", map.display()))
@@ -53,9 +55,11 @@ fn library() -> &'static Path {
             .arg("-Wl,--whole-archive")
             .arg(static_library())
             .args(["-Wl,--no-whole-archive", "-lgcc_s", "-lm", "-lc"]));
-        let link = out().join("liblucet.so");
+        let link = out().join(format!("link.{}", std::process::id()));
         let _ = std::fs::remove_file(&link);
-        std::os::unix::fs::symlink("liblucet.so.0", link).unwrap();
+        std::os::unix::fs::symlink("liblucet.so.0", &link).unwrap();
+        std::fs::rename(so, out().join("liblucet.so.0")).unwrap();
+        std::fs::rename(link, out().join("liblucet.so")).unwrap();
         out()
     })
 }

@@ -1,123 +1,15 @@
-//! `include/lucet.h` is what `src/capi` says.
-//!
-//! The header is generated here: by cbindgen from each file of `src/capi` in turn, so that types
-//! and functions of one noun stand together, with `src/capi/intro.h` in front. The test compares;
-//! with `LUCET_HEADER=1` in the environment (`make header`) it writes.
-//!
-//! cbindgen is a dev-dependency on purpose: a build script would make everybody who builds lucet
-//! compile it, for a file that is committed anyway.
+//! The committed `include/lucet.h` is what `src/capi` says.
 
-use cbindgen::{
-    Builder, Config, DocumentationStyle, ExportConfig, FunctionConfig, Language, Style,
-};
-use std::fmt::Write;
+#[path = "../src/capi/header.rs"]
+mod header;
+
 use std::path::Path;
-
-/// Files of `src/capi` that declare something, in the order in which C can read them.
-const SECTIONS: [(&str, &str); 7] = [
-    ("status", "statuses and outcomes"),
-    ("val", "values"),
-    ("library", "the library"),
-    ("region", "regions"),
-    ("module", "modules"),
-    ("instance", "instances"),
-    ("vmctx", "inside a host function"),
-];
-
-/// Types that stand in the file where they belong, and not in the first one with a function that
-/// uses them.
-const TYPES: [&str; 4] = ["lucet_outcome", "lucet_val_type", "lucet_val_of", "lucet_val"];
-
-fn section(file: &Path) -> String {
-    let config = Config {
-        language: Language::C,
-        style: Style::Both,
-        cpp_compat: true,
-        no_includes: true,
-        documentation_style: DocumentationStyle::Doxy,
-        usize_is_size_t: true,
-        export: ExportConfig { include: TYPES.map(str::to_owned).into(), ..Default::default() },
-        line_length: 100,
-        tab_width: 2,
-        function: FunctionConfig {
-            must_use: Some("LUCET_NODISCARD".into()),
-            ..FunctionConfig::default()
-        },
-        ..Config::default()
-    };
-    let mut text = Vec::new();
-    Builder::new().with_config(config).with_src(file).generate().unwrap().write(&mut text);
-    let text = String::from_utf8(text).unwrap();
-    tidy(&text)
-}
-
-fn starts(line: &str, with: &str) -> bool {
-    line.trim_start().starts_with(with)
-}
-
-/// cbindgen's text the way a person would have written it.
-fn tidy(text: &str) -> String {
-    // One pair of these stands around the whole header.
-    let text = text
-        .replace("#ifdef __cplusplus\nextern \"C\" {\n#endif // __cplusplus\n", "")
-        .replace("#ifdef __cplusplus\n}  // extern \"C\"\n#endif  // __cplusplus\n", "")
-        .replace("#ifdef __cplusplus\n} // extern \"C\"\n#endif // __cplusplus\n", "");
-    let mut out = String::new();
-    let mut lines = text.lines().peekable();
-    while let Some(line) = lines.next() {
-        let indent = &line[..line.len() - line.trim_start().len()];
-        if line.trim() == "/**" {
-            let first = lines.next().unwrap_or_default();
-            if lines.next_if(|l| l.trim() == "*/").is_some() {
-                let words = first.trim().trim_start_matches("* ");
-                writeln!(out, "{indent}/** {words} */").unwrap();
-            } else {
-                writeln!(out, "{line}\n{first}").unwrap();
-            }
-        } else if ["typedef struct", "typedef union", "* "].iter().any(|s| starts(line, s)) {
-            writeln!(out, "{line}").unwrap();
-        } else {
-            // Every struct and union has a typedef.
-            let plain = line.replace("struct lucet_", "lucet_").replace("union lucet_", "lucet_");
-            writeln!(out, "{plain}").unwrap();
-        }
-    }
-    out
-}
-
-fn header(root: &Path) -> String {
-    let capi = root.join("src/capi");
-    let mut out = std::fs::read_to_string(capi.join("intro.h")).unwrap();
-    out += "#ifndef LUCET_H\n#define LUCET_H\n\n";
-    out += "#include <stdbool.h>\n#include <stddef.h>\n#include <stdint.h>\n\n";
-    let version: Vec<&str> = env!("CARGO_PKG_VERSION").split(['.', '-']).collect();
-    for (name, n) in ["MAJOR", "MINOR", "PATCH"].iter().zip(&version) {
-        writeln!(out, "#define LUCET_VERSION_{name} {n}").unwrap();
-    }
-    out += "\n/* Ignoring what such a function returns is a mistake. */\n\
-        #if defined(__GNUC__)\n#define LUCET_NODISCARD __attribute__((warn_unused_result))\n\
-        #else\n#define LUCET_NODISCARD\n#endif\n\n\
-        #ifdef __cplusplus\nextern \"C\" {\n#endif\n";
-    for (file, title) in SECTIONS {
-        let dashes = "-".repeat(90 - title.len());
-        write!(out, "\n/* ---- {title} {dashes} */\n\n").unwrap();
-        out += section(&capi.join(file).with_extension("rs")).trim();
-        out.push('\n');
-    }
-    out += "\n#ifdef __cplusplus\n} /* extern \"C\" */\n#endif\n\n#endif /* LUCET_H */\n";
-    out
-}
 
 #[test]
 fn the_committed_header_is_current() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let path = root.join("include/lucet.h");
-    let new = header(root);
-    if std::env::var_os("LUCET_HEADER").is_some() {
-        std::fs::write(&path, new).unwrap();
-        return;
-    }
-    let committed = std::fs::read_to_string(&path).unwrap();
+    let new = header::header(root, env!("CARGO_PKG_VERSION"));
+    let committed = std::fs::read_to_string(root.join("include/lucet.h")).unwrap();
     if let Some((i, (a, b))) =
         committed.lines().zip(new.lines()).enumerate().find(|(_, (a, b))| a != b)
     {

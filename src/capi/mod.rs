@@ -12,14 +12,19 @@
 //! * [`status`], [`val`], [`library`], [`region`], [`module`], [`instance`], [`vmctx`]: the
 //!   sections of the header, in its order
 //!
-//! The header is generated from these files, their comments included, by `tests/header.rs`; so the
+//! The header is generated from these files, their comments included, by `header.rs`; so the
 //! comments on public items speak C. Types have their C names for the same reason. Enumerations
 //! cross as plain integers ([`raw`]): a C caller may pass any number, and a Rust `enum` with an
 //! unknown number is undefined behaviour. The generator sees only the last part of
 //! `raw::lucet_status`, and so prints the name of the enumeration.
+//!
+//! # Safety
+//! What C callers must keep to is the same for every function, and stands in the header under
+//! POINTERS (`intro.h`): a pointer that is no handle is NULL or points to what its type and the
+//! length beside it say, until the call returns; a `lucet_vmctx *` is what the host function was
+//! called with; a host function has the C type of its signature, and returns.
 #![allow(non_camel_case_types)]
-// The header's words about a pointer are the safety contract of the function; general rules are in
-// `intro.h`.
+// The section above is the one for all functions.
 #![allow(clippy::missing_safety_doc)]
 
 mod args;

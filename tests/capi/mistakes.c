@@ -58,7 +58,8 @@ static void loading(const char *artifact, const char *wasm)
 
     want("no such file", lucet_module_load_file("/nowhere/x.so", good, &m), LUCET_STATUS_IO,
          "/nowhere/x.so");
-    want("a folder", lucet_module_load_file("/tmp", good, &m), LUCET_STATUS_NOT_AN_ARTIFACT, "/tmp");
+    want("a folder", lucet_module_load_file("/tmp", good, &m), LUCET_STATUS_NOT_AN_ARTIFACT,
+         "/tmp");
     want("wasm, not compiled", lucet_module_load_file(wasm, good, &m), LUCET_STATUS_NOT_AN_ARTIFACT,
          "lucetc");
     want("another library", lucet_module_load_file("/lib/x86_64-linux-gnu/libc.so.6", good, &m),

@@ -122,9 +122,14 @@ static void arguments(lucet_module *m, lucet_instance *i)
     args[1].type = (lucet_val_type)1234;
     FAILS(lucet_instance_run(i, "add", args, 2, &result, 1, &outcome),
           LUCET_STATUS_INVALID_ARGUMENT, "argument 1: 1234 is not a lucet_val_type");
-    args[1] = (lucet_val){.of = {.ref = 12345}, .type = LUCET_VAL_FUNCREF};
+    args[1] = (lucet_val){.of = {.ref = 0}, .type = LUCET_VAL_FUNCREF};
     FAILS(lucet_instance_run(i, "add", args, 2, &result, 1, &outcome),
           LUCET_STATUS_EXPORT_TYPE_MISMATCH, "funcref");
+    OK(lucet_instance_run(i, "is_null", &args[1], 1, &result, 1, &outcome));
+    CHECK(result.of.i32 == 1);
+    args[1].of.ref = 12345;
+    FAILS(lucet_instance_run(i, "is_null", &args[1], 1, &result, 1, &outcome),
+          LUCET_STATUS_INVALID_ARGUMENT, "function reference");
     FAILS(lucet_instance_run(i, "add", args, SIZE_MAX, &result, 1, &outcome),
           LUCET_STATUS_INVALID_ARGUMENT, "nargs");
     FAILS(lucet_instance_run(i, "no\xff", NULL, 0, NULL, 0, &outcome),

@@ -22,6 +22,7 @@
   (func (export "count") (result i32)
     (global.set $counter (i32.add (global.get $counter) (i32.const 1)))
     (global.get $counter))
+  (func (export "is_null") (param funcref) (result i32) (ref.is_null (local.get 0)))
   (func (export "grow") (result i32) (memory.grow (i32.const 1)))
   (func (export "notes") (result f64)
     (call $note (i32.const -1) (i64.const 4294967296) (f32.const 1.5) (f64.const 2.25)))
