@@ -15,7 +15,8 @@
 //!  end: targeted? take the lock, let the signal in
 //! ```
 //!
-//! * Nothing is sent to a thread that is in the host: the fence orders "request, then look at phase"
+//! * Nothing is sent to a thread that is in the host: the fence orders "request, then look at
+//! phase"
 //!   against "phase, then look at request" on the other side. A host function is not even entered
 //!   once a request stands, and a run that was targeted does not return to its caller before a
 //!   signal on its way has arrived. So the host never sees `EINTR` because of us.

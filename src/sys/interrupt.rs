@@ -7,8 +7,9 @@ use nix::errno::Errno;
 use std::ffi::c_void;
 use std::sync::OnceLock;
 
-/// The signal that ends guests. It is ignored by default, so one that arrives late does no harm, and
-/// hardly any program uses it: it announces urgent data on sockets to processes that ask for it.
+/// The signal that ends guests. It is ignored by default, so one that arrives late does no harm,
+/// and hardly any program uses it: it announces urgent data on sockets to processes that ask for
+/// it.
 pub const SIGNAL: i32 = libc::SIGURG;
 
 /// What handled the signal before us, if it was a function: address and whether it takes siginfo.
