@@ -769,6 +769,33 @@ lucet_status lucet_instance_global_set(lucet_instance *instance,
 lucet_status lucet_instance_set_user_data(lucet_instance *instance, void *user_data);
 
 /**
+ * Limits the time that each run and each resume from now on may take, in nanoseconds of a clock
+ * that does not jump (CLOCK_MONOTONIC), host functions included; 0 lifts the limit, and is the
+ * value of a new instance. A run that takes longer ends with LUCET_OUTCOME_TIMED_OUT: guest code
+ * at once, a host function when it returns. Compiled code is not slower for it, and the host's
+ * system calls are not interrupted.
+ *
+ * The first limit in a process starts a thread that sleeps while nothing is to be watched. It and
+ * lucet_instance_terminate use the signal SIGURG, which must not be blocked in threads that run
+ * guests; a handler that was installed before gets what is not meant for guests.
+ *
+ * LUCET_STATUS_BUSY, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+ */
+lucet_status lucet_instance_set_time_limit(lucet_instance *instance, uint64_t nanoseconds);
+
+/**
+ * Ends the run that is going on: it returns LUCET_OUTCOME_TERMINATED to whoever started it, guest
+ * code at once, a host function when it returns. A suspended run is abandoned. If nothing runs,
+ * nothing happens, and the next run is not affected; so calling it twice, or too late, does no
+ * harm.
+ *
+ * May be called from any thread at any time, also while the instance runs: that is what it is for.
+ *
+ * LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+ */
+lucet_status lucet_instance_terminate(lucet_instance *instance);
+
+/**
  * The name of a function by its index, as lucet_outcome has it: for logs. At most `cap` bytes are
  * written to `buf`, the terminating NUL included; `*len` is the length of the whole name without
  * NUL, 0 if the function has none. `buf` may be NULL if `cap` is 0, and `len` may be NULL.

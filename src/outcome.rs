@@ -48,6 +48,8 @@ pub enum Outcome {
     Trapped(Trap),
     /// The host stopped the guest.
     Terminated,
+    /// The guest took longer than it may.
+    TimedOut,
     /// The guest asked to exit with this code.
     Exited(u64),
     /// A host function reported failure with this code.
@@ -89,6 +91,7 @@ impl Outcome {
             Self::Yielded(_) => OutcomeKind::Yielded,
             Self::Trapped(_) => OutcomeKind::Trapped,
             Self::Terminated => OutcomeKind::Terminated,
+            Self::TimedOut => OutcomeKind::TimedOut,
             Self::Exited(_) => OutcomeKind::Exited,
             Self::HostError(_) => OutcomeKind::HostError,
         }

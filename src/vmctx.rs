@@ -359,6 +359,8 @@ pub struct Control {
     /// Generation and [`State`].
     word: AtomicU64,
     borrowed: Cell<bool>,
+    /// Thread and number of the run that is going on.
+    runner: AtomicU64,
     inner: UnsafeCell<Option<Box<Inner>>>,
     /// The lock of the instance's group. Not in `inner`, which only the lock's holder may touch.
     group: UnsafeCell<Option<Arc<group::Lock>>>,
@@ -445,6 +447,18 @@ impl ControlRef {
 
     pub(crate) fn set_pending(self, p: Pending) {
         self.0.pending.set(p as u32);
+    }
+
+    /// Notes which thread runs the instance and the number of its run there; 0: none.
+    pub(crate) fn set_runner(self, thread: i32, run: u32) {
+        let word = u64::from(thread as u32) << 32 | u64::from(run);
+        self.0.runner.store(word, Ordering::Release);
+    }
+
+    /// What [`ControlRef::set_runner`] noted.
+    pub(crate) fn runner(self) -> (i32, u32) {
+        let word = self.0.runner.load(Ordering::SeqCst);
+        ((word >> 32) as i32, word as u32)
     }
 
     /// The generation and state now.
@@ -586,6 +600,7 @@ pub(crate) fn allocate(
                     index: (n * CHUNK + i) as u32,
                     word: AtomicU64::new(State::Free.word(1)),
                     borrowed: Cell::new(false),
+                    runner: AtomicU64::new(0),
                     inner: UnsafeCell::new(None),
                     group: UnsafeCell::new(None),
                 })

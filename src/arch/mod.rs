@@ -10,6 +10,6 @@ mod x86_64;
 compile_error!("lucet runs on x86-64 Linux only; a port adds a file to src/arch/ and src/sys/");
 
 pub(crate) use x86_64::{
-    Exit, code_range, current, enter, host_thunk, read_fault, resume, set_current, trap_stub,
-    trap_to_host,
+    Exit, ThreadWords, code_range, current, enter, host_thunk, leave_to_host, read_fault, resume,
+    set_current, thread_words, trap_stub,
 };

@@ -34,6 +34,7 @@
 use crate::vmctx::{Activation, Control};
 use std::arch::{asm, global_asm};
 use std::mem::offset_of;
+use std::sync::atomic::{AtomicPtr, AtomicU32};
 
 /// Why `enter` or `resume` came back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +45,25 @@ pub(crate) enum Exit {
     Trapped,
     /// A host function left a pending action in the control block named by the activation.
     Pending,
+    /// A request to end the run was honoured.
+    Ended,
+}
+
+/// The thread-local words. Other threads reach them through the address that
+/// [`thread_words`] gives, while the thread lives.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct ThreadWords {
+    /// The innermost activation.
+    activation: AtomicPtr<Activation>,
+    /// 1 while guest code runs, 0 in the host. Written by the routines below.
+    pub phase: AtomicU32,
+    /// The run that somebody wants to end: what `run` is or was. Written by other threads.
+    pub request: AtomicU32,
+    /// The run that is going on. Never equal to `request` unless that one is to end.
+    pub run: AtomicU32,
+    /// Why it is to end. Written by other threads before `request`.
+    pub reason: AtomicU32,
 }
 
 global_asm!(
@@ -52,10 +72,10 @@ global_asm!(
     .hidden lucet_arch_tls
     .globl lucet_arch_tls
     .type lucet_arch_tls, @object
-    .size lucet_arch_tls, 8
+    .size lucet_arch_tls, {tls_size}
     .p2align 3
 lucet_arch_tls:
-    .zero 8
+    .zero {tls_size}
 
     .section .text.lucet_arch,"ax",@progbits
     .p2align 6
@@ -81,11 +101,14 @@ lucet_arch_enter:
     mov rdi, rcx
     mov rsi, r8
     mov rdx, r9
+    mov r10, [rip + lucet_arch_tls@GOTTPOFF]
+    mov dword ptr fs:[r10 + {phase}], 1
     xor ebp, ebp            # ends the guest's chain of frames
     call rax
     # Not the activation this began with, if the guest was suspended and resumed since: ask.
-    mov rcx, [rip + lucet_arch_tls@GOTTPOFF]
-    mov rcx, fs:[rcx]
+    mov r10, [rip + lucet_arch_tls@GOTTPOFF]
+    mov dword ptr fs:[r10 + {phase}], 0
+    mov rcx, fs:[r10]
     mov rsp, [rcx + {host_sp}]
     xor eax, eax
     add rsp, 8
@@ -111,6 +134,8 @@ lucet_arch_resume:
     push r15
     sub rsp, 8
     mov [rdi + {host_sp}], rsp
+    mov r10, [rip + lucet_arch_tls@GOTTPOFF]
+    mov dword ptr fs:[r10 + {phase}], 1
     mov rsp, rsi
     mov rax, rdx
     movq xmm0, rdx
@@ -128,6 +153,8 @@ lucet_arch_resume:
     .hidden lucet_arch_leave
     .globl lucet_arch_leave
 lucet_arch_leave:
+    mov r10, [rip + lucet_arch_tls@GOTTPOFF]
+    mov dword ptr fs:[r10 + {phase}], 0
     add rsp, 8
     pop r15
     pop r14
@@ -167,6 +194,12 @@ lucet_arch_host_thunk:
     mov r10, fs:[rax]
     mov rbx, [rdi - 24]
     mov [r10 + {guest_sp}], rsp
+    # In the host from here on: no signal may be sent to this thread any more. One that is on its
+    # way was announced by a request, and then the host function is not called at all.
+    mov dword ptr fs:[rax + {phase}], 0
+    mov r11d, fs:[rax + {request}]
+    cmp r11d, fs:[rax + {run}]
+    je 6f
     mov eax, esi
     shl rax, 5
     add rax, [rbx + {entries}]
@@ -181,6 +214,11 @@ lucet_arch_host_thunk:
     lea rsp, [rbp - 8]
     cmp dword ptr [rbx + {pending}], 0
     jne 5f
+    mov r10, [rip + lucet_arch_tls@GOTTPOFF]
+    mov dword ptr fs:[r10 + {phase}], 1
+    mov r11d, fs:[r10 + {request}]
+    cmp r11d, fs:[r10 + {run}]
+    je 6f
     pop rbx
     pop rbp
     ret
@@ -210,6 +248,16 @@ lucet_arch_host_thunk:
     mov eax, 2
     jmp lucet_arch_leave
 
+    # A request to end the run: leave the guest for good
+6:
+    mov rax, [rip + lucet_arch_tls@GOTTPOFF]
+    mov r10, fs:[rax]
+    mov [r10 + {guest_sp}], rsp
+    mov [r10 + {guest_fp}], rbp
+    mov rsp, [r10 + {host_sp}]
+    mov eax, 3
+    jmp lucet_arch_leave
+
     .hidden lucet_arch_end
     .globl lucet_arch_end
 lucet_arch_end:
@@ -223,6 +271,10 @@ lucet_arch_end:
     leaver = const offset_of!(Activation, leaver),
     entries = const offset_of!(Control, entries),
     pending = const offset_of!(Control, pending),
+    phase = const offset_of!(ThreadWords, phase),
+    request = const offset_of!(ThreadWords, request),
+    run = const offset_of!(ThreadWords, run),
+    tls_size = const size_of::<ThreadWords>(),
 );
 
 // The routines know the layout of `Activation` by `offset_of!`; what its pointers point to is none
@@ -249,7 +301,8 @@ fn exit(kind: u32) -> Exit {
     match kind {
         0 => Exit::Returned,
         1 => Exit::Trapped,
-        _ => Exit::Pending,
+        2 => Exit::Pending,
+        _ => Exit::Ended,
     }
 }
 
@@ -298,6 +351,22 @@ pub(crate) fn code_range() -> std::ops::Range<usize> {
     (&raw const lucet_arch_start) as usize..(&raw const lucet_arch_end) as usize
 }
 
+/// This thread's words. Async-signal-safe. The reference is good while the thread lives.
+pub(crate) fn thread_words() -> &'static ThreadWords {
+    let p: *const ThreadWords;
+    // SAFETY: computes the address of the thread-local words defined above.
+    unsafe {
+        asm!(
+            "mov {p}, [rip + lucet_arch_tls@GOTTPOFF]",
+            "add {p}, fs:[0]",
+            p = out(reg) p,
+            options(nostack, readonly)
+        );
+    }
+    // SAFETY: the words are zero or what was stored in them, which all are valid atomics.
+    unsafe { &*p }
+}
+
 /// This thread's innermost activation, or null. Async-signal-safe.
 pub(crate) fn current() -> *mut Activation {
     let p: *mut Activation;
@@ -335,12 +404,12 @@ pub(crate) fn read_fault(context: &libc::ucontext_t) -> (usize, usize) {
 }
 
 /// Rewrites an interrupted context so that returning from the signal handler leaves the guest with
-/// [`Exit::Trapped`] to the host stack at `host_sp`.
-pub(crate) fn trap_to_host(context: &mut libc::ucontext_t, host_sp: usize) {
+/// [`Exit::Trapped`] (or [`Exit::Ended`]) to the host stack at `host_sp`.
+pub(crate) fn leave_to_host(context: &mut libc::ucontext_t, host_sp: usize, ended: bool) {
     const DIRECTION_FLAG: i64 = 1 << 10;
     let regs = &mut context.uc_mcontext.gregs;
     regs[libc::REG_RIP as usize] = lucet_arch_leave as *const () as i64;
     regs[libc::REG_RSP as usize] = host_sp as i64;
-    regs[libc::REG_RAX as usize] = 1;
+    regs[libc::REG_RAX as usize] = if ended { 3 } else { 1 };
     regs[libc::REG_EFL as usize] &= !DIRECTION_FLAG;
 }

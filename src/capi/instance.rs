@@ -272,6 +272,38 @@ pub extern "C" fn lucet_instance_set_user_data(
     border(|| handle::instance(instance, "instance")?.set_user_data(user_data.expose_provenance()))
 }
 
+/// Limits the time that each run and each resume from now on may take, in nanoseconds of a clock
+/// that does not jump (CLOCK_MONOTONIC), host functions included; 0 lifts the limit, and is the
+/// value of a new instance. A run that takes longer ends with LUCET_OUTCOME_TIMED_OUT: guest code
+/// at once, a host function when it returns. Compiled code is not slower for it, and the host's
+/// system calls are not interrupted.
+///
+/// The first limit in a process starts a thread that sleeps while nothing is to be watched. It and
+/// lucet_instance_terminate use the signal SIGURG, which must not be blocked in threads that run
+/// guests; a handler that was installed before gets what is not meant for guests.
+///
+/// LUCET_STATUS_BUSY, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+#[unsafe(no_mangle)]
+pub extern "C" fn lucet_instance_set_time_limit(
+    instance: *mut lucet_instance,
+    nanoseconds: u64,
+) -> raw::lucet_status {
+    border(|| handle::instance(instance, "instance")?.set_time_limit(nanoseconds))
+}
+
+/// Ends the run that is going on: it returns LUCET_OUTCOME_TERMINATED to whoever started it, guest
+/// code at once, a host function when it returns. A suspended run is abandoned. If nothing runs,
+/// nothing happens, and the next run is not affected; so calling it twice, or too late, does no
+/// harm.
+///
+/// May be called from any thread at any time, also while the instance runs: that is what it is for.
+///
+/// LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+#[unsafe(no_mangle)]
+pub extern "C" fn lucet_instance_terminate(instance: *mut lucet_instance) -> raw::lucet_status {
+    border(|| handle::instance(instance, "instance")?.terminate())
+}
+
 /// The name of a function by its index, as lucet_outcome has it: for logs. At most `cap` bytes are
 /// written to `buf`, the terminating NUL included; `*len` is the length of the whole name without
 /// NUL, 0 if the function has none. `buf` may be NULL if `cap` is 0, and `len` may be NULL.

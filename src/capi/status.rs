@@ -149,6 +149,7 @@ impl From<Ended> for lucet_outcome {
         match ended {
             Ended::Returned => plain(OutcomeKind::Returned, 0),
             Ended::Yielded(v) => plain(OutcomeKind::Yielded, v),
+            Ended::TimedOut => plain(OutcomeKind::TimedOut, 0),
             Ended::Terminated => plain(OutcomeKind::Terminated, 0),
             Ended::Exited(c) => plain(OutcomeKind::Exited, c),
             Ended::HostError(c) => plain(OutcomeKind::HostError, c),

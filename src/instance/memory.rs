@@ -66,8 +66,32 @@ pub(crate) fn copy(
     let (src_base, src_size) = extent(control, src);
     let from = trap_if_none(checked(src_base, src_size, s, n))?;
     let to = trap_if_none(checked(dst_base, dst_size, d, n))?;
-    // SAFETY: both ranges lie inside their memories, see the module's comment.
-    unsafe { std::ptr::copy(from as *const u8, to as *mut u8, n as usize) };
+    // Towards higher addresses a copy begins at its end, so that no chunk overwrites the next.
+    chunks(n as usize, to > from, |at, len| {
+        // SAFETY: both ranges lie inside their memories, see the module's comment.
+        unsafe { std::ptr::copy((from + at) as *const u8, (to + at) as *mut u8, len) };
+    })
+}
+
+/// Bytes that a bulk operation treats before it asks whether the run is to end.
+const CHUNK: usize = 1 << 20;
+
+/// Calls `f(offset, length)` for each chunk of `n` bytes, from the end if `backwards`; stops when
+/// the run is to end.
+fn chunks(
+    n: usize,
+    backwards: bool,
+    mut f: impl FnMut(usize, usize),
+) -> std::result::Result<(), Fault> {
+    let mut done = 0;
+    while done < n {
+        let len = (n - done).min(CHUNK);
+        f(if backwards { n - done - len } else { done }, len);
+        done += len;
+        if done < n && super::deadline::wanted() {
+            return Err(Fault::Interrupted);
+        }
+    }
     Ok(())
 }
 
@@ -81,9 +105,10 @@ pub(crate) fn fill(
 ) -> std::result::Result<(), Fault> {
     let (base, size) = extent(control, memory);
     let to = trap_if_none(checked(base, size, d, n))?;
-    // SAFETY: the range lies inside the memory, see the module's comment.
-    unsafe { std::ptr::write_bytes(to as *mut u8, value, n as usize) };
-    Ok(())
+    chunks(n as usize, false, |at, len| {
+        // SAFETY: the range lies inside the memory, see the module's comment.
+        unsafe { std::ptr::write_bytes((to + at) as *mut u8, value, len) };
+    })
 }
 
 /// `memory.init`, and active segments at instantiation.

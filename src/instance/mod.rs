@@ -9,6 +9,7 @@
 
 mod args;
 pub(crate) mod constant;
+mod deadline;
 mod host;
 pub(crate) mod memory;
 mod run;
@@ -45,6 +46,8 @@ pub(crate) enum Fault {
     Exit(u64),
     /// The host stopped the guest.
     Terminate,
+    /// A long operation of the runtime stopped, because the run is to end.
+    Interrupted,
 }
 
 /// Notes why the guest must not go on; the host thunk acts on it when the host function returns.
@@ -55,7 +58,7 @@ pub(crate) fn set_fault(control: ControlRef, fault: Fault) {
         Fault::Trap(_) | Fault::Nested(_) => Pending::Trap,
         Fault::Fail(_) => Pending::Fail,
         Fault::Exit(_) => Pending::Exit,
-        Fault::Terminate => Pending::Terminate,
+        Fault::Terminate | Fault::Interrupted => Pending::Terminate,
     };
     if matches!(control.pending(), Pending::None | Pending::Yield) {
         control.with(|i| i.fault = Some(fault));
@@ -120,6 +123,8 @@ pub struct Inner {
     fault: Option<Fault>,
     /// Imports, segments and start function are done.
     complete: bool,
+    /// Longest time a run may take, in nanoseconds; 0: any.
+    time_limit: u64,
     user_data: usize,
 }
 

@@ -7,7 +7,7 @@
 //! ```
 
 use super::args::{Callee, check_results, resolve, store, with_slots};
-use super::{Fault, Inner, InstanceRef, Suspended, set_fault};
+use super::{Fault, Inner, InstanceRef, Suspended, deadline, set_fault};
 use crate::arch::Exit;
 use crate::error::{Error, Result, Status};
 use crate::module::Module;
@@ -30,6 +30,8 @@ pub enum Ended {
     Trapped(Box<Trap>),
     /// The host stopped the guest.
     Terminated,
+    /// The guest took longer than it may.
+    TimedOut,
     /// The guest asked to exit with this code.
     Exited(u64),
     /// A host function failed with this code.
@@ -43,6 +45,7 @@ impl Ended {
             Self::Yielded(v) => Outcome::Yielded(v),
             Self::Trapped(t) => Outcome::Trapped(*t),
             Self::Terminated => Outcome::Terminated,
+            Self::TimedOut => Outcome::TimedOut,
             Self::Exited(c) => Outcome::Exited(c),
             Self::HostError(c) => Outcome::HostError(c),
         }
@@ -143,10 +146,19 @@ pub(super) fn finish(
             let code = TrapCode::from_u8(left.trap_code as u8).unwrap_or(TrapCode::Unreachable);
             Ended::Trapped(Box::new(describe(control, code, left.pc, left.fault)))
         }
+        Exit::Ended => ended_from_outside(),
         Exit::Pending => {
             let leaver = left.leaver.unwrap_or(control);
             leave(control, leaver, left, ty)
         }
+    }
+}
+
+/// How a run ended that somebody else ended.
+fn ended_from_outside() -> Ended {
+    match deadline::reason() {
+        deadline::Reason::Deadline => Ended::TimedOut,
+        deadline::Reason::Terminate => Ended::Terminated,
     }
 }
 
@@ -172,6 +184,7 @@ fn leave(control: ControlRef, leaver: ControlRef, left: &Left, ty: u32) -> Ended
         Some(Fault::Fail(c)) => Ended::HostError(c),
         Some(Fault::Exit(c)) => Ended::Exited(c),
         Some(Fault::Terminate) => Ended::Terminated,
+        Some(Fault::Interrupted) => ended_from_outside(),
         None => Ended::HostError(Status::Internal as u64),
     }
 }
@@ -219,7 +232,9 @@ pub(super) fn release_stack(control: ControlRef) {
 
 /// Runs the start function during creation.
 pub(super) fn start(control: ControlRef, index: u32) -> Result<()> {
+    let run = deadline::begin(control, 0)?;
     let ended = execute(control, index, &[], false, &mut |_, _| {})?;
+    drop(run);
     release_stack(control);
     let fail = |m: String| Error::new(Status::StartFailed, format!("the start function {m}"));
     match ended {
@@ -228,6 +243,7 @@ pub(super) fn start(control: ControlRef, index: u32) -> Result<()> {
         Ended::Exited(c) => Err(fail(format!("exited with code {c}"))),
         Ended::HostError(c) => Err(fail(format!("failed in a host function with code {c}"))),
         Ended::Terminated => Err(fail("was terminated".into())),
+        Ended::TimedOut => Err(fail("took longer than it may".into())),
         Ended::Yielded(_) => Err(fail("yielded".into())),
     }
 }
@@ -310,6 +326,7 @@ impl InstanceRef {
         if let Some(room) = room {
             check_results(|| "the suspended function".into(), types, room)?;
         }
+        let run = deadline::begin(control, control.with(|i| i.time_limit))?;
         lease.set_next(State::Faulted);
         let ended = match finish_host_call(control, &s, value) {
             Err(ended) => ended,
@@ -323,6 +340,7 @@ impl InstanceRef {
                 })
             }
         };
+        drop(run);
         if ended != Ended::Returned && !matches!(ended, Ended::Yielded(_)) {
             control.with(|i| i.suspended = None);
         }

@@ -134,6 +134,7 @@ fn occupy(
         suspended: None,
         fault: None,
         complete: false,
+        time_limit: 0,
         user_data: 0,
     });
     let lease = vmctx::allocate(inner, guard).map_err(|(e, inner)| {

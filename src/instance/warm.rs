@@ -7,7 +7,7 @@
 
 use super::args::{Callee, check_reference, check_results};
 use super::run::{finish, release_stack, settle};
-use super::{Ended, Inner, InstanceRef};
+use super::{Ended, Inner, InstanceRef, deadline};
 use crate::arch::Exit;
 use crate::error::{Error, Result, Status};
 use crate::module::Func;
@@ -23,6 +23,7 @@ struct Ready {
     /// Type index of the function.
     ty: u32,
     results: usize,
+    time_limit: u64,
 }
 
 #[cold]
@@ -52,7 +53,7 @@ impl Inner {
             check_results(|| self.module.describe_func(func.index), &ty.results, room)?;
         }
         let (call, ty) = self.guest_call(func.index, None, true)?;
-        Ok(Ready { call, ty, results })
+        Ok(Ready { call, ty, results, time_limit: self.time_limit })
     }
 }
 
@@ -76,9 +77,14 @@ impl InstanceRef {
             release_stack(control);
             return Err(e);
         }
+        // Whatever goes wrong from here on, the instance is not as it was.
+        lease.set_next(State::Faulted);
+        let run = deadline::begin(control, ready.time_limit)?;
         let left = vmctx::enter(control, &ready.call, args.iter().map(|v| v.to_slot()));
+        drop(run);
         match left {
             Some(left) if left.exit == Exit::Returned => {
+                lease.set_next(State::Ready);
                 if ready.results > 0 {
                     control.with(|i| {
                         let types = &i.module.loaded.types.types[ready.ty as usize].ty.results;

@@ -11,6 +11,7 @@
 //! [`arena::contains`] is cold path: called while a module is loaded or dropped.
 
 pub mod arena;
+pub mod interrupt;
 pub mod map;
 mod pages;
 mod protect;

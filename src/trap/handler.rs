@@ -18,9 +18,10 @@
 use super::CodeInfo;
 use crate::arch;
 use crate::region::zones::{self, Zone};
-use crate::sys::{arena, signals};
+use crate::sys::{arena, interrupt, signals};
 use lucet_artifact::abi::TrapCode;
 use std::ffi::c_void;
+use std::sync::atomic::Ordering;
 
 /// What `sigaction` gets.
 pub(super) extern "C" fn entry(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void) {
@@ -61,7 +62,53 @@ unsafe fn handle(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void) 
     activation.trap_pc = pc;
     activation.guest_fp = fp;
     activation.fault = fault.map_or(0, |f| f as usize + 1);
-    arch::trap_to_host(context, activation.host_sp);
+    arch::leave_to_host(context, activation.host_sp, false);
+    true
+}
+
+/// The handler of the signal that ends runs (`instance::deadline`).
+pub(crate) extern "C" fn interrupted(
+    signal: i32,
+    info: *mut libc::siginfo_t,
+    context: *mut c_void,
+) {
+    // SAFETY: the arguments are those of a signal handler.
+    if !unsafe { end_run(context) } {
+        // SAFETY: the kernel's siginfo; who sent it is known for signals that were sent.
+        let own = unsafe { info.as_ref() }.is_some_and(|i| {
+            // SAFETY: as above, and a plain system call.
+            i.si_code == libc::SI_TKILL && unsafe { i.si_pid() == libc::getpid() }
+        });
+        if !own {
+            // SAFETY: the same arguments, passed on within the same signal.
+            unsafe { interrupt::forward(signal, info, context) };
+        }
+    }
+}
+
+/// Whether this thread is to end its run and was in guest code; `context` then leads to the host.
+///
+/// # Safety
+/// The argument is that of a signal handler.
+unsafe fn end_run(context: *mut c_void) -> bool {
+    let words = arch::thread_words();
+    let run = words.run.load(Ordering::Relaxed);
+    if run == 0 || words.request.load(Ordering::Acquire) != run {
+        return false;
+    }
+    // SAFETY: null, or the activation in a frame of this thread that entered a guest.
+    let Some(activation) = (unsafe { arch::current().as_mut() }) else { return false };
+    // SAFETY: the kernel's context, see the function's contract.
+    let Some(context) = (unsafe { context.cast::<libc::ucontext_t>().as_mut() }) else {
+        return false;
+    };
+    let (pc, fp) = arch::read_fault(context);
+    if arena::owner_of(pc).is_none_or(|owner| owner == 0) {
+        return false;
+    }
+    activation.trap_pc = pc;
+    activation.guest_fp = fp;
+    arch::leave_to_host(context, activation.host_sp, true);
     true
 }
 

@@ -1,0 +1,135 @@
+//! Interrupting another thread: the signal, the fence that makes sending it exact, and forks.
+
+use super::errno_error;
+use super::signals::Handler;
+use crate::error::Result;
+use nix::errno::Errno;
+use std::ffi::c_void;
+use std::sync::OnceLock;
+
+/// The signal that ends guests. It is ignored by default, so one that arrives late does no harm,
+/// and hardly any program uses it: it announces urgent data on sockets to processes that ask for
+/// it.
+pub const SIGNAL: i32 = libc::SIGURG;
+
+/// What handled the signal before us, if it was a function: address and whether it takes siginfo.
+static PREVIOUS: OnceLock<(usize, bool)> = OnceLock::new();
+
+/// Installs `handler` for [`SIGNAL`].
+///
+/// # Errors
+/// `Io` when the system refuses.
+pub fn install(handler: Handler) -> Result<()> {
+    // SAFETY: plain C structures for which zero is a valid value, and calls with valid pointers;
+    // `handler` is async-signal-safe by its contract.
+    let failed = unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        let mut old: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = handler as *const () as usize;
+        action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART;
+        libc::sigemptyset(&mut action.sa_mask);
+        let mut failed = libc::sigaction(SIGNAL, std::ptr::null(), &mut old) != 0;
+        if old.sa_sigaction != libc::SIG_DFL && old.sa_sigaction != libc::SIG_IGN {
+            let _ = PREVIOUS.set((old.sa_sigaction, old.sa_flags & libc::SA_SIGINFO != 0));
+        }
+        failed |= libc::sigaction(SIGNAL, &action, std::ptr::null_mut()) != 0;
+        failed
+    };
+    if failed {
+        return Err(errno_error("installing a handler for SIGURG", Errno::last()));
+    }
+    register_fence();
+    Ok(())
+}
+
+/// Gives a signal that is not ours to the handler that was there before us.
+///
+/// # Safety
+/// Called within a signal handler, with its arguments.
+pub unsafe fn forward(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void) {
+    match PREVIOUS.get() {
+        Some((f, true)) => {
+            // SAFETY: installed with SA_SIGINFO, so it has this signature.
+            let f: Handler = unsafe { std::mem::transmute(*f) };
+            f(signal, info, context);
+        }
+        Some((f, false)) => {
+            // SAFETY: installed without SA_SIGINFO, so it has this signature.
+            let f: extern "C" fn(i32) = unsafe { std::mem::transmute(*f) };
+            f(signal);
+        }
+        None => {}
+    }
+}
+
+/// Whether the signal is blocked in this thread.
+#[must_use]
+pub fn is_blocked() -> bool {
+    // SAFETY: reads this thread's mask into a local.
+    unsafe {
+        let mut mask: libc::sigset_t = std::mem::zeroed();
+        libc::pthread_sigmask(libc::SIG_BLOCK, std::ptr::null(), &mut mask);
+        libc::sigismember(&mask, SIGNAL) == 1
+    }
+}
+
+/// This thread's id.
+#[must_use]
+pub fn thread_id() -> i32 {
+    // SAFETY: a plain system call.
+    unsafe { libc::syscall(libc::SYS_gettid) as i32 }
+}
+
+/// Sends the signal to a thread of this process.
+pub fn send(thread: i32) {
+    // SAFETY: a plain system call; a thread that is gone makes it fail, which is as good.
+    unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, SIGNAL) };
+}
+
+/// A system call that does nothing, so that a signal on its way to this thread arrives now and not
+/// in the middle of one that matters.
+pub fn let_signals_in() {
+    let _ = thread_id();
+}
+
+const MEMBARRIER_CMD_PRIVATE_EXPEDITED: i32 = 1 << 3;
+const MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED: i32 = 1 << 4;
+
+fn register_fence() {
+    // SAFETY: a plain system call; where it is refused, `fence` costs exactness, not safety.
+    unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) };
+}
+
+/// Makes every thread of the process pass a full memory fence: what this thread stored before is
+/// seen by their loads after it, and their stores before it by this thread's loads after it. So the
+/// threads themselves need no fence on their hot path.
+pub fn fence() {
+    std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
+    // SAFETY: a plain system call.
+    unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) };
+}
+
+unsafe extern "C" {
+    // POSIX; the libc crate has it for other systems only.
+    fn pthread_atfork(
+        prepare: Option<extern "C" fn()>,
+        parent: Option<extern "C" fn()>,
+        child: Option<extern "C" fn()>,
+    ) -> i32;
+}
+
+/// Calls `f` in the child after each fork.
+pub fn after_fork_in_child(f: extern "C" fn()) {
+    // SAFETY: a plain call; `f` lives as long as the library, which is never unloaded.
+    unsafe { pthread_atfork(None, None, Some(f)) };
+}
+
+/// Blocks every signal in this thread: a watchdog must not run a host's handlers.
+pub fn block_all_signals() {
+    // SAFETY: changes this thread's mask only.
+    unsafe {
+        let mut all: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &all, std::ptr::null_mut());
+    }
+}
