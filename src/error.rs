@@ -63,9 +63,12 @@ pub enum Status {
     Unsupported = 24,
 }
 
-/// A failed call.
+/// A failed call. One word: results that carry it stay in registers on the way of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Error {
+pub struct Error(Box<Details>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Details {
     status: Status,
     message: String,
     trap: Option<TrapCode>,
@@ -76,44 +79,45 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
     /// An error with a message for people.
+    #[cold]
     pub fn new(status: Status, message: impl Into<String>) -> Self {
-        Self { status, message: message.into(), trap: None }
+        Self(Box::new(Details { status, message: message.into(), trap: None }))
     }
 
     /// What a program branches on.
     #[must_use]
     pub fn status(&self) -> Status {
-        self.status
+        self.0.status
     }
 
     /// What a person reads.
     #[must_use]
     pub fn message(&self) -> &str {
-        &self.message
+        &self.0.message
     }
 
     /// The trap behind a [`Status::StartFailed`].
     #[must_use]
     pub fn trap(&self) -> Option<TrapCode> {
-        self.trap
+        self.0.trap
     }
 
     pub(crate) fn with_trap(mut self, code: TrapCode) -> Self {
-        self.trap = Some(code);
+        self.0.trap = Some(code);
         self
     }
 
     /// Puts context (a path, an import) in front of the message.
     #[must_use]
     pub fn context(mut self, context: impl fmt::Display) -> Self {
-        self.message = format!("{context}: {}", self.message);
+        self.0.message = format!("{context}: {}", self.0.message);
         self
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        f.write_str(&self.0.message)
     }
 }
 

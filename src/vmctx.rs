@@ -106,6 +106,7 @@ pub(crate) struct Activation {
 }
 
 impl Activation {
+    #[inline(always)]
     fn new(control: ControlRef, may_yield: bool) -> Self {
         let previous = arch::current();
         // SAFETY: null, or an activation in a frame of `enter`, `resume` or `call_resume_fn` up
@@ -126,6 +127,7 @@ impl Activation {
         }
     }
 
+    #[inline(always)]
     fn left(&self, exit: Exit, slots: usize) -> Left {
         let pc = if exit == Exit::Pending { suspended_pc(self.guest_sp) } else { self.trap_pc };
         Left {
@@ -216,7 +218,7 @@ const SUSPENDED_RETURN: usize = 48;
 
 /// Enters a guest and waits until it leaves; `args` are the value slots of the arguments. `None`:
 /// not enough guest stack is left, or there are too many runs inside one another for the host's.
-#[inline]
+#[inline(always)]
 pub(crate) fn enter(
     control: ControlRef,
     call: &GuestCall,
@@ -413,6 +415,7 @@ impl ControlRef {
     /// # Panics
     /// When somebody up the stack is working on it already: a bug in the runtime, reported as
     /// `Internal` at the C border.
+    #[inline(always)]
     pub(crate) fn with<R>(self, f: impl FnOnce(&mut Inner) -> R) -> R {
         struct Borrow<'a>(&'a Cell<bool>);
         impl Drop for Borrow<'_> {
@@ -483,6 +486,7 @@ impl Lease {
     /// # Errors
     /// `InvalidHandle` for another generation, `Busy` while it or its group is used by anybody,
     /// `WrongState` otherwise.
+    #[inline(always)]
     pub(crate) fn take(control: ControlRef, generation: u32, allowed: &[State]) -> Result<Self> {
         let mut lease = Self::claim(control, generation, allowed)?;
         // SAFETY: changed only by `allocate` and `free`, which have the control block for
@@ -497,36 +501,15 @@ impl Lease {
     ///
     /// # Errors
     /// As [`Lease::take`]; `Busy` may be the moment in which another thread finds the group taken.
+    #[inline(always)]
     pub(crate) fn claim(control: ControlRef, generation: u32, allowed: &[State]) -> Result<Self> {
         let word = &control.0.word;
         let mut seen = word.load(Ordering::Acquire);
         loop {
             let state = State::of(seen);
-            if (seen >> 32) as u32 != generation || state == State::Free {
-                return Err(Error::new(
-                    Status::InvalidHandle,
-                    "the instance was freed, or the handle is not one of an instance",
-                ));
-            }
-            if state == State::Running {
-                return Err(Error::new(
-                    Status::Busy,
-                    "the instance is running, or used by another thread; inside a host function \
-                     use the lucet_vmctx functions",
-                ));
-            }
-            if !allowed.contains(&state) {
-                return Err(Error::new(
-                    Status::WrongState,
-                    match state {
-                        State::Suspended => "the instance is suspended: resume, reset or free it",
-                        State::Faulted => {
-                            "the instance was stopped by a trap or the host: reset \
-                                           or free it"
-                        }
-                        _ => "the instance is not suspended",
-                    },
-                ));
+            let own = (seen >> 32) as u32 == generation;
+            if !own || !allowed.contains(&state) {
+                return Err(refusal(own, state));
             }
             let running = State::Running.word(generation);
             match word.compare_exchange_weak(seen, running, Ordering::AcqRel, Ordering::Acquire) {
@@ -559,6 +542,7 @@ impl Lease {
 }
 
 impl Drop for Lease {
+    #[inline]
     fn drop(&mut self) {
         drop(self.group.take());
         let word = &self.control.0.word;
@@ -569,6 +553,31 @@ impl Drop for Lease {
             word.store(self.next.word(self.generation), Ordering::Release);
         }
     }
+}
+
+/// Why an instance in `state` cannot be taken; `own`: the handle's generation is the instance's.
+#[cold]
+fn refusal(own: bool, state: State) -> Error {
+    let (status, message) = match state {
+        state if !own || state == State::Free => (
+            Status::InvalidHandle,
+            "the instance was freed, or the handle is not one of an instance",
+        ),
+        State::Running => (
+            Status::Busy,
+            "the instance is running, or used by another thread; inside a host function use the \
+             lucet_vmctx functions",
+        ),
+        State::Suspended => {
+            (Status::WrongState, "the instance is suspended: resume, reset or free it")
+        }
+        State::Faulted => (
+            Status::WrongState,
+            "the instance was stopped by a trap or the host: reset or free it",
+        ),
+        State::Ready | State::Free => (Status::WrongState, "the instance is not suspended"),
+    };
+    Error::new(status, message)
 }
 
 /// Control blocks are allocated in chunks of this many, and never freed.

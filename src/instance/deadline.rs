@@ -133,12 +133,18 @@ thread_local! {
 }
 
 /// This thread's record, made at its first run in this process.
+#[inline(always)]
 fn mine() -> Result<Rc<Mine>> {
     let forks = FORKS.load(Ordering::Relaxed);
-    let found = MINE.with_borrow(|m| m.as_ref().filter(|m| m.forks == forks).cloned());
-    if let Some(m) = found {
-        return Ok(m);
+    match MINE.with_borrow(|m| m.as_ref().filter(|m| m.forks == forks).cloned()) {
+        Some(m) => Ok(m),
+        None => introduce(forks),
     }
+}
+
+/// Makes this thread's record.
+#[cold]
+fn introduce(forks: u32) -> Result<Rc<Mine>> {
     static INSTALLED: OnceCell<()> = OnceCell::new();
     INSTALLED.get_or_try_init(|| {
         interrupt::after_fork_in_child(count_fork);
@@ -166,15 +172,28 @@ pub(super) struct Run {
     deadline_around: u64,
 }
 
-/// Begins a run of `control`'s instance that may take `limit` nanoseconds; 0: any time.
-pub(super) fn begin(control: ControlRef, limit: u64) -> Result<Run> {
-    let mine = mine()?;
-    if limit != 0 && mine.blocked {
+/// Notes the deadline of a run that may take `limit` nanoseconds.
+fn set_deadline(mine: &Mine, limit: u64, deadline_around: u64) -> Result<()> {
+    if mine.blocked {
         return Err(Error::new(
             Status::SignalsBlocked,
             "SIGURG was blocked in this thread when it first ran a guest; time limits need it",
         ));
     }
+    let own = now().saturating_add(limit);
+    let deadline = if deadline_around == 0 { own } else { own.min(deadline_around) };
+    mine.record.deadline.store(deadline, Ordering::SeqCst);
+    let watch = watch();
+    if deadline < watch.next.load(Ordering::SeqCst) {
+        rouse(watch);
+    }
+    Ok(())
+}
+
+/// Begins a run of `control`'s instance that may take `limit` nanoseconds; 0: any time.
+#[inline(always)]
+pub(super) fn begin(control: ControlRef, limit: u64) -> Result<Run> {
+    let mine = mine()?;
     let number = mine.last.get().wrapping_add(1).max(1);
     mine.last.set(number);
     let record = &mine.record;
@@ -184,19 +203,15 @@ pub(super) fn begin(control: ControlRef, limit: u64) -> Result<Run> {
     // the one around it, which holds for both, but never the other way round.
     record.words.run.store(number, Ordering::Release);
     control.set_runner(record.thread, number);
+    let run = Run { mine, control, number, around, deadline_around };
     if limit != 0 {
-        let own = now().saturating_add(limit);
-        let deadline = if deadline_around == 0 { own } else { own.min(deadline_around) };
-        record.deadline.store(deadline, Ordering::SeqCst);
-        let watch = watch();
-        if deadline < watch.next.load(Ordering::SeqCst) {
-            rouse(watch);
-        }
+        set_deadline(&run.mine, limit, deadline_around)?;
     }
-    Ok(Run { mine, control, number, around, deadline_around })
+    Ok(run)
 }
 
 impl Drop for Run {
+    #[inline(always)]
     fn drop(&mut self) {
         let record = &self.mine.record;
         if record.deadline.load(Ordering::Relaxed) != self.deadline_around {

@@ -269,6 +269,7 @@ impl InstanceRef {
         vmctx::control_at(index).map(|control| Self { control, generation })
     }
 
+    #[inline(always)]
     pub(crate) fn lease(&self, allowed: &[State]) -> Result<Lease> {
         Lease::take(self.control, self.generation, allowed)
     }

@@ -62,6 +62,7 @@ impl Ended {
 
 impl Inner {
     /// What is needed to call function `index` below `top`, or on the empty stack; and its type.
+    #[inline(always)]
     pub(super) fn guest_call(
         &mut self,
         index: u32,

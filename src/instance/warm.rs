@@ -38,6 +38,7 @@ fn wrong_args(i: &Inner, func: Func, args: &[Val]) -> Error {
 
 impl Inner {
     /// Checks a call against the function's type.
+    #[inline(always)]
     fn ready(&mut self, callee: Callee<'_>, args: &[Val], room: Option<usize>) -> Result<Ready> {
         let func = match callee {
             Callee::Func(f) => f,
