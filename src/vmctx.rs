@@ -571,10 +571,9 @@ fn refusal(own: bool, state: State) -> Error {
         State::Suspended => {
             (Status::WrongState, "the instance is suspended: resume, reset or free it")
         }
-        State::Faulted => (
-            Status::WrongState,
-            "the instance was stopped by a trap or the host: reset or free it",
-        ),
+        State::Faulted => {
+            (Status::WrongState, "the instance was stopped by a trap or the host: reset or free it")
+        }
         State::Ready | State::Free => (Status::WrongState, "the instance is not suspended"),
     };
     Error::new(status, message)

@@ -1,7 +1,7 @@
 //! A slot that was used by one instance shows nothing of it to the next one.
 
 use super::kit::{Rng, Setting, imports, returned, settings, vmctx};
-use lucet::{Control, Imports, Instance, Module, Outcome, Region, Status, Val};
+use lucet::{Control, Imports, Instance, Module, Outcome, Region, RegionConfig, Rung, Status, Val};
 use std::ffi::c_void;
 use std::sync::Arc;
 
@@ -229,9 +229,27 @@ fn one(r: &Arc<Region>, k: &Kind, rng: &mut Rng, buffer: &mut Vec<u8>, what: &st
     }
 }
 
+/// A region of the setting for each way of resetting that this kernel has.
+fn each_rung(s: &Setting, mut f: impl FnMut(Rung, Arc<Region>)) {
+    for rung in [Rung::FirstTouch, Rung::PagemapScan, Rung::CopyAndClear, Rung::Decommit] {
+        match Region::new(RegionConfig { reset: Some(rung), ..s.config }) {
+            Ok(r) => f(rung, r),
+            Err(e) => {
+                assert_eq!(e.status(), Status::Unsupported, "{e}");
+                assert!(rung > Rung::CopyAndClear, "{rung:?} needs nothing of the kernel");
+                eprintln!("{rung:?}: {e}");
+            }
+        }
+    }
+}
+
 fn dirty_reuse(s: &Setting, seed: u64) {
+    each_rung(s, |rung, r| reuse_by(s, seed, rung, &r));
+}
+
+fn reuse_by(s: &Setting, seed: u64, rung: Rung, r: &Arc<Region>) {
     let mut rng = Rng(seed);
-    let (r, kinds, mut buffer) = (s.region(), kinds(s), Vec::new());
+    let (kinds, mut buffer) = (kinds(s), Vec::new());
     let mut history = Vec::new();
     for n in 0..1200 {
         let large = rng.below(20) == 0;
@@ -244,8 +262,8 @@ fn dirty_reuse(s: &Setting, seed: u64) {
         history.push(k);
         let last = &history[history.len().saturating_sub(4)..];
         let what =
-            format!("{:?}/{}, seed {seed:#x}, {n}, kinds {last:?}", s.shape, s.config.compact);
-        one(&r, &kinds[k], &mut rng, &mut buffer, &what);
+            format!("{rung:?} {:?}/{} {seed:#x} {n} kinds {last:?}", s.shape, s.config.compact);
+        one(r, &kinds[k], &mut rng, &mut buffer, &what);
         assert_eq!(r.live(), 0);
     }
 }
@@ -268,10 +286,11 @@ fn t_dirty_reuse_compact() {
 #[test]
 fn grown_memory_is_zero_after_a_larger_module_used_the_slot() {
     for s in settings(1) {
-        let r = s.region();
         let (large, small) = (kind(&s, 2, 2, &[65536 + 10], true), kind(&s, 1, 4, &[], true));
-        drop(Instance::new(&r, &large.module).unwrap());
-        let i = Instance::new(&r, &small.module).unwrap();
-        inspect(&i, &small, &mut Vec::new(), true, &format!("{s:?}"));
+        each_rung(&s, |rung, r| {
+            drop(Instance::new(&r, &large.module).unwrap());
+            let i = Instance::new(&r, &small.module).unwrap();
+            inspect(&i, &small, &mut Vec::new(), true, &format!("{rung:?} {s:?}"));
+        });
     }
 }
