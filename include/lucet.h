@@ -365,6 +365,24 @@ const char *lucet_last_error(void);
  */
 lucet_status lucet_thread_prepare(void);
 
+/**
+ * For programs whose own handlers of SIGSEGV, SIGBUS, SIGILL, SIGFPE or SIGURG were installed
+ * after lucet's and so replaced them. Their handlers call this first, with their arguments (`info`
+ * is the `siginfo_t *`, `context` the `void *`). If it returns true, the signal was a guest's:
+ * return from the handler at once, and the thread goes on where it should. If it returns false,
+ * the signal is the program's own business.
+ *
+ *     static void on_fault(int signal, siginfo_t *info, void *context)
+ *     {
+ *         if (!lucet_handle_signal(signal, info, context))
+ *             report_and_abort();
+ *     }
+ *
+ * Such a handler is installed with SA_SIGINFO and SA_ONSTACK. Allocates and locks nothing. The
+ * only function that may be called in a signal handler.
+ */
+bool lucet_handle_signal(int signal, void *info, void *context);
+
 /* ---- regions --------------------------------------------------------------------------------- */
 
 /**
@@ -427,6 +445,14 @@ lucet_status lucet_region_config_set_compact(lucet_region_config *config, bool c
  * default. Stacks are lent to instances while they need one.
  */
 lucet_status lucet_region_config_set_stacks(lucet_region_config *config, uint32_t stacks);
+
+/**
+ * Whether making a used slot pristine may rely on SIGSEGV reaching lucet, which makes fresh
+ * instances cheapest (Linux 6.13 or newer). On by default; turn it off in a program whose handlers
+ * of SIGSEGV cannot be trusted to pass it on. Traps of guests need that signal in any case.
+ */
+lucet_status lucet_region_config_set_first_touch(lucet_region_config *config,
+                                                 bool first_touch);
 
 /**
  * Creates a region; NULL as `config` means the defaults. `*out` is the region, or NULL if the call

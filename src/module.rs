@@ -239,15 +239,6 @@ impl Module {
         (offset < self.loaded.text.len()).then_some(offset as u64)
     }
 
-    /// Index of the function that `.text` offset `pc` belongs to.
-    pub(crate) fn function_at(&self, pc: u64) -> Option<u32> {
-        let imported = self.loaded.layout.counts().imported_functions as usize;
-        let defined = self.loaded.funcs.funcs.get(imported..)?;
-        let i = defined.partition_point(|f| u64::from(f.offset) <= pc).checked_sub(1)?;
-        let f = defined.get(i)?;
-        (pc < u64::from(f.offset) + u64::from(f.size)).then_some((imported + i) as u32)
-    }
-
     /// The initial contents of memory 0.
     pub(crate) fn image(&self) -> Image<'_> {
         let bytes = self.loaded.file.as_slice().get(self.loaded.image.clone());

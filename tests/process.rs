@@ -144,6 +144,43 @@ fn a_host_without_handler_dies_of_its_own_fault() {
     }
 }
 
+extern "C" fn polite_handler(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    // SAFETY: the arguments of a signal handler.
+    if !unsafe { lucet::handle_signal(signal, info, context) } {
+        // SAFETY: async-signal-safe.
+        unsafe { libc::_exit(43) };
+    }
+    SEEN.fetch_add(1, Ordering::SeqCst);
+}
+
+#[test]
+fn a_host_that_replaced_our_handlers_can_ask() {
+    let out = child("a_host_that_replaced_our_handlers_can_ask", || {
+        lucet::prepare_thread().unwrap();
+        let i = instance(GUEST);
+        i.set_time_limit(1).unwrap();
+        let _ = i.run("ok", &[]).unwrap();
+        for signal in [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGURG] {
+            // SAFETY: plain calls with a valid structure.
+            unsafe {
+                let mut a: libc::sigaction = std::mem::zeroed();
+                a.sa_sigaction = polite_handler as *const () as usize;
+                a.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+                assert_eq!(libc::sigaction(signal, &a, std::ptr::null_mut()), 0);
+            }
+        }
+        all_traps_work();
+        let i = instance("(module (func (export \"f\") (loop $l (br $l))))");
+        i.set_time_limit(2_000_000).unwrap();
+        assert_eq!(i.run("f", &[]).unwrap(), Outcome::TimedOut);
+        assert!(SEEN.load(Ordering::SeqCst) >= 4);
+        crash();
+    });
+    if let Some(out) = out {
+        assert_eq!(out.status.code(), Some(43), "{}", String::from_utf8_lossy(&out.stderr));
+    }
+}
+
 #[test]
 fn a_fault_inside_a_host_function_is_the_hosts() {
     extern "C" fn bad(_: *const lucet::Control, _: usize) {

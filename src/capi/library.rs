@@ -2,7 +2,7 @@
 
 use super::error::{border, last};
 use super::raw;
-use std::ffi::{CStr, c_char};
+use std::ffi::{CStr, c_char, c_int, c_void};
 
 const VERSION: &CStr =
     match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
@@ -39,4 +39,28 @@ pub extern "C" fn lucet_last_error() -> *const c_char {
 #[unsafe(no_mangle)]
 pub extern "C" fn lucet_thread_prepare() -> raw::lucet_status {
     border(crate::prepare_thread)
+}
+
+/// For programs whose own handlers of SIGSEGV, SIGBUS, SIGILL, SIGFPE or SIGURG were installed
+/// after lucet's and so replaced them. Their handlers call this first, with their arguments (`info`
+/// is the `siginfo_t *`, `context` the `void *`). If it returns true, the signal was a guest's:
+/// return from the handler at once, and the thread goes on where it should. If it returns false,
+/// the signal is the program's own business.
+///
+///     static void on_fault(int signal, siginfo_t *info, void *context)
+///     {
+///         if (!lucet_handle_signal(signal, info, context))
+///             report_and_abort();
+///     }
+///
+/// Such a handler is installed with SA_SIGINFO and SA_ONSTACK. Allocates and locks nothing. The
+/// only function that may be called in a signal handler.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn lucet_handle_signal(
+    signal: c_int,
+    info: *mut c_void,
+    context: *mut c_void,
+) -> bool {
+    // SAFETY: the header asks for the arguments of a signal handler.
+    unsafe { crate::handle_signal(signal, info.cast(), context) }
 }

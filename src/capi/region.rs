@@ -105,6 +105,17 @@ pub extern "C" fn lucet_region_config_set_stacks(
     set(config, |c| c.stacks = stacks)
 }
 
+/// Whether making a used slot pristine may rely on SIGSEGV reaching lucet, which makes fresh
+/// instances cheapest (Linux 6.13 or newer). On by default; turn it off in a program whose handlers
+/// of SIGSEGV cannot be trusted to pass it on. Traps of guests need that signal in any case.
+#[unsafe(no_mangle)]
+pub extern "C" fn lucet_region_config_set_first_touch(
+    config: *mut lucet_region_config,
+    first_touch: bool,
+) -> raw::lucet_status {
+    set(config, |c| c.first_touch = first_touch)
+}
+
 /// Creates a region; NULL as `config` means the defaults. `*out` is the region, or NULL if the call
 /// fails. Free it with lucet_region_free. Any thread.
 ///

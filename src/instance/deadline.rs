@@ -17,8 +17,8 @@
 //!
 //! * Nothing is sent to a thread that is in the host: the fence orders "request, then look at
 //!   phase" against "phase, then look at request" on the other side. A host function is not even
-//!   entered once a request stands, and a run that was targeted does not return to its caller before a
-//!   signal on its way has arrived. So the host never sees `EINTR` because of us.
+//!   entered once a request stands, and a run that was targeted does not return to its caller
+//!   before a signal on its way has arrived. So the host never sees `EINTR` because of us.
 //! * A signal that arrives while the pc is in the glue does nothing; the sender looks again.
 //! * `run` is a number that each thread counts up: a request for a run that has ended is not
 //!   answered by the next one.

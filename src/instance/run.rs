@@ -208,7 +208,7 @@ fn describe(control: ControlRef, code: TrapCode, pc: usize, address: Option<u64>
             function_name: None,
         };
     };
-    let function = module.function_at(pc);
+    let function = u32::try_from(pc).ok().and_then(|pc| module.loaded.function_at(pc));
     Trap {
         code,
         pc,

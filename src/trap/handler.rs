@@ -33,6 +33,21 @@ pub(super) extern "C" fn entry(signal: i32, info: *mut libc::siginfo_t, context:
     }
 }
 
+/// For embedders whose handlers replaced the library's: whether the signal was a guest's. If so,
+/// the handler must return at once, and the thread goes on where it should.
+///
+/// # Safety
+/// Called within a handler that was installed with `SA_SIGINFO`, with its arguments. The handler
+/// for SIGSEGV has `SA_ONSTACK`, so that it also runs when a guest's stack is used up.
+pub unsafe fn handle_signal(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void) -> bool {
+    if signal == interrupt::SIGNAL {
+        // SAFETY: the caller's promise.
+        return unsafe { end_run(context) };
+    }
+    // SAFETY: the caller's promise.
+    unsafe { handle(signal, info, context) }
+}
+
 /// Whether the signal was a guest's trap; if so, `context` now leads back to the host.
 ///
 /// # Safety

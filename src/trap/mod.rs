@@ -8,6 +8,7 @@
 mod handler;
 mod thread;
 
+pub use handler::handle_signal;
 pub(crate) use handler::interrupted;
 use lucet_artifact::abi::TrapCode;
 use lucet_artifact::code::TrapTable;
