@@ -62,6 +62,10 @@ static void null_arguments(lucet_module *m, lucet_instance *i, lucet_region *r)
     FAILS(lucet_instance_global_get(i, "counter", NULL), null, "out");
     FAILS(lucet_instance_global_set(i, "counter", NULL), null, "value");
     FAILS(lucet_instance_set_user_data(NULL, NULL), null, "instance");
+    FAILS(lucet_instance_set_time_limit(NULL, 1), null, "instance");
+    FAILS(lucet_instance_terminate(NULL), null, "instance");
+    FAILS(lucet_region_config_set_first_touch(NULL, false), null, "config");
+    CHECK(!lucet_handle_signal(1, NULL, NULL));
     FAILS(lucet_instance_function_name(i, 0, NULL, 4, NULL), null, "buf");
     FAILS(lucet_vmctx_memory_range(NULL, 0, 1, &p), null, "ctx");
     FAILS(lucet_vmctx_yield(NULL, 0, NULL, NULL), null, "ctx");
@@ -265,12 +269,18 @@ static void regions_and_imports(const char *artifact, lucet_module *m)
         OK(lucet_region_free(r));
     }
     OK(lucet_region_config_set_max_instance_data(rc, 64 << 10));
+    OK(lucet_region_config_set_first_touch(rc, false));
     OK(lucet_region_create(rc, &r));
     OK(lucet_instance_create(r, m, &a));
+    /* Nothing runs: nothing to end, and nothing is different afterwards. */
+    OK(lucet_instance_terminate(a));
+    OK(lucet_instance_set_time_limit(a, 1000000000));
     FAILS(lucet_instance_create(r, m, &b), LUCET_STATUS_REGION_FULL, "all 1 slots");
     CHECK(b == NULL);
     FAILS(lucet_region_free(r), LUCET_STATUS_BUSY, "free them first");
     OK(lucet_instance_free(a));
+    FAILS(lucet_instance_terminate(a), LUCET_STATUS_INVALID_HANDLE, "freed");
+    FAILS(lucet_instance_set_time_limit(a, 0), LUCET_STATUS_INVALID_HANDLE, "freed");
     OK(lucet_region_free(r));
     FAILS(lucet_region_free(r), LUCET_STATUS_INVALID_HANDLE, "freed");
     lucet_region_config_free(rc);
