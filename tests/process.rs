@@ -317,3 +317,96 @@ fn one_instance_is_used_by_one_thread_at_a_time() {
         assert_eq!(i.run("f", &[]).unwrap_err().status(), Status::InvalidHandle);
     });
 }
+
+/// From now on, any system call of this process but `write` and leaving kills it.
+fn allow_no_system_calls() {
+    const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+    const EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+    const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+    let op = |code, jt, k| libc::sock_filter { code, jt, jf: 0, k };
+    let allowed = [libc::SYS_write, libc::SYS_exit_group, libc::SYS_rt_sigreturn];
+    let mut program = vec![op(LOAD, 0, 0)];
+    for (n, call) in allowed.iter().enumerate() {
+        program.push(op(EQUAL, (allowed.len() - n) as u8, *call as u32));
+    }
+    program.push(op(RETURN, 0, libc::SECCOMP_RET_KILL_PROCESS));
+    program.push(op(RETURN, 0, libc::SECCOMP_RET_ALLOW));
+    let filter = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
+    // SAFETY: plain system calls; the filter is alive while it is installed.
+    unsafe {
+        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+        let mode = libc::SECCOMP_MODE_FILTER;
+        assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, mode, &filter), 0);
+    }
+}
+
+fn page_faults() -> i64 {
+    // SAFETY: a plain system call that fills a local.
+    unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        libc::getrusage(libc::RUSAGE_THREAD, &mut usage);
+        usage.ru_minflt
+    }
+}
+
+/// A thousand requests, each in a fresh instance that calls a host function.
+fn requests(r: &std::sync::Arc<lucet::Region>, m: &std::sync::Arc<lucet::Module>) {
+    let f = m.find("f", None).unwrap();
+    for n in 0..1000 {
+        let i = Instance::new(r, m).unwrap();
+        i.set_time_limit(10_000_000_000_000).unwrap();
+        let o = i.run_func(f, &[Val::I32(n)]).unwrap();
+        assert_eq!(o, Outcome::Returned(vec![Val::I32(n + 1)]));
+    }
+}
+
+#[test]
+fn a_warm_fresh_instance_makes_no_system_call() {
+    extern "C" fn add(_: *const lucet::Control, _: usize, n: i32) -> i32 {
+        n + 1
+    }
+    let out = child("a_warm_fresh_instance_makes_no_system_call", || {
+        let mut imports = Imports::new();
+        common::host(&mut imports, "add", "(i32) -> i32", add as *const _, 0);
+        let m = module(
+            r#"(module (import "env" "add" (func $add (param i32) (result i32)))
+               (memory 1) (data (i32.const 5000) "what a fresh instance finds")
+               (func (export "f") (param i32) (result i32)
+                 (i32.store (i32.const 4) (local.get 0))
+                 (i32.store (i32.const 5000) (local.get 0))
+                 (call $add (local.get 0))))"#,
+            imports,
+        );
+        let best = region();
+        let small = lucet::RegionConfig {
+            reset: Some(lucet::Rung::CopyAndClear),
+            ..lucet::RegionConfig::default()
+        };
+        let small = lucet::Region::new(small).unwrap();
+        let rungs = [Some(small), (best.rung() == lucet::Rung::FirstTouch).then_some(best)];
+        for r in rungs.iter().flatten() {
+            requests(r, &m);
+            // The watchdog that the first limit started takes a moment to get there; until then it
+            // is woken again and again.
+            std::thread::sleep(std::time::Duration::from_millis(300));
+            requests(r, &m);
+            let before = page_faults();
+            requests(r, &m);
+            assert_eq!(page_faults(), before, "page faults of warm instances: {:?}", r.rung());
+        }
+        allow_no_system_calls();
+        for r in rungs.iter().flatten() {
+            requests(r, &m);
+        }
+        // SAFETY: plain system calls; the harness could not go on under the filter.
+        unsafe {
+            libc::write(1, c"no system calls".as_ptr().cast(), 15);
+            libc::_exit(0);
+        }
+    });
+    if let Some(out) = out {
+        let said = String::from_utf8_lossy(&out.stdout);
+        assert!(out.status.success(), "{}", out.status);
+        assert!(said.contains("no system calls"), "{said}");
+    }
+}

@@ -71,6 +71,10 @@ struct Watch {
     wake: Condvar,
     /// When the watchdog will look next; `u64::MAX`: when it is woken.
     next: AtomicU64,
+    /// The earliest deadline for which the watchdog was woken and that it has not heard of yet. It
+    /// sleeps until then even if that run is over by the time it looks: otherwise each of many short
+    /// runs would have to wake it.
+    asked: AtomicU64,
     started: AtomicBool,
     /// The one that a forked child uses: there the lock may be held by a thread that is gone.
     child: OnceLock<Box<Watch>>,
@@ -82,6 +86,7 @@ impl Watch {
             records: Mutex::new(Vec::new()),
             wake: Condvar::new(),
             next: AtomicU64::new(u64::MAX),
+            asked: AtomicU64::new(u64::MAX),
             started: AtomicBool::new(false),
             child: OnceLock::new(),
         }
@@ -184,6 +189,7 @@ fn set_deadline(mine: &Mine, limit: u64, deadline_around: u64) -> Result<()> {
     mine.record.deadline.store(deadline, Ordering::SeqCst);
     let watch = watch();
     if deadline < watch.next.load(Ordering::SeqCst) {
+        watch.asked.fetch_min(deadline, Ordering::SeqCst);
         rouse(watch);
     }
     Ok(())
@@ -295,7 +301,8 @@ fn patrol(watch: &'static Watch) {
     let mut records = watch.records.lock();
     loop {
         let now = now();
-        let mut next = u64::MAX;
+        let asked = watch.asked.swap(u64::MAX, Ordering::SeqCst);
+        let mut next = if asked > now { asked } else { u64::MAX };
         for record in records.iter() {
             next = next.min(inspect(record, now));
         }
