@@ -245,6 +245,30 @@ fn an_alternate_stack_that_is_too_small_is_replaced() {
     });
 }
 
+#[test]
+fn a_time_limit_that_cannot_be_kept_is_refused() {
+    in_child("a_time_limit_that_cannot_be_kept_is_refused", || {
+        let i = instance(GUEST);
+        std::thread::spawn(move || {
+            // SAFETY: changes this thread's mask only.
+            unsafe {
+                let mut set: libc::sigset_t = std::mem::zeroed();
+                libc::sigaddset(&mut set, libc::SIGURG);
+                libc::pthread_sigmask(libc::SIG_BLOCK, &set, std::ptr::null_mut());
+            }
+            i.set_time_limit(1_000_000_000).unwrap();
+            let e = i.run("ok", &[]).unwrap_err();
+            assert_eq!(e.status(), Status::SignalsBlocked);
+            assert!(e.message().contains("SIGURG"), "{e}");
+            // Nothing ran, so nothing is broken.
+            i.set_time_limit(0).unwrap();
+            assert_eq!(i.run("ok", &[]).unwrap(), Outcome::Returned(vec![Val::I32(7)]));
+        })
+        .join()
+        .unwrap();
+    });
+}
+
 fn count_maps() -> usize {
     std::fs::read_to_string("/proc/self/maps").unwrap().lines().count()
 }

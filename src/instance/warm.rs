@@ -78,9 +78,15 @@ impl InstanceRef {
             release_stack(control);
             return Err(e);
         }
+        let run = match deadline::begin(control, ready.time_limit) {
+            Ok(run) => run,
+            Err(e) => {
+                release_stack(control);
+                return Err(e);
+            }
+        };
         // Whatever goes wrong from here on, the instance is not as it was.
         lease.set_next(State::Faulted);
-        let run = deadline::begin(control, ready.time_limit)?;
         let left = vmctx::enter(control, &ready.call, args.iter().map(|v| v.to_slot()));
         drop(run);
         match left {
