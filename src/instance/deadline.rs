@@ -72,8 +72,8 @@ struct Watch {
     /// When the watchdog will look next; `u64::MAX`: when it is woken.
     next: AtomicU64,
     /// The earliest deadline for which the watchdog was woken and that it has not heard of yet. It
-    /// sleeps until then even if that run is over by the time it looks: otherwise each of many short
-    /// runs would have to wake it.
+    /// sleeps until then even if that run is over by the time it looks: otherwise each of many
+    /// short runs would have to wake it.
     asked: AtomicU64,
     started: AtomicBool,
     /// The one that a forked child uses: there the lock may be held by a thread that is gone.
