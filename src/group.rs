@@ -20,7 +20,11 @@ pub(crate) struct Lock {
 
 /// The right to use a group's members; dropping it gives the right back.
 #[derive(Debug)]
-pub(crate) struct Guard(Arc<Lock>);
+pub(crate) struct Guard {
+    lock: Arc<Lock>,
+    /// It stays taken when this value goes.
+    kept: bool,
+}
 
 impl Guard {
     pub(crate) fn take(lock: &Arc<Lock>) -> Result<Self> {
@@ -30,17 +34,30 @@ impl Guard {
                 "another instance of the group is running: a group is used by one thread at a time",
             ));
         }
-        Ok(Self(lock.clone()))
+        Ok(Self::again(lock))
+    }
+
+    /// The right that [`Guard::keep`] kept.
+    pub(crate) fn again(lock: &Arc<Lock>) -> Self {
+        Self { lock: lock.clone(), kept: false }
+    }
+
+    /// Keeps the right beyond this value: one member was preempted, and nobody may use the others
+    /// before it went on.
+    pub(crate) fn keep(mut self) {
+        self.kept = true;
     }
 
     pub(crate) fn lock(&self) -> &Arc<Lock> {
-        &self.0
+        &self.lock
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        self.0.busy.store(false, Ordering::Release);
+        if !self.kept {
+            self.lock.busy.store(false, Ordering::Release);
+        }
     }
 }
 
@@ -157,7 +174,9 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        if let Ok(guard) = Guard::take(&self.shared.lock) {
+        // A member that was preempted keeps the group, but nobody uses it.
+        let preempted = || self.instances.iter().find_map(|(_, i)| i.abandon_for_group());
+        if let Some(guard) = Guard::take(&self.shared.lock).ok().or_else(preempted) {
             for (_, instance) in self.instances.drain(..) {
                 instance.free_member(&guard);
             }

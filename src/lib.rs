@@ -30,7 +30,7 @@ mod vmctx;
 pub use error::{Error, Result, Status};
 pub use group::Group;
 pub use import::{Imports, parse_signature};
-pub use instance::{Instance, InstanceRef, Vmctx};
+pub use instance::{Instance, InstanceRef, Vmctx, check_deadlines, set_watchdog};
 pub use lucet_artifact::abi::TrapCode;
 pub use lucet_artifact::{FuncType, ValType};
 pub use module::{Func, Module, ModuleConfig};

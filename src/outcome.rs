@@ -46,6 +46,8 @@ pub enum Outcome {
     Yielded(u64),
     /// The guest trapped.
     Trapped(Trap),
+    /// Its time slice is over; the instance can be resumed.
+    Preempted,
     /// The host stopped the guest.
     Terminated,
     /// The guest took longer than it may.
@@ -90,6 +92,7 @@ impl Outcome {
             Self::Returned(_) => OutcomeKind::Returned,
             Self::Yielded(_) => OutcomeKind::Yielded,
             Self::Trapped(_) => OutcomeKind::Trapped,
+            Self::Preempted => OutcomeKind::Preempted,
             Self::Terminated => OutcomeKind::Terminated,
             Self::TimedOut => OutcomeKind::TimedOut,
             Self::Exited(_) => OutcomeKind::Exited,

@@ -20,7 +20,7 @@ pub(crate) mod builtins;
 mod data;
 mod table;
 
-use crate::arch::{self, Exit};
+use crate::arch::{self, Exit, Kept, Registers};
 use crate::error::{Error, Result, Status};
 use crate::group;
 use crate::instance::Inner;
@@ -129,7 +129,8 @@ impl Activation {
 
     #[inline(always)]
     fn left(&self, exit: Exit, slots: usize) -> Left {
-        let pc = if exit == Exit::Pending { suspended_pc(self.guest_sp) } else { self.trap_pc };
+        let in_call = matches!(exit, Exit::Pending | Exit::PreemptedInCall);
+        let pc = if in_call { suspended_pc(self.guest_sp) } else { self.trap_pc };
         Left {
             exit,
             slots,
@@ -213,8 +214,8 @@ const CALL_RESERVE: usize = 512;
 const MAX_DEPTH: u32 = 128;
 
 /// Distance from the stack pointer of a suspended guest to the return address of its host call:
-/// six registers, see `arch`.
-const SUSPENDED_RETURN: usize = 48;
+/// two registers, see `arch`.
+const SUSPENDED_RETURN: usize = 16;
 
 /// Enters a guest and waits until it leaves; `args` are the value slots of the arguments. `None`:
 /// not enough guest stack is left, or there are too many runs inside one another for the host's.
@@ -248,17 +249,59 @@ pub(crate) fn enter(
     Some(activation.left(exit, slots))
 }
 
-/// Continues a guest that left with a pending action and waits until it leaves again. `guest_sp`
-/// and `slots` are what that [`Left`] said.
-pub(crate) fn resume(control: ControlRef, guest_sp: usize, slots: usize, result: u64) -> Left {
+/// Continues a guest that left in a host call and waits until it leaves again. `guest_sp` and
+/// `slots` are what that [`Left`] said, `kept` is what it kept, with the results of the host call.
+pub(crate) fn resume(control: ControlRef, guest_sp: usize, slots: usize, kept: &Kept) -> Left {
     let mut activation = Activation::new(control, true);
     let p: *mut Activation = &mut activation;
     arch::set_current(p);
     // SAFETY: the instance was SUSPENDED with this stack pointer, and nothing runs on a suspended
     // stack but nested runs of its `resume_fn`, which stay below it.
-    let exit = unsafe { arch::resume(p, guest_sp, result) };
+    let exit = unsafe { arch::resume(p, guest_sp, kept) };
     arch::set_current(activation.previous);
     activation.left(exit, slots)
+}
+
+/// Continues a guest that was interrupted and waits until it leaves again; `None` if there is
+/// nothing to continue with.
+pub(crate) fn proceed(
+    control: ControlRef,
+    slots: usize,
+    registers: &mut Registers,
+) -> Option<Left> {
+    let mut activation = Activation::new(control, true);
+    let p: *mut Activation = &mut activation;
+    arch::set_current(p);
+    // SAFETY: the instance was PREEMPTED with these registers, and nothing runs on its stack.
+    let exit = unsafe { arch::proceed(p, registers) };
+    arch::set_current(activation.previous);
+    exit.map(|exit| activation.left(exit, slots))
+}
+
+/// What the guest that has just left in a host call kept for its way on.
+pub(crate) fn kept() -> Kept {
+    arch::thread_words().kept()
+}
+
+/// Takes the room for registers that this thread has, or what the guest that has just been
+/// preempted left in it.
+pub(crate) fn take_registers() -> Option<Registers> {
+    let p = arch::thread_words().registers.swap(std::ptr::null_mut(), Ordering::Relaxed);
+    // SAFETY: what `give_registers` put there, and taken out just now.
+    unsafe { Registers::from_raw(p) }
+}
+
+/// Gives this thread room for registers, which the signal handler may use from now on.
+pub(crate) fn give_registers(registers: Registers) {
+    let words = arch::thread_words();
+    let before = words.registers.swap(registers.into_raw(), Ordering::Relaxed);
+    // SAFETY: as in `take_registers`.
+    drop(unsafe { Registers::from_raw(before) });
+}
+
+/// Whether this thread has room for registers.
+pub(crate) fn has_registers() -> bool {
+    !arch::thread_words().registers.load(Ordering::Relaxed).is_null()
 }
 
 /// Reads the value slots of a call that returned.
@@ -272,7 +315,7 @@ pub(crate) fn read_slots(left: &Left, n: usize, mut f: impl FnMut(usize, u128)) 
 
 /// The return address of the host call at which a guest is suspended.
 pub(crate) fn suspended_pc(guest_sp: usize) -> usize {
-    // SAFETY: the thunk pushed six registers below the return address; see `SUSPENDED_RETURN`.
+    // SAFETY: the thunk pushed two registers below the return address; see `SUSPENDED_RETURN`.
     unsafe { std::ptr::read((guest_sp + SUSPENDED_RETURN) as *const usize) }
 }
 
@@ -319,6 +362,7 @@ pub(crate) enum State {
     Running = 2,
     Suspended = 3,
     Faulted = 4,
+    Preempted = 5,
 }
 
 impl State {
@@ -328,6 +372,7 @@ impl State {
             2 => Self::Running,
             3 => Self::Suspended,
             4 => Self::Faulted,
+            5 => Self::Preempted,
             _ => Self::Free,
         }
     }
@@ -492,7 +537,12 @@ impl Lease {
         // SAFETY: changed only by `allocate` and `free`, which have the control block for
         // themselves, and here it is RUNNING for this thread.
         if let Some(lock) = unsafe { (*control.0.group.get()).as_ref() } {
-            lease.group = Some(group::Guard::take(lock)?);
+            lease.group = Some(if lease.next == State::Preempted {
+                // The preempted run kept it.
+                group::Guard::again(lock)
+            } else {
+                group::Guard::take(lock)?
+            });
         }
         Ok(lease)
     }
@@ -517,6 +567,12 @@ impl Lease {
                 Err(now) => seen = now,
             }
         }
+    }
+
+    /// Leaves the instance in state FAULTED and returns the right to use its group.
+    pub(crate) fn into_guard(mut self) -> Option<group::Guard> {
+        self.next = State::Faulted;
+        self.group.take()
     }
 
     /// Chooses the state that the instance will be in.
@@ -557,7 +613,11 @@ impl Lease {
 impl Drop for Lease {
     #[inline]
     fn drop(&mut self) {
-        drop(self.group.take());
+        if let Some(guard) = self.group.take()
+            && self.next == State::Preempted
+        {
+            guard.keep();
+        }
         let word = &self.control.0.word;
         if self.next == State::Free {
             word.store(State::Free.word(self.generation.wrapping_add(1)), Ordering::Release);
@@ -584,6 +644,11 @@ fn refusal(own: bool, state: State) -> Error {
             Status::Busy,
             "the instance is running, or used by another thread; inside a host function use the \
              lucet_vmctx functions",
+        ),
+        State::Preempted => (
+            Status::Busy,
+            "the instance is in the middle of its guest's work, because its time slice is over: \
+             resume, reset, terminate or free it",
         ),
         State::Suspended => {
             (Status::WrongState, "the instance is suspended: resume, reset or free it")

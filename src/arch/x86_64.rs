@@ -8,9 +8,9 @@
 //!   │ rbp rbx r12 r13 r14 r15  │                  │ guest frames …           │
 //!   │ (8 bytes of alignment)   │◄─ host_sp        │ return address of call   │
 //!   ├──────────────────────────┤                  │ rbp        ◄─ rbp        │ ┐ pushed by
-//!   │ copied stack arguments   │                  │ rbx                      │ ┘ the thunk
-//!   │ host function's frame …  │                  │ r12 r13 r14 r15          │ ◄─ guest_sp, only
-//!   └──────────────────────────┘                  └──────────────────────────┘   when suspended
+//!   │ copied stack arguments   │                  │ rbx        ◄─ guest_sp   │ ┘ the thunk
+//!   │ host function's frame …  │                  └──────────────────────────┘
+//!   └──────────────────────────┘
 //! ```
 //!
 //! * `enter` saves the host's callee-saved registers, notes its stack pointer in the activation,
@@ -21,6 +21,10 @@
 //!   after the first two already hold what the C function expects; it only replaces
 //!   `(vmctx, index)` by `(ctx, user_data)` and the stack. It keeps the control block in `rbx`
 //!   across the call, because that is the one register it can rely on afterwards.
+//! * A guest that is suspended in a host call leaves its callee-saved registers in the thread's
+//!   words, from where they go into the instance: pushing them could overflow the guest's stack.
+//! * A guest that was interrupted anywhere (its time slice is over) goes on by `rt_sigreturn`, see
+//!   [`super::registers`]; the frame for that lies on the host's stack.
 //! * Leaving early (trap, yield, failure) loads the host's stack pointer and jumps to an epilogue
 //!   that pops the registers and *jumps* to the return address: a `ret` there would be
 //!   mispredicted, as calls and returns no longer pair up.
@@ -31,10 +35,11 @@
 //! assembly with the initial-exec model so that the signal handler can read it without a call to
 //! `__tls_get_addr`, which may allocate.
 
+use super::registers::{Registers, UCONTEXT};
 use crate::vmctx::{Activation, Control};
 use std::arch::{asm, global_asm};
 use std::mem::offset_of;
-use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 /// Why `enter` or `resume` came back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +52,10 @@ pub(crate) enum Exit {
     Pending,
     /// A request to end the run was honoured.
     Ended,
+    /// The time slice is over; [`ThreadWords::registers`] holds everything.
+    Preempted,
+    /// The same on the way back from a host call; [`ThreadWords::kept`] holds what is needed.
+    PreemptedInCall,
 }
 
 /// The thread-local words: all that entering and leaving a guest, and beginning and ending a run,
@@ -69,12 +78,61 @@ pub(crate) struct ThreadWords {
     pub doomed: AtomicU64,
     /// The run that was begun last.
     pub last: AtomicU64,
-    /// When the run that is going on must end; 0: never.
-    pub deadline: AtomicU64,
     /// 1 if others know of this thread.
     pub registered: AtomicU32,
     /// 1 if the signal that ends runs is blocked in this thread.
     pub blocked: AtomicU32,
+    /// When the run that is going on must end; 0: never.
+    pub deadline: AtomicU64,
+    // The second line: what only runs with slices or CPU limits touch.
+    /// The run that has a time slice.
+    pub sliced: AtomicU64,
+    /// When its slice is over; 0: there is none.
+    pub slice_end: AtomicU64,
+    /// The thread's processor time at which the run must end; 0: never.
+    pub cpu_end: AtomicU64,
+    /// When to compare that clock; written by the thread at begin and end, by others in between.
+    pub cpu_check: AtomicU64,
+    /// Room for the registers of the run with the slice, or what [`Exit::Preempted`] left there.
+    pub registers: AtomicPtr<u8>,
+    /// Number of runs inside the one with the slice, on the same instance.
+    pub nested: AtomicU32,
+    /// Registers of a guest that is suspended in a host call; to be taken by whoever it left to.
+    kept: [AtomicU64; 6],
+}
+
+/// What a guest needs to go on behind a host call: r12 to r15 as they were, and what the call
+/// returns, in `rax` and `xmm0`.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(C)]
+pub(crate) struct Kept {
+    callee_saved: [u64; 4],
+    integer: u64,
+    float: u64,
+}
+
+impl Kept {
+    /// The same with this result, whatever its type.
+    pub(crate) fn returning(self, result: u64) -> Self {
+        Self { integer: result, float: result, ..self }
+    }
+}
+
+impl ThreadWords {
+    /// Whether run `run` may be interrupted now: it has a slice, and no other run is inside it.
+    /// Async-signal-safe.
+    pub(crate) fn may_pause(&self, run: u64) -> bool {
+        run != 0
+            && self.sliced.load(Ordering::Relaxed) == run
+            && self.nested.load(Ordering::Relaxed) == 0
+    }
+
+    /// What the guest that just left to this thread's innermost activation kept.
+    pub(crate) fn kept(&self) -> Kept {
+        let word = |i: usize| self.kept[i].load(Ordering::Relaxed);
+        let callee_saved = [word(0), word(1), word(2), word(3)];
+        Kept { callee_saved, integer: word(4), float: word(5) }
+    }
 }
 
 global_asm!(
@@ -131,7 +189,7 @@ lucet_arch_enter:
     pop rbp
     ret
 
-    # rdi activation, rsi guest_sp, rdx integer result; xmm0 is taken from rdx too
+    # rdi activation, rsi guest_sp, rdx Kept
     .p2align 5
     .hidden lucet_arch_resume
     .globl lucet_arch_resume
@@ -148,16 +206,41 @@ lucet_arch_resume:
     mov r10, [rip + lucet_arch_tls@GOTTPOFF]
     mov dword ptr fs:[r10 + {phase}], 1
     mov rsp, rsi
-    mov rax, rdx
-    movq xmm0, rdx
-    pop r15
-    pop r14
-    pop r13
-    pop r12
+    mov r12, [rdx]
+    mov r13, [rdx + 8]
+    mov r14, [rdx + 16]
+    mov r15, [rdx + 24]
+    mov rax, [rdx + 32]
+    movq xmm0, qword ptr [rdx + 40]
     pop rbx
     pop rbp
     pop rcx
     jmp rcx
+
+    # rdi activation, rsi the kernel's ucontext of an interrupted guest. It is copied to where the
+    # host's stack ends, so that a signal handler that runs there overwrites nothing.
+    .p2align 5
+    .hidden lucet_arch_continue
+    .globl lucet_arch_continue
+    .type lucet_arch_continue, @function
+lucet_arch_continue:
+    push rbp
+    push rbx
+    push r12
+    push r13
+    push r14
+    push r15
+    sub rsp, 8
+    mov [rdi + {host_sp}], rsp
+    sub rsp, {ucontext}
+    mov rdi, rsp
+    mov ecx, {ucontext} / 8
+    rep movsq
+    mov r10, [rip + lucet_arch_tls@GOTTPOFF]
+    mov dword ptr fs:[r10 + {phase}], 1
+    mov eax, {rt_sigreturn}
+    syscall
+    ud2
 
     # Early exit: rsp = host_sp of the activation, eax = exit kind
     .p2align 5
@@ -206,11 +289,12 @@ lucet_arch_host_thunk:
     mov rbx, [rdi - 24]
     mov [r10 + {guest_sp}], rsp
     # In the host from here on: no signal may be sent to this thread any more. One that is on its
-    # way was announced by a request, and then the host function is not called at all.
+    # way was announced by a request, and then the host function is not called before it arrived.
     mov dword ptr fs:[rax + {phase}], 0
     mov r11, fs:[rax + {request}]
     cmp r11, fs:[rax + {run}]
     je 6f
+1:
     mov eax, esi
     shl rax, 5
     add rax, [rbx + {entries}]
@@ -225,11 +309,12 @@ lucet_arch_host_thunk:
     lea rsp, [rbp - 8]
     cmp dword ptr [rbx + {pending}], 0
     jne 5f
+8:
     mov r10, [rip + lucet_arch_tls@GOTTPOFF]
     mov dword ptr fs:[r10 + {phase}], 1
     mov r11, fs:[r10 + {request}]
     cmp r11, fs:[r10 + {run}]
-    je 6f
+    je 9f
     pop rbx
     pop rbp
     ret
@@ -243,30 +328,89 @@ lucet_arch_host_thunk:
     jnz 4b
     jmp 2b
 
-    # A pending action: leave the guest so that it could be resumed at exactly this point. The
-    # pushes may overflow the stack; whose action is dropped then is known by `leaver`.
+    # A pending action: leave the guest so that it could be resumed at exactly this point.
 5:
     mov rax, [rip + lucet_arch_tls@GOTTPOFF]
     mov r10, fs:[rax]
     mov [r10 + {leaver}], rbx
-    push r12
-    push r13
-    push r14
-    push r15
-    mov [r10 + {guest_sp}], rsp
-    mov [r10 + {guest_fp}], rbp
-    mov rsp, [r10 + {host_sp}]
-    mov eax, 2
-    jmp lucet_arch_leave
+    mov r11d, 2
+    jmp 7f
 
-    # A request to end the run: leave the guest for good
+    # A request on the way out: ask whether to leave. The argument registers wait on the host's
+    # stack.
 6:
+    mov rsp, [r10 + {host_sp}]
+    sub rsp, 176
+    mov [rsp + 0], rdi
+    mov [rsp + 8], rsi
+    mov [rsp + 16], rdx
+    mov [rsp + 24], rcx
+    mov [rsp + 32], r8
+    mov [rsp + 40], r9
+    movups [rsp + 48], xmm0
+    movups [rsp + 64], xmm1
+    movups [rsp + 80], xmm2
+    movups [rsp + 96], xmm3
+    movups [rsp + 112], xmm4
+    movups [rsp + 128], xmm5
+    movups [rsp + 144], xmm6
+    movups [rsp + 160], xmm7
+    xor edi, edi
+    call {asked}
+    mov r11d, eax
+    mov rdi, [rsp + 0]
+    mov rsi, [rsp + 8]
+    mov rdx, [rsp + 16]
+    mov rcx, [rsp + 24]
+    mov r8, [rsp + 32]
+    mov r9, [rsp + 40]
+    movups xmm0, [rsp + 48]
+    movups xmm1, [rsp + 64]
+    movups xmm2, [rsp + 80]
+    movups xmm3, [rsp + 96]
+    movups xmm4, [rsp + 112]
+    movups xmm5, [rsp + 128]
+    movups xmm6, [rsp + 144]
+    movups xmm7, [rsp + 160]
     mov rax, [rip + lucet_arch_tls@GOTTPOFF]
     mov r10, fs:[rax]
-    mov [r10 + {guest_sp}], rsp
+    test r11d, r11d
+    jz 1b
+    jmp 7f
+
+    # A request on the way back: the host function's results wait on the host's stack.
+9:
+    mov dword ptr fs:[r10 + {phase}], 0
+    mov r10, fs:[r10]
+    mov rsp, [r10 + {host_sp}]
+    sub rsp, 16
+    mov [rsp], rax
+    movsd [rsp + 8], xmm0
+    mov edi, 1
+    call {asked}
+    mov r11d, eax
+    mov rax, [rsp]
+    movsd xmm0, [rsp + 8]
+    lea rsp, [rbp - 8]
+    test r11d, r11d
+    jz 8b
+    mov r10, [rip + lucet_arch_tls@GOTTPOFF]
+    mov fs:[r10 + {kept} + 32], rax
+    movsd fs:[r10 + {kept} + 40], xmm0
+    mov rax, r10
+    mov r10, fs:[rax]
+
+    # Leave with kind r11d; rax the thread's words, r10 the activation.
+7:
+    mov fs:[rax + {kept}], r12
+    mov fs:[rax + {kept} + 8], r13
+    mov fs:[rax + {kept} + 16], r14
+    mov fs:[rax + {kept} + 24], r15
+    lea rcx, [rbp - 8]
+    mov [r10 + {guest_sp}], rcx
     mov [r10 + {guest_fp}], rbp
     mov rsp, [r10 + {host_sp}]
-    mov eax, 3
+    mov eax, r11d
     jmp lucet_arch_leave
 
     .hidden lucet_arch_end
@@ -285,7 +429,11 @@ lucet_arch_end:
     phase = const offset_of!(ThreadWords, phase),
     request = const offset_of!(ThreadWords, request),
     run = const offset_of!(ThreadWords, run),
+    kept = const offset_of!(ThreadWords, kept),
     tls_size = const size_of::<ThreadWords>(),
+    ucontext = const UCONTEXT,
+    rt_sigreturn = const libc::SYS_rt_sigreturn,
+    asked = sym crate::instance::asked_in_thunk,
 );
 
 // The routines know the layout of `Activation` by `offset_of!`; what its pointers point to is none
@@ -300,7 +448,8 @@ unsafe extern "C" {
         code: usize,
         slots: *mut u128,
     ) -> u32;
-    fn lucet_arch_resume(activation: *mut Activation, guest_sp: usize, result: u64) -> u32;
+    fn lucet_arch_resume(activation: *mut Activation, guest_sp: usize, kept: *const Kept) -> u32;
+    fn lucet_arch_continue(activation: *mut Activation, context: *const u64) -> u32;
     fn lucet_arch_leave();
     fn lucet_arch_trap_stub();
     fn lucet_arch_host_thunk();
@@ -313,7 +462,9 @@ fn exit(kind: u32) -> Exit {
         0 => Exit::Returned,
         1 => Exit::Trapped,
         2 => Exit::Pending,
-        _ => Exit::Ended,
+        3 => Exit::Ended,
+        4 => Exit::Preempted,
+        _ => Exit::PreemptedInCall,
     }
 }
 
@@ -336,15 +487,28 @@ pub(crate) unsafe fn enter(
     exit(unsafe { lucet_arch_enter(activation, stack_top, entry, vmctx, code, slots) })
 }
 
-/// Continues a suspended guest at `guest_sp`, giving `result` to it as the host call's result in
-/// the integer and the float result register.
+/// Continues a guest that is suspended in a host call at `guest_sp`.
 ///
 /// # Safety
-/// As [`enter`]; `guest_sp` is what the activation of the suspending run recorded, and the guest
-/// stack was not touched since.
-pub(crate) unsafe fn resume(activation: *mut Activation, guest_sp: usize, result: u64) -> Exit {
+/// As [`enter`]; `guest_sp` is what the activation of the suspending run recorded, `kept` what the
+/// thread's words held then but for the results, and the guest stack was not touched since.
+pub(crate) unsafe fn resume(activation: *mut Activation, guest_sp: usize, kept: &Kept) -> Exit {
     // SAFETY: the contract of this function is the routine's.
-    exit(unsafe { lucet_arch_resume(activation, guest_sp, result) })
+    exit(unsafe { lucet_arch_resume(activation, guest_sp, kept) })
+}
+
+/// Continues a guest that was interrupted; `None` if `registers` holds none.
+///
+/// # Safety
+/// As [`enter`]; the registers are those with which the instance left, and its stack was not
+/// touched since. They stay where they are until the guest has left again.
+pub(crate) unsafe fn proceed(
+    activation: *mut Activation,
+    registers: &mut Registers,
+) -> Option<Exit> {
+    let frame = registers.frame()?;
+    // SAFETY: the contract of this function is the routine's.
+    Some(exit(unsafe { lucet_arch_continue(activation, frame.as_ptr()) }))
 }
 
 /// Address of the host thunk, for import slots.
@@ -415,12 +579,21 @@ pub(crate) fn read_fault(context: &libc::ucontext_t) -> (usize, usize) {
 }
 
 /// Rewrites an interrupted context so that returning from the signal handler leaves the guest with
-/// [`Exit::Trapped`] (or [`Exit::Ended`]) to the host stack at `host_sp`.
-pub(crate) fn leave_to_host(context: &mut libc::ucontext_t, host_sp: usize, ended: bool) {
+/// [`Exit::Trapped`], [`Exit::Ended`] or [`Exit::Preempted`] to the host stack at `host_sp`.
+pub(crate) fn leave_to_host(context: &mut libc::ucontext_t, host_sp: usize, exit: Exit) {
     const DIRECTION_FLAG: i64 = 1 << 10;
     let regs = &mut context.uc_mcontext.gregs;
     regs[libc::REG_RIP as usize] = lucet_arch_leave as *const () as i64;
     regs[libc::REG_RSP as usize] = host_sp as i64;
-    regs[libc::REG_RAX as usize] = if ended { 3 } else { 1 };
+    regs[libc::REG_RAX as usize] = match exit {
+        Exit::Ended => 3,
+        Exit::Preempted => 4,
+        _ => 1,
+    };
     regs[libc::REG_EFL as usize] &= !DIRECTION_FLAG;
+}
+
+/// The stack pointer of an interrupted context.
+pub(crate) fn stack_pointer(context: &libc::ucontext_t) -> usize {
+    context.uc_mcontext.gregs[libc::REG_RSP as usize] as usize
 }

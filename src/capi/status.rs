@@ -80,9 +80,9 @@ pub enum lucet_outcome_kind {
     LUCET_OUTCOME_TRAPPED = 3,
     /// The host stopped it.
     LUCET_OUTCOME_TERMINATED = 4,
-    /// Its budget of time is used up (not in this version).
+    /// Its budget of time is used up.
     LUCET_OUTCOME_TIMED_OUT = 5,
-    /// Its time slice is used up; suspended, can be resumed (not in this version).
+    /// Its time slice is used up. The instance is in the middle of its work: resume, reset or free it.
     LUCET_OUTCOME_PREEMPTED = 6,
     /// Its fuel is used up; suspended, can be resumed (not in this version).
     LUCET_OUTCOME_OUT_OF_FUEL = 7,
@@ -150,6 +150,7 @@ impl From<Ended> for lucet_outcome {
             Ended::Returned => plain(OutcomeKind::Returned, 0),
             Ended::Yielded(v) => plain(OutcomeKind::Yielded, v),
             Ended::TimedOut => plain(OutcomeKind::TimedOut, 0),
+            Ended::Preempted => plain(OutcomeKind::Preempted, 0),
             Ended::Terminated => plain(OutcomeKind::Terminated, 0),
             Ended::Exited(c) => plain(OutcomeKind::Exited, c),
             Ended::HostError(c) => plain(OutcomeKind::HostError, c),

@@ -5,6 +5,7 @@
 //! long as the owner lives: the invariant behind each `SAFETY` line here.
 
 use super::Fault;
+use super::deadline::{self, Wish};
 use crate::error::{Error, Result, Status};
 use crate::vmctx::ControlRef;
 use lucet_artifact::abi::TrapCode;
@@ -67,7 +68,14 @@ pub(crate) fn copy(
     let from = trap_if_none(checked(src_base, src_size, s, n))?;
     let to = trap_if_none(checked(dst_base, dst_size, d, n))?;
     // Towards higher addresses a copy begins at its end, so that no chunk overwrites the next.
-    chunks(n as usize, to > from, |at, len| {
+    let backwards = to > from;
+    let rest = |done: usize| {
+        let n = n - done as u64;
+        // From the end, what is left lies at the beginning.
+        let skip = if backwards { 0 } else { done as u64 };
+        Rest::Copy { dst, src, d: d + skip, s: s + skip, n }
+    };
+    chunks(n as usize, backwards, rest, |at, len| {
         // SAFETY: both ranges lie inside their memories, see the module's comment.
         unsafe { std::ptr::copy((from + at) as *const u8, (to + at) as *mut u8, len) };
     })
@@ -76,11 +84,29 @@ pub(crate) fn copy(
 /// Bytes that a bulk operation treats before it asks whether the run is to end.
 const CHUNK: usize = 1 << 20;
 
+/// What is left to do of a bulk operation whose run was interrupted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Rest {
+    /// `memory.copy`: memories, addresses, length.
+    Copy { dst: u32, src: u32, d: u64, s: u64, n: u64 },
+    /// `memory.fill`: memory, address, value, length.
+    Fill { memory: u32, d: u64, value: u8, n: u64 },
+}
+
+/// Continues a bulk operation.
+pub(super) fn proceed(control: ControlRef, rest: Rest) -> std::result::Result<(), Fault> {
+    match rest {
+        Rest::Copy { dst, src, d, s, n } => copy(control, dst, src, d, s, n),
+        Rest::Fill { memory, d, value, n } => fill(control, memory, d, value, n),
+    }
+}
+
 /// Calls `f(offset, length)` for each chunk of `n` bytes, from the end if `backwards`; stops when
-/// the run is to end.
+/// the run is to end or to be interrupted. `rest` says what is left after so many bytes.
 fn chunks(
     n: usize,
     backwards: bool,
+    rest: impl Fn(usize) -> Rest,
     mut f: impl FnMut(usize, usize),
 ) -> std::result::Result<(), Fault> {
     let mut done = 0;
@@ -88,8 +114,12 @@ fn chunks(
         let len = (n - done).min(CHUNK);
         f(if backwards { n - done - len } else { done }, len);
         done += len;
-        if done < n && super::deadline::wanted() {
-            return Err(Fault::Interrupted);
+        if done < n {
+            match deadline::wish() {
+                Wish::GoOn => {}
+                Wish::End => return Err(Fault::Interrupted),
+                Wish::Pause => return Err(Fault::Paused(rest(done))),
+            }
         }
     }
     Ok(())
@@ -105,7 +135,11 @@ pub(crate) fn fill(
 ) -> std::result::Result<(), Fault> {
     let (base, size) = extent(control, memory);
     let to = trap_if_none(checked(base, size, d, n))?;
-    chunks(n as usize, false, |at, len| {
+    let rest = |done: usize| {
+        let done = done as u64;
+        Rest::Fill { memory, d: d + done, value, n: n - done }
+    };
+    chunks(n as usize, false, rest, |at, len| {
         // SAFETY: the range lies inside the memory, see the module's comment.
         unsafe { std::ptr::write_bytes((to + at) as *mut u8, value, len) };
     })

@@ -19,6 +19,7 @@ pub(crate) mod tables;
 mod warm;
 mod watch;
 
+use crate::arch::{Kept, Registers};
 use crate::error::{Error, Result, Status};
 use crate::group;
 use crate::idle::Parked;
@@ -27,12 +28,16 @@ use crate::region::{self, Region, Slot, Stack};
 use crate::value::Val;
 use crate::vmctx::{self, ControlRef, InstanceData, Lease, Pending, ResumeFn, State, TableEntry};
 pub(crate) use args::Callee;
+use deadline::Limits;
+pub(crate) use deadline::asked_in_thunk;
 pub use host::Vmctx;
 use lucet_artifact::abi::TrapCode;
 use lucet_artifact::contract::ExportKind;
 use lucet_artifact::init::SegmentMode;
 pub use run::Ended;
 use std::sync::Arc;
+pub(crate) use watch::Reason;
+pub use watch::{check_deadlines, set_watchdog};
 
 /// Why a guest must not go on; the detail behind a pending action.
 #[derive(Debug, Clone)]
@@ -51,13 +56,15 @@ pub(crate) enum Fault {
     Terminate,
     /// A long operation of the runtime stopped, because the run is to end.
     Interrupted,
+    /// The same because its time slice is over; this is left to do.
+    Paused(memory::Rest),
 }
 
 /// Notes why the guest must not go on; the host thunk acts on it when the host function returns.
 /// The first reason counts, except that anything replaces a yield.
 pub(crate) fn set_fault(control: ControlRef, fault: Fault) {
     let pending = match &fault {
-        Fault::Yield { .. } => Pending::Yield,
+        Fault::Yield { .. } | Fault::Paused(_) => Pending::Yield,
         Fault::Trap(_) | Fault::Nested(_) => Pending::Trap,
         Fault::Fail(_) => Pending::Fail,
         Fault::Exit(_) => Pending::Exit,
@@ -69,10 +76,11 @@ pub(crate) fn set_fault(control: ControlRef, fault: Fault) {
     }
 }
 
-/// A suspended guest.
+/// A guest that a host function suspended.
 #[derive(Debug, Clone, Copy)]
 struct Suspended {
     guest_sp: usize,
+    kept: Kept,
     slots: usize,
     /// Type index of the function that was called.
     ty: u32,
@@ -80,6 +88,26 @@ struct Suspended {
     leaver: ControlRef,
     resume: Option<ResumeFn>,
     state: usize,
+}
+
+/// A guest that was interrupted, because its time slice was over.
+#[derive(Debug)]
+struct Preempted {
+    slots: usize,
+    /// Type index of the function that was called.
+    ty: u32,
+    at: At,
+}
+
+/// Where it was interrupted.
+#[derive(Debug)]
+enum At {
+    /// In its code.
+    Code(Registers),
+    /// Behind a host call, which has returned.
+    Call { guest_sp: usize, kept: Kept },
+    /// In a bulk operation of this instance, of which this is left to do.
+    Bulk { guest_sp: usize, kept: Kept, on: ControlRef, rest: memory::Rest },
 }
 
 /// A table of an instance.
@@ -123,11 +151,11 @@ pub struct Inner {
     /// Private function descriptors, which name this instance (members of groups).
     descriptors: Option<Box<[TableEntry]>>,
     suspended: Option<Suspended>,
+    preempted: Option<Preempted>,
     fault: Option<Fault>,
     /// Imports, segments and start function are done.
     complete: bool,
-    /// Longest time a run may take, in nanoseconds; 0: any.
-    time_limit: u64,
+    limits: Limits,
     user_data: usize,
 }
 
@@ -193,6 +221,7 @@ impl Inner {
         self.memory_bytes = 0;
         self.complete = false;
         self.suspended = None;
+        self.preempted = None;
         self.fault = None;
         self.dropped_elems.clear();
         self.dropped_datas.clear();
@@ -330,7 +359,10 @@ impl Drop for Instance {
     }
 }
 
+/// Nobody runs the instance, and its state is that of its guest.
 const IDLE: [State; 3] = [State::Ready, State::Suspended, State::Faulted];
+/// Nobody runs the instance.
+const RESTING: [State; 4] = [State::Ready, State::Suspended, State::Faulted, State::Preempted];
 
 impl InstanceRef {
     pub(crate) fn new(lease: &Lease) -> Self {
@@ -364,7 +396,7 @@ impl InstanceRef {
     /// `InvalidHandle` if it was freed before, `Busy` while it runs, `Unsupported` for members of a
     /// group: the others may refer to them.
     pub fn free(&self) -> Result<()> {
-        let lease = self.lease(&IDLE)?;
+        let lease = self.lease(&RESTING)?;
         if lease.is_member() {
             return Err(Error::new(
                 Status::Unsupported,
@@ -375,10 +407,17 @@ impl InstanceRef {
         Ok(())
     }
 
+    /// Abandons a preempted run of a member, and returns the group that it kept.
+    pub(crate) fn abandon_for_group(&self) -> Option<group::Guard> {
+        let lease = self.lease(&[State::Preempted]).ok()?;
+        run::abandon(lease.control);
+        lease.into_guard()
+    }
+
     /// Frees a member of a group that is dropped: `guard` keeps everybody else out.
     pub(crate) fn free_member(&self, _guard: &group::Guard) {
         loop {
-            match Lease::claim(self.control, self.generation, &IDLE) {
+            match Lease::claim(self.control, self.generation, &RESTING) {
                 Ok(lease) => {
                     if let Some(inner) = lease.free() {
                         inner.release();
@@ -398,7 +437,7 @@ impl InstanceRef {
     /// # Errors
     /// `Busy`, `InvalidHandle`, `StartFailed`; `Unsupported` for members of a group.
     pub fn reset(&self) -> Result<()> {
-        let lease = self.lease(&IDLE)?;
+        let lease = self.lease(&RESTING)?;
         start::restart(lease)
     }
 

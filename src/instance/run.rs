@@ -7,8 +7,9 @@
 //! ```
 
 use super::args::{Callee, check_results, resolve, store, with_slots};
+use super::deadline::{Begin, Nested};
 use super::watch::Reason;
-use super::{Fault, Inner, InstanceRef, Suspended, deadline, set_fault};
+use super::{At, Fault, Inner, InstanceRef, Preempted, Suspended, deadline, memory, set_fault};
 use crate::arch::Exit;
 use crate::error::{Error, Result, Status};
 use crate::module::Core;
@@ -29,6 +30,8 @@ pub enum Ended {
     Yielded(u64),
     /// A trap.
     Trapped(Box<Trap>),
+    /// Its time slice is over.
+    Preempted,
     /// The host stopped the guest.
     Terminated,
     /// The guest took longer than it may.
@@ -45,6 +48,7 @@ impl Ended {
             Self::Returned => Outcome::Returned(results),
             Self::Yielded(v) => Outcome::Yielded(v),
             Self::Trapped(t) => Outcome::Trapped(*t),
+            Self::Preempted => Outcome::Preempted,
             Self::Terminated => Outcome::Terminated,
             Self::TimedOut => Outcome::TimedOut,
             Self::Exited(c) => Outcome::Exited(c),
@@ -52,10 +56,20 @@ impl Ended {
         }
     }
 
+    /// This end, unless the run was `doomed` but could be continued: then it is abandoned.
+    pub(super) fn unless(self, doomed: bool) -> Self {
+        if doomed && matches!(self, Self::Yielded(_) | Self::Preempted) {
+            Self::Terminated
+        } else {
+            self
+        }
+    }
+
     fn next(&self) -> State {
         match self {
             Self::Returned => State::Ready,
             Self::Yielded(_) => State::Suspended,
+            Self::Preempted => State::Preempted,
             _ => State::Faulted,
         }
     }
@@ -139,12 +153,15 @@ pub(super) fn finish(
             vmctx::read_slots(left, n, result);
             Ended::Returned
         }
+        Exit::Preempted => match vmctx::take_registers() {
+            Some(registers) => pause(control, left, ty, At::Code(registers)),
+            None => Ended::HostError(Status::Internal as u64),
+        },
+        Exit::PreemptedInCall => {
+            let at = At::Call { guest_sp: left.guest_sp, kept: vmctx::kept() };
+            pause(control, left, ty, at)
+        }
         Exit::Trapped => {
-            // The stack overflowed while the thunk left with a pending action.
-            if let Some(leaver) = left.leaver {
-                leaver.set_pending(Pending::None);
-                leaver.with(|i| i.fault = None);
-            }
             let code = TrapCode::from_u8(left.trap_code as u8).unwrap_or(TrapCode::Unreachable);
             Ended::Trapped(Box::new(describe(control, code, left.pc, left.fault)))
         }
@@ -156,10 +173,16 @@ pub(super) fn finish(
     }
 }
 
+/// Notes where the guest was interrupted.
+fn pause(control: ControlRef, left: &Left, ty: u32, at: At) -> Ended {
+    control.with(|i| i.preempted = Some(Preempted { slots: left.slots, ty, at }));
+    Ended::Preempted
+}
+
 /// How a run ended that somebody else ended.
 fn ended_from_outside() -> Ended {
     match deadline::reason() {
-        Reason::Deadline => Ended::TimedOut,
+        Reason::Deadline | Reason::Slice => Ended::TimedOut,
         Reason::Terminate => Ended::Terminated,
     }
 }
@@ -174,7 +197,8 @@ fn leave(control: ControlRef, leaver: ControlRef, left: &Left, ty: u32) -> Ended
         }
         Some(Fault::Yield { value, resume, state }) => {
             let (guest_sp, slots) = (left.guest_sp, left.slots);
-            let s = Suspended { guest_sp, slots, ty, leaver, resume, state };
+            let kept = vmctx::kept();
+            let s = Suspended { guest_sp, kept, slots, ty, leaver, resume, state };
             control.with(|i| i.suspended = Some(s));
             Ended::Yielded(value)
         }
@@ -187,6 +211,10 @@ fn leave(control: ControlRef, leaver: ControlRef, left: &Left, ty: u32) -> Ended
         Some(Fault::Exit(c)) => Ended::Exited(c),
         Some(Fault::Terminate) => Ended::Terminated,
         Some(Fault::Interrupted) => ended_from_outside(),
+        Some(Fault::Paused(rest)) => {
+            let (guest_sp, kept) = (left.guest_sp, vmctx::kept());
+            pause(control, left, ty, At::Bulk { guest_sp, kept, on: leaver, rest })
+        }
         None => Ended::HostError(Status::Internal as u64),
     }
 }
@@ -225,6 +253,7 @@ pub(super) fn release_stack(control: ControlRef) {
     control.with(|i| {
         if i.region.config().compact
             && i.suspended.is_none()
+            && i.preempted.is_none()
             && let Some(s) = i.stack.take()
         {
             i.region.release_stack(s);
@@ -234,7 +263,7 @@ pub(super) fn release_stack(control: ControlRef) {
 
 /// Runs the start function during creation.
 pub(super) fn start(control: ControlRef, index: u32) -> Result<()> {
-    let run = deadline::begin(control, 0)?;
+    let run = deadline::begin(control, Begin::Unlimited)?;
     let ended = execute(control, index, &[], false, &mut |_, _| {})?;
     drop(run);
     release_stack(control);
@@ -246,7 +275,7 @@ pub(super) fn start(control: ControlRef, index: u32) -> Result<()> {
         Ended::HostError(c) => Err(fail(format!("failed in a host function with code {c}"))),
         Ended::Terminated => Err(fail("was terminated".into())),
         Ended::TimedOut => Err(fail("took longer than it may".into())),
-        Ended::Yielded(_) => Err(fail("yielded".into())),
+        Ended::Yielded(_) | Ended::Preempted => Err(fail("was suspended".into())),
     }
 }
 
@@ -263,7 +292,10 @@ pub(super) fn nested(
             "the host function has decided to yield, trap or end already; return now",
         ));
     }
-    let ended = execute(control, index, args, false, result)?;
+    let inside = Nested::begin();
+    let ended = execute(control, index, args, false, result);
+    drop(inside);
+    let ended = ended?;
     if vmctx::guest_sp_of(control).is_none() {
         // Called on another member's stack, so this was the only run on its own.
         release_stack(control);
@@ -318,44 +350,101 @@ impl InstanceRef {
         room: Option<usize>,
         result: &mut dyn FnMut(ValType, usize, u128),
     ) -> Result<Ended> {
-        let mut lease = self.lease(&[State::Suspended])?;
+        let mut lease = self.lease(&[State::Suspended, State::Preempted])?;
         trap::prepare_thread()?;
         let control = lease.control;
-        let (Some(s), module) = control.with(|i| (i.suspended, i.module.clone())) else {
+        let (module, begin) = control.with(|i| {
+            let begin = if i.limits.any() { Begin::Again } else { Begin::Unlimited };
+            (i.module.clone(), begin)
+        });
+        let ty = control
+            .with(|i| i.suspended.map(|s| s.ty).or_else(|| i.preempted.as_ref().map(|p| p.ty)));
+        let Some(ty) = ty else {
             return Err(Error::new(Status::Internal, "a suspended instance without a place"));
         };
-        let types = &module.loaded.types.types[s.ty as usize].ty.results;
+        let types = &module.loaded.types.types[ty as usize].ty.results;
         if let Some(room) = room {
             check_results(|| "the suspended function".into(), types, room)?;
         }
-        let run = deadline::begin(control, control.with(|i| i.time_limit))?;
+        let run = deadline::begin(control, begin)?;
         lease.set_next(State::Faulted);
-        let ended = match finish_host_call(control, &s, value) {
-            Err(ended) => ended,
-            Ok(value) => {
-                control.with(|i| i.suspended = None);
-                let left = vmctx::resume(control, s.guest_sp, s.slots, value);
-                finish(control, &left, s.ty, &mut |i, slot| {
-                    if let Some(ty) = types.get(i) {
-                        result(*ty, i, slot);
-                    }
-                })
+        let mut result = |i: usize, slot: u128| {
+            if let Some(ty) = types.get(i) {
+                result(*ty, i, slot);
             }
         };
-        drop(run);
-        if ended != Ended::Returned && !matches!(ended, Ended::Yielded(_)) {
-            control.with(|i| i.suspended = None);
-        }
+        let (suspended, preempted) = control.with(|i| (i.suspended, i.preempted.take()));
+        let ended = match (suspended, preempted) {
+            (Some(s), _) => match finish_host_call(control, &s, value) {
+                Err(ended) => ended,
+                Ok(value) => {
+                    control.with(|i| i.suspended = None);
+                    let kept = s.kept.returning(value);
+                    let left = vmctx::resume(control, s.guest_sp, s.slots, &kept);
+                    finish(control, &left, s.ty, &mut result)
+                }
+            },
+            (None, Some(p)) => proceed(control, p, &mut result),
+            (None, None) => Ended::HostError(Status::Internal as u64),
+        };
+        let ended = ended.unless(run.end());
         settle(&mut lease, &ended);
         Ok(ended)
     }
 }
 
+/// Continues a guest that was interrupted.
+fn proceed(control: ControlRef, p: Preempted, result: &mut dyn FnMut(usize, u128)) -> Ended {
+    let Preempted { slots, ty, at } = p;
+    match at {
+        At::Code(mut registers) => {
+            let left = vmctx::proceed(control, slots, &mut registers);
+            let ended = match left {
+                Some(left) => finish(control, &left, ty, result),
+                None => Ended::HostError(Status::Internal as u64),
+            };
+            if !vmctx::has_registers() {
+                // The next slice needs no new memory for them.
+                vmctx::give_registers(registers);
+            }
+            ended
+        }
+        At::Call { guest_sp, kept } => {
+            finish(control, &vmctx::resume(control, guest_sp, slots, &kept), ty, result)
+        }
+        At::Bulk { guest_sp, kept, on, rest } => match memory::proceed(on, rest) {
+            Ok(()) => {
+                let left = vmctx::resume(control, guest_sp, slots, &kept);
+                finish(control, &left, ty, result)
+            }
+            Err(Fault::Paused(rest)) => {
+                let at = At::Bulk { guest_sp, kept, on, rest };
+                control.with(|i| i.preempted = Some(Preempted { slots, ty, at }));
+                Ended::Preempted
+            }
+            Err(Fault::Trap(code)) => {
+                let pc = vmctx::suspended_pc(guest_sp).wrapping_sub(1);
+                Ended::Trapped(Box::new(describe(control, code, pc, None)))
+            }
+            Err(_) => ended_from_outside(),
+        },
+    }
+}
+
+/// Gives up a suspended or preempted run.
+pub(super) fn abandon(control: ControlRef) {
+    control.with(|i| {
+        i.suspended = None;
+        i.preempted = None;
+    });
+    release_stack(control);
+}
+
 /// The state after a run, and what becomes of its stack.
 pub(super) fn settle(lease: &mut Lease, ended: &Ended) {
     lease.set_next(ended.next());
-    if !matches!(ended, Ended::Yielded(_)) {
-        release_stack(lease.control);
+    if !matches!(ended, Ended::Yielded(_) | Ended::Preempted) {
+        abandon(lease.control);
     }
 }
 

@@ -5,6 +5,7 @@
 //! segments that could not be folded and the start function are left. A member of a group is built
 //! from its parts, in the order of core spec 4.5.4.
 
+use super::deadline::Limits;
 use super::{Fault, ImportedGlobal, Inner, InstanceRef, Table, constant, memory, run, tables};
 use crate::error::{Error, Result, Status};
 use crate::group;
@@ -100,7 +101,7 @@ impl Inner {
         self.region.prepare(&mut self.slot, bytes, &self.module.image())?;
         self.memory_bytes = bytes;
         self.memory_touched = bytes;
-        self.time_limit = 0;
+        self.limits = Limits::default();
         self.user_data = 0;
         self.write_data(control);
         Ok(())
@@ -144,6 +145,7 @@ pub(super) fn restart(mut lease: Lease) -> Result<()> {
         i.dropped_elems.clear();
         i.dropped_datas.clear();
         i.suspended = None;
+        i.preempted = None;
         i.fault = None;
         for t in &mut i.tables {
             *t = Table::Own(None);
@@ -221,9 +223,10 @@ fn occupy(
         group: group.cloned(),
         descriptors: None,
         suspended: None,
+        preempted: None,
         fault: None,
         complete: false,
-        time_limit: 0,
+        limits: Limits::default(),
         user_data: 0,
     });
     let lease = vmctx::allocate(inner, guard).map_err(|(e, inner)| {

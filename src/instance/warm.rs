@@ -6,6 +6,7 @@
 //! (another end than returning, function references as arguments) goes the general way.
 
 use super::args::{Callee, check_reference, check_results};
+use super::deadline::Begin;
 use super::run::{finish, release_stack, settle};
 use super::{Ended, Inner, InstanceRef, deadline};
 use crate::arch::Exit;
@@ -23,7 +24,7 @@ struct Ready {
     /// Type index of the function.
     ty: u32,
     results: usize,
-    time_limit: u64,
+    begin: Begin,
 }
 
 #[cold]
@@ -54,7 +55,8 @@ impl Inner {
             check_results(|| self.module.describe_func(func.index), &ty.results, room)?;
         }
         let (call, ty) = self.guest_call(func.index, None, true)?;
-        Ok(Ready { call, ty, results, time_limit: self.time_limit })
+        let begin = if self.limits.any() { Begin::First } else { Begin::Unlimited };
+        Ok(Ready { call, ty, results, begin })
     }
 }
 
@@ -78,7 +80,7 @@ impl InstanceRef {
             release_stack(control);
             return Err(e);
         }
-        let run = match deadline::begin(control, ready.time_limit) {
+        let run = match deadline::begin(control, ready.begin) {
             Ok(run) => run,
             Err(e) => {
                 release_stack(control);
@@ -88,7 +90,7 @@ impl InstanceRef {
         // Whatever goes wrong from here on, the instance is not as it was.
         lease.set_next(State::Faulted);
         let left = vmctx::enter(control, &ready.call, args.iter().map(|v| v.to_slot()));
-        drop(run);
+        let doomed = run.end();
         match left {
             Some(left) if left.exit == Exit::Returned => {
                 lease.set_next(State::Ready);
@@ -106,7 +108,7 @@ impl InstanceRef {
                 Ok(Ended::Returned)
             }
             Some(left) => {
-                let ended = finish(control, &left, ready.ty, &mut |_, _| {});
+                let ended = finish(control, &left, ready.ty, &mut |_, _| {}).unless(doomed);
                 settle(&mut lease, &ended);
                 Ok(ended)
             }

@@ -18,6 +18,7 @@ use crate::arch::{self, ThreadWords};
 use crate::error::{Error, Result, Status};
 use crate::sys::interrupt;
 use crate::trap;
+use crate::vmctx;
 use once_cell::sync::OnceCell;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::cell::RefCell;
@@ -28,11 +29,23 @@ use std::time::{Duration, Instant};
 /// How long a sender waits before it looks whether a request was answered.
 const AGAIN: Duration = Duration::from_micros(50);
 
-/// Why a run was ended.
+/// Why a run is to end, or to be interrupted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reason {
+pub(crate) enum Reason {
     Deadline = 1,
     Terminate = 2,
+    Slice = 3,
+}
+
+impl Reason {
+    /// The reason with this number.
+    pub(crate) fn of(number: u32) -> Self {
+        match number {
+            2 => Self::Terminate,
+            3 => Self::Slice,
+            _ => Self::Deadline,
+        }
+    }
 }
 
 /// What others know about a thread that runs guests.
@@ -109,6 +122,7 @@ struct Mine {
 
 impl Drop for Mine {
     fn drop(&mut self) {
+        drop(vmctx::take_registers());
         if self.forks == FORKS.load(Ordering::Relaxed) {
             arch::thread_words().registered.store(0, Ordering::Relaxed);
             lock().retain(|r| r.thread != self.thread);
@@ -144,26 +158,32 @@ pub(super) fn introduce() -> Result<()> {
     Ok(())
 }
 
-/// Sees to it that the watchdog looks at `deadline`, which this thread's words hold already.
-pub(super) fn expect(deadline: u64) {
+/// Sees to it that somebody looks at `deadline`, which this thread's words hold already.
+///
+/// # Errors
+/// `OutOfMemory` if there is no watchdog and none can be started.
+pub(super) fn expect(deadline: u64) -> Result<()> {
     let watch = watch();
     if deadline < watch.next.load(Ordering::SeqCst) {
         watch.asked.fetch_min(deadline, Ordering::SeqCst);
-        rouse(watch);
+        return rouse(watch);
     }
+    Ok(())
 }
 
-/// Asks a thread to end its run; its record is in the list that the caller has locked.
-fn ask(record: &Record, reason: Reason) {
+/// Asks a thread to end its run, or to interrupt it; its record is in the list that the caller has
+/// locked.
+fn ask(record: &Record, run: u64, reason: Reason) {
     let words = record.words;
-    let run = words.run.load(Ordering::Acquire);
     if run == 0 {
         return;
     }
     words.reason.store(reason as u32, Ordering::Release);
     words.request.store(run, Ordering::SeqCst);
     interrupt::fence();
-    if words.phase.load(Ordering::SeqCst) == 1 {
+    // If the run goes on now, its end sees the request and waits for the lock that we hold: the
+    // signal cannot meet a later one.
+    if words.run.load(Ordering::SeqCst) == run && words.phase.load(Ordering::SeqCst) == 1 {
         interrupt::send(record.thread);
     }
 }
@@ -189,45 +209,62 @@ pub(super) fn terminate(run: u64, still: impl Fn() -> bool) {
             return;
         }
     }
-    ask(record, Reason::Terminate);
+    // That run, or one inside it.
+    ask(record, record.words.run.load(Ordering::SeqCst), Reason::Terminate);
     drop(records);
-    rouse(watch);
+    // Without anybody to look again the request still stands: the next host call sees it.
+    let _ = rouse(watch);
+}
+
+/// The embedder looks after deadlines itself, with [`check_deadlines`].
+static OWN_TIMER: AtomicBool = AtomicBool::new(false);
+
+/// Whether the library may start a thread that looks after deadlines.
+///
+/// # Errors
+/// `WrongState` if it has one already and may not any more.
+pub fn set_watchdog(allowed: bool) -> Result<()> {
+    let watch = watch();
+    let _records = watch.records.lock();
+    if !allowed && watch.started.load(Ordering::Acquire) {
+        return Err(Error::new(
+            Status::WrongState,
+            "the watchdog was started by the first time limit or termination of this process: \
+             decide before",
+        ));
+    }
+    OWN_TIMER.store(!allowed, Ordering::Release);
+    Ok(())
 }
 
 /// Starts the watchdog, or wakes it.
 #[cold]
-fn rouse(watch: &'static Watch) {
+fn rouse(watch: &'static Watch) -> Result<()> {
+    if OWN_TIMER.load(Ordering::Acquire) {
+        return Ok(());
+    }
     if !watch.started.swap(true, Ordering::AcqRel) {
         let name = "lucet-watchdog".to_owned();
         let made = std::thread::Builder::new().name(name).stack_size(128 << 10).spawn(move || {
             interrupt::block_all_signals();
             patrol(watch);
         });
-        if made.is_err() {
+        return made.map(|_| ()).map_err(|e| {
             watch.started.store(false, Ordering::Release);
-        }
-        return;
+            crate::sys::io_error("starting the thread that looks after time limits", &e)
+        });
     }
     // With the lock, the watchdog is either waiting or has yet to look.
     drop(watch.records.lock());
     watch.wake.notify_one();
+    Ok(())
 }
 
 /// The watchdog.
 fn patrol(watch: &'static Watch) {
     let mut records = watch.records.lock();
     loop {
-        let now = now();
-        let asked = watch.asked.swap(u64::MAX, Ordering::SeqCst);
-        let mut next = if asked > now { asked } else { u64::MAX };
-        for record in records.iter() {
-            next = next.min(inspect(record, now));
-        }
-        watch.next.store(next, Ordering::SeqCst);
-        // A deadline that was set before the thread could see `next`. (What is due was asked.)
-        if records.iter().any(|r| (now + 1..next).contains(&first_event(r))) {
-            continue;
-        }
+        let (now, next) = round(watch, &records);
         if next == u64::MAX {
             watch.wake.wait(&mut records);
         } else {
@@ -237,27 +274,97 @@ fn patrol(watch: &'static Watch) {
     }
 }
 
-/// When a record needs attention next.
-fn first_event(record: &Record) -> u64 {
-    match (record.words.doomed.load(Ordering::SeqCst), record.words.deadline.load(Ordering::SeqCst))
-    {
-        (0, 0) => u64::MAX,
-        (0, deadline) => deadline,
-        _ => 0,
+/// Looks at every thread once; returns when that was and when to look again.
+fn round(watch: &Watch, records: &[Record]) -> (u64, u64) {
+    loop {
+        let now = now();
+        let asked = watch.asked.swap(u64::MAX, Ordering::SeqCst);
+        let mut next = if asked > now { asked } else { u64::MAX };
+        for record in records {
+            next = next.min(inspect(record, now));
+        }
+        watch.next.store(next, Ordering::SeqCst);
+        // A deadline that was set before the thread could see `next`. (What is due was asked.)
+        if records.iter().any(|r| (now + 1..next).contains(&first_event(r))) {
+            continue;
+        }
+        return (now, next);
     }
+}
+
+/// Does once what the watchdog does all the time: for embedders with a timer of their own. Returns
+/// in how many nanoseconds to call it again; `u64::MAX`: when a run with a limit begins.
+pub fn check_deadlines() -> u64 {
+    let watch = watch();
+    let records = watch.records.lock();
+    let (now, next) = round(watch, &records);
+    if next == u64::MAX { next } else { next.saturating_sub(now) }
+}
+
+/// When a record needs attention next: 0 is at once, `u64::MAX` never.
+fn first_event(record: &Record) -> u64 {
+    let words = record.words;
+    if words.doomed.load(Ordering::SeqCst) != 0 {
+        return 0;
+    }
+    let set = [&words.deadline, &words.slice_end, &words.cpu_check].map(|w| {
+        let at = w.load(Ordering::SeqCst);
+        if at == 0 { u64::MAX } else { at }
+    });
+    set.into_iter().fold(u64::MAX, u64::min)
 }
 
 /// Asks a thread whose time is up; returns when to look again.
 fn inspect(record: &Record, now: u64) -> u64 {
-    let run = record.words.run.load(Ordering::SeqCst);
+    let words = record.words;
+    let run = words.run.load(Ordering::SeqCst);
     let event = first_event(record);
     if event > now {
         return event;
     }
-    // The deadline belongs to this run or one around it only if the run is still the same.
-    if record.words.run.load(Ordering::SeqCst) == run {
-        let doomed = record.words.doomed.load(Ordering::SeqCst) != 0;
-        ask(record, if doomed { Reason::Terminate } else { Reason::Deadline });
+    let again = now + AGAIN.as_nanos() as u64;
+    let passed = |at: u64| at != 0 && at <= now;
+    let mut reason = None;
+    let mut next = again;
+    if words.doomed.load(Ordering::SeqCst) != 0 {
+        reason = Some(Reason::Terminate);
+    } else if passed(words.deadline.load(Ordering::SeqCst)) {
+        reason = Some(Reason::Deadline);
+    } else {
+        let check = words.cpu_check.load(Ordering::SeqCst);
+        if passed(check) {
+            let left = processor_time_left(record);
+            if left == 0 {
+                reason = Some(Reason::Deadline);
+            } else {
+                // What is left cannot be used up before as much time has passed. If the words were
+                // changed by the run's end or a run inside it, they are right as they are.
+                let later = now.saturating_add(left.max(AGAIN.as_nanos() as u64));
+                let (set, get) = (Ordering::SeqCst, Ordering::Relaxed);
+                let _ = words.cpu_check.compare_exchange(check, later, set, get);
+                next = first_event(record).max(now + 1);
+            }
+        }
+        if reason.is_none() && passed(words.slice_end.load(Ordering::SeqCst)) {
+            // While another run is inside, it is looked for the end of that.
+            next = again;
+            reason = words.may_pause(run).then_some(Reason::Slice);
+        }
     }
-    now + AGAIN.as_nanos() as u64
+    // A limit that had passed by `now` belongs to this run or one around it, if the run is still
+    // the same: one that began later has no limit that has passed by then.
+    if let Some(reason) = reason
+        && words.run.load(Ordering::SeqCst) == run
+    {
+        ask(record, run, reason);
+    }
+    next
+}
+
+/// Processor time that a thread may use before its run must end.
+fn processor_time_left(record: &Record) -> u64 {
+    let end = record.words.cpu_end.load(Ordering::SeqCst);
+    // A thread on the list lives; should the system refuse to tell, the time counts as used.
+    let used = interrupt::processor_time_of(record.thread).unwrap_or(u64::MAX);
+    if end == 0 { u64::MAX } else { end.saturating_sub(used) }
 }

@@ -16,7 +16,8 @@
 //! still dumps core at the right place.
 
 use super::CodeInfo;
-use crate::arch;
+use crate::arch::{self, Exit, Registers};
+use crate::instance::Reason;
 use crate::region::zones::{self, Zone};
 use crate::sys::{arena, interrupt, signals};
 use lucet_artifact::abi::TrapCode;
@@ -77,7 +78,7 @@ unsafe fn handle(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void) 
     activation.trap_pc = pc;
     activation.guest_fp = fp;
     activation.fault = fault.map_or(0, |f| f as usize + 1);
-    arch::leave_to_host(context, activation.host_sp, false);
+    arch::leave_to_host(context, activation.host_sp, Exit::Trapped);
     true
 }
 
@@ -101,7 +102,8 @@ pub(crate) extern "C" fn interrupted(
     }
 }
 
-/// Whether this thread is to end its run and was in guest code; `context` then leads to the host.
+/// Whether this thread is to end or interrupt its run and was in guest code; `context` then leads to
+/// the host, and of an interrupted guest all registers are stored.
 ///
 /// # Safety
 /// The argument is that of a signal handler.
@@ -121,9 +123,19 @@ unsafe fn end_run(context: *mut c_void) -> bool {
     if arena::owner_of(pc).is_none_or(|owner| owner == 0) {
         return false;
     }
+    let mut exit = Exit::Ended;
+    if Reason::of(words.reason.load(Ordering::Acquire)) == Reason::Slice {
+        let room = words.registers.load(Ordering::Relaxed);
+        // SAFETY: null or what `vmctx::give_registers` put there; the kernel's context.
+        if !words.may_pause(run) || !unsafe { Registers::store(room, context) } {
+            return false;
+        }
+        exit = Exit::Preempted;
+    }
     activation.trap_pc = pc;
     activation.guest_fp = fp;
-    arch::leave_to_host(context, activation.host_sp, true);
+    activation.guest_sp = arch::stack_pointer(context);
+    arch::leave_to_host(context, activation.host_sp, exit);
     true
 }
 
