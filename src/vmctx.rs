@@ -107,7 +107,7 @@ pub(crate) struct Activation {
 
 impl Activation {
     #[inline(always)]
-    fn new(control: ControlRef, may_yield: bool) -> Self {
+    pub(crate) fn new(control: ControlRef, may_yield: bool) -> Self {
         let previous = arch::current();
         // SAFETY: null, or an activation in a frame of `enter`, `resume` or `call_resume_fn` up
         // this thread's stack.
@@ -127,8 +127,14 @@ impl Activation {
         }
     }
 
+    /// Whether there are too many runs inside one another for the host's stack.
     #[inline(always)]
-    fn left(&self, exit: Exit, slots: usize) -> Left {
+    pub(crate) fn too_deep(&self) -> bool {
+        self.depth >= MAX_DEPTH
+    }
+
+    /// How the guest left.
+    pub(crate) fn left(&self, exit: Exit, slots: usize) -> Left {
         let pc = if exit == Exit::Pending { suspended_pc(self.guest_sp) } else { self.trap_pc };
         Left {
             exit,
@@ -180,10 +186,6 @@ pub(crate) struct GuestCall {
     pub code: usize,
     /// Value slots: the larger one of the numbers of parameters and results.
     pub slots: usize,
-    /// Whether host functions may yield.
-    pub may_yield: bool,
-    /// Whether the stack goes back to a pool after the outermost run.
-    pub lent: bool,
 }
 
 /// How a guest came back.
@@ -216,36 +218,40 @@ const MAX_DEPTH: u32 = 128;
 /// six registers, see `arch`.
 const SUSPENDED_RETURN: usize = 48;
 
-/// Enters a guest and waits until it leaves; `args` are the value slots of the arguments. `None`:
-/// not enough guest stack is left, or there are too many runs inside one another for the host's.
+impl GuestCall {
+    /// Where the value slots of the call begin. `None`: not enough guest stack is left.
+    #[inline(always)]
+    pub(crate) fn place(&self) -> Option<usize> {
+        let slots = (self.stack_top & !15).checked_sub(self.slots * size_of::<u128>())?;
+        (slots >= self.stack_bottom + CALL_RESERVE).then_some(slots)
+    }
+}
+
+/// Enters a guest and waits until it leaves; `args` are the value slots of the arguments, and
+/// `slots` is where they go (see [`GuestCall::place`]). `activation` is a new one of `control`'s
+/// instance.
+///
+/// Kept apart from what is made of it ([`Activation::left`]) because almost every call returns, and
+/// then nobody wants to know more.
 #[inline(always)]
 pub(crate) fn enter(
-    control: ControlRef,
+    activation: &mut Activation,
     call: &GuestCall,
-    args: impl ExactSizeIterator<Item = u128>,
-) -> Option<Left> {
-    let top = call.stack_top & !15;
-    let room = call.slots.max(args.len());
-    let slots = top.checked_sub(room * size_of::<u128>())?;
-    if slots < call.stack_bottom + CALL_RESERVE {
-        return None;
-    }
-    for (i, v) in args.take(room).enumerate() {
-        // SAFETY: `GuestCall` names unused, accessible guest stack from `stack_bottom` to
-        // `stack_top`; there are `room` slots in it.
+    slots: usize,
+    args: impl Iterator<Item = u128>,
+) -> Exit {
+    for (i, v) in args.take(call.slots).enumerate() {
+        // SAFETY: `GuestCall` names unused, accessible guest stack, and `slots` is `call.slots`
+        // value slots below its top.
         unsafe { (slots as *mut u128).add(i).write(v) };
     }
-    let mut activation = Activation::new(control, call.may_yield);
-    if activation.depth >= MAX_DEPTH {
-        return None;
-    }
-    let p: *mut Activation = &mut activation;
+    let p: *mut Activation = activation;
     arch::set_current(p);
     // SAFETY: the activation is current, and a `GuestCall` is made from an accepted module and a
     // live instance that this thread has exclusive use of; there is room for the slots.
     let exit = unsafe { arch::enter(p, slots, call.entry, call.vmctx, call.code, slots as *mut _) };
     arch::set_current(activation.previous);
-    Some(activation.left(exit, slots))
+    exit
 }
 
 /// Continues a guest that left with a pending action and waits until it leaves again. `guest_sp`
@@ -261,12 +267,13 @@ pub(crate) fn resume(control: ControlRef, guest_sp: usize, slots: usize, result:
     activation.left(exit, slots)
 }
 
-/// Reads the value slots of a call that returned.
-pub(crate) fn read_slots(left: &Left, n: usize, mut f: impl FnMut(usize, u128)) {
+/// Reads the value slots of a call that returned; they begin at `slots`, on its guest stack, which
+/// nobody used since.
+#[inline(always)]
+pub(crate) fn read_slots(slots: usize, n: usize, mut f: impl FnMut(usize, u128)) {
     for i in 0..n {
-        // SAFETY: the call had at least `n` slots there, on its guest stack, which nobody used
-        // since it returned.
-        f(i, unsafe { std::ptr::read((left.slots as *const u128).add(i)) });
+        // SAFETY: the call had at least `n` slots there.
+        f(i, unsafe { std::ptr::read((slots as *const u128).add(i)) });
     }
 }
 
@@ -390,6 +397,35 @@ impl PartialEq for ControlRef {
     }
 }
 
+/// The inner state of an instance in use.
+pub(crate) struct InnerGuard {
+    borrowed: &'static Cell<bool>,
+    inner: &'static mut Inner,
+}
+
+impl std::ops::Deref for InnerGuard {
+    type Target = Inner;
+
+    #[inline(always)]
+    fn deref(&self) -> &Inner {
+        self.inner
+    }
+}
+
+impl std::ops::DerefMut for InnerGuard {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut Inner {
+        self.inner
+    }
+}
+
+impl Drop for InnerGuard {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.borrowed.set(false);
+    }
+}
+
 impl ControlRef {
     /// The control block that the thunk passed to a host function or builtin.
     ///
@@ -429,6 +465,22 @@ impl ControlRef {
         let inner = unsafe { (*self.0.inner.get()).as_deref_mut() };
         match inner.map(f) {
             Some(r) => r,
+            None => panic!("inner state of a freed instance used"),
+        }
+    }
+
+    /// The inner state, until the guard is dropped: what [`ControlRef::with`] does, for hot paths
+    /// in which a closure would not be inlined.
+    ///
+    /// # Panics
+    /// As [`ControlRef::with`].
+    #[inline(always)]
+    pub(crate) fn inner(self) -> InnerGuard {
+        assert!(!self.0.borrowed.replace(true), "inner state of an instance used twice");
+        // SAFETY: invariant "one thread" gives exclusive use, `borrowed` excludes overlap.
+        let inner = unsafe { (*self.0.inner.get()).as_deref_mut() };
+        match inner {
+            Some(inner) => InnerGuard { borrowed: &self.0.borrowed, inner },
             None => panic!("inner state of a freed instance used"),
         }
     }
@@ -495,6 +547,26 @@ impl Lease {
             lease.group = Some(group::Guard::take(lock)?);
         }
         Ok(lease)
+    }
+
+    /// Takes exclusive use of an instance that is ready: what [`Lease::take`] does, for the path of
+    /// each request.
+    ///
+    /// # Errors
+    /// As [`Lease::take`].
+    #[inline(always)]
+    pub(crate) fn ready(control: ControlRef, generation: u32) -> Result<Self> {
+        let (from, to) = (State::Ready.word(generation), State::Running.word(generation));
+        let word = &control.0.word;
+        let taken = word.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        // SAFETY: as in `take`.
+        if taken && unsafe { (*control.0.group.get()).is_none() } {
+            return Ok(Self { control, generation, next: State::Ready, group: None });
+        }
+        if taken {
+            word.store(from, Ordering::Release);
+        }
+        Self::take(control, generation, &[State::Ready])
     }
 
     /// As [`Lease::take`], for whoever has the instance's group already.
@@ -671,6 +743,7 @@ pub(crate) fn dissolve(control: ControlRef) -> Option<Box<Inner>> {
 }
 
 /// The control block with this index, for decoding handles.
+#[inline(always)]
 pub(crate) fn control_at(index: u32) -> Option<ControlRef> {
     let chunk = CHUNKS.get(index as usize / CHUNK)?.get()?;
     chunk.get(index as usize % CHUNK).map(ControlRef)

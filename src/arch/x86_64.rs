@@ -64,6 +64,11 @@ pub(crate) struct ThreadWords {
     pub run: AtomicU32,
     /// Why it is to end. Written by other threads before `request`.
     pub reason: AtomicU32,
+    /// Words of this thread alone that stand on the path of each request. (A thread-local of Rust
+    /// costs a call in a shared library.) Whether traps are prepared for: `trap::thread`.
+    pub prepared: AtomicU32,
+    /// Number of the thread's shard of idle instances plus one: `idle`.
+    pub shard: AtomicU32,
 }
 
 global_asm!(

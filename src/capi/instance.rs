@@ -104,7 +104,7 @@ pub unsafe extern "C" fn lucet_instance_run(
         let name = unsafe { text(name, "name") }?;
         let call = Call { args, nargs, results, nresults, out: outcome };
         // SAFETY: the header asks for arrays of these lengths.
-        unsafe { call.through(|args, results| i.run_into(Callee::Name(name), args, results)) }
+        unsafe { call.direct(&i, Callee::Name(name)) }
     })
 }
 
@@ -127,7 +127,7 @@ pub unsafe extern "C" fn lucet_instance_run_func(
         let call = Call { args, nargs, results, nresults, out: outcome };
         let callee = Callee::Func(func.get());
         // SAFETY: the header asks for arrays of these lengths.
-        unsafe { call.through(|args, results| i.run_into(callee, args, results)) }
+        unsafe { call.direct(&i, callee) }
     })
 }
 

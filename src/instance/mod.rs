@@ -347,6 +347,7 @@ impl InstanceRef {
 
     /// The handle with this index and generation; whether it is alive is checked at each use.
     #[must_use]
+    #[inline(always)]
     pub fn from_parts(index: u32, generation: u32) -> Option<Self> {
         vmctx::control_at(index).map(|control| Self { control, generation })
     }
