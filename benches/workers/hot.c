@@ -95,7 +95,8 @@ static double call_limited(long n) { return calls(n, limited); }
 
 static double call_add(long n)
 {
-    lucet_val args[2] = {{.of.i32 = 0, .type = LUCET_VAL_I32}, {.of.i32 = 1, .type = LUCET_VAL_I32}};
+    lucet_val args[2] = {{.of.i32 = 0, .type = LUCET_VAL_I32},
+                         {.of.i32 = 1, .type = LUCET_VAL_I32}};
     lucet_val sum;
     lucet_outcome outcome;
     double begin = bench_now();
@@ -365,7 +366,9 @@ static void prepare(char **files)
     lucet_region_config *slots = lucet_region_config_create();
     check(lucet_region_config_set_slots(slots, SLOTS), "slots");
     check(lucet_region_create(slots, &region), "region");
+    /* A stack also gets what a module leaves over of the room for instance data. */
     check(lucet_region_config_set_stack_bytes(slots, 16 << 10), "stacks");
+    check(lucet_region_config_set_max_instance_data(slots, 4096), "stacks");
     check(lucet_region_create(slots, &small_stacks), "region");
     lucet_region_config_free(slots);
 

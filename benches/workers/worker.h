@@ -3,7 +3,7 @@
  * operation and says how many nanoseconds that took.
  *
  *   PROGRAM ... --rows [WORD...]   measures its rows by itself and prints a table
- *   PROGRAM ... --serve            answers requests, so that rounds of several engines can alternate
+ *   PROGRAM ... --serve            answers requests, so that rounds of several engines alternate
  *
  * A request is a line `N ROW`, the answer a line with nanoseconds, or `?` for an unknown row.
  *
