@@ -368,7 +368,7 @@ pub struct Control {
     /// Generation and [`State`].
     word: AtomicU64,
     borrowed: Cell<bool>,
-    /// Thread and number of the run that is going on.
+    /// The run that is going on.
     runner: AtomicU64,
     inner: UnsafeCell<Option<Box<Inner>>>,
     /// The lock of the instance's group. Not in `inner`, which only the lock's holder may touch.
@@ -504,16 +504,16 @@ impl ControlRef {
         self.0.pending.set(p as u32);
     }
 
-    /// Notes which thread runs the instance and the number of its run there; 0: none.
-    pub(crate) fn set_runner(self, thread: i32, run: u32) {
-        let word = u64::from(thread as u32) << 32 | u64::from(run);
-        self.0.runner.store(word, Ordering::Release);
+    /// Notes the number of the run that is going on; 0: none. It names its thread too, see
+    /// `instance::deadline`.
+    #[inline(always)]
+    pub(crate) fn set_runner(self, run: u64) {
+        self.0.runner.store(run, Ordering::Release);
     }
 
     /// What [`ControlRef::set_runner`] noted.
-    pub(crate) fn runner(self) -> (i32, u32) {
-        let word = self.0.runner.load(Ordering::SeqCst);
-        ((word >> 32) as i32, word as u32)
+    pub(crate) fn runner(self) -> u64 {
+        self.0.runner.load(Ordering::SeqCst)
     }
 
     /// The generation and state now.

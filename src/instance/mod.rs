@@ -5,6 +5,7 @@
 //! * [`run`]: calling functions, nested runs, resuming, and what comes back
 //! * [`args`]: arguments and results of calls
 //! * [`memory`], [`tables`]: what builtins and the host do to them
+//! * [`deadline`], [`watch`]: ending runs from outside, from either side
 //! * [`host`]: what a host function may do with the instance that called it
 
 mod args;
@@ -16,6 +17,7 @@ mod run;
 mod start;
 pub(crate) mod tables;
 mod warm;
+mod watch;
 
 use crate::error::{Error, Result, Status};
 use crate::group;

@@ -7,6 +7,7 @@
 //! ```
 
 use super::args::{Callee, check_results, resolve, store, with_slots};
+use super::watch::Reason;
 use super::{Fault, Inner, InstanceRef, Suspended, deadline, set_fault};
 use crate::arch::Exit;
 use crate::error::{Error, Result, Status};
@@ -171,8 +172,8 @@ pub(super) fn finish(
 /// How a run ended that somebody else ended.
 fn ended_from_outside() -> Ended {
     match deadline::reason() {
-        deadline::Reason::Deadline => Ended::TimedOut,
-        deadline::Reason::Terminate => Ended::Terminated,
+        Reason::Deadline => Ended::TimedOut,
+        Reason::Terminate => Ended::Terminated,
     }
 }
 
