@@ -62,6 +62,24 @@ pub(crate) struct CallInfo {
     pub result_types: u64,
 }
 
+/// What a function returns.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Returns {
+    /// Number of results.
+    pub number: usize,
+    /// Index of the function's type.
+    pub ty: u32,
+    /// As [`CallInfo::result_types`].
+    pub packed: u64,
+}
+
+impl CallInfo {
+    #[inline(always)]
+    pub(crate) fn returns(&self) -> Returns {
+        Returns { number: self.results.into(), ty: self.ty, packed: self.result_types }
+    }
+}
+
 /// Types that fit into one word of a [`CallInfo`].
 pub(crate) const PACKED: usize = 8;
 

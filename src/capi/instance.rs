@@ -149,7 +149,7 @@ pub unsafe extern "C" fn lucet_instance_resume(
         let i = handle::instance(instance, "instance")?;
         let call = Call { args: std::ptr::null(), nargs: 0, results, nresults, out: outcome };
         // SAFETY: the header asks for an array of this length.
-        unsafe { call.through(|_, results| i.resume_into(value, results)) }
+        unsafe { call.resume(&i, value) }
     })
 }
 
