@@ -45,6 +45,69 @@ pub struct Func {
     pub(crate) index: u32,
 }
 
+/// What a call of a function needs to know of it, in one place.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct CallInfo {
+    /// Address of the code, of the import stub for an imported function; 0: there is none.
+    pub code: usize,
+    /// Address of the entry trampoline of its type.
+    pub entry: usize,
+    /// Index of its type.
+    pub ty: u32,
+    /// Numbers of parameters and results.
+    pub params: u16,
+    pub results: u16,
+    /// Their types, the first in the lowest byte, if there are at most [`PACKED`].
+    pub param_types: u64,
+    pub result_types: u64,
+}
+
+/// What a function returns.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Returns {
+    /// Number of results.
+    pub number: usize,
+    /// Index of the function's type.
+    pub ty: u32,
+    /// As [`CallInfo::result_types`].
+    pub packed: u64,
+}
+
+impl CallInfo {
+    #[inline(always)]
+    pub(crate) fn returns(&self) -> Returns {
+        Returns { number: self.results.into(), ty: self.ty, packed: self.result_types }
+    }
+}
+
+/// Types that fit into one word of a [`CallInfo`].
+pub(crate) const PACKED: usize = 8;
+
+/// Types as one word.
+pub(crate) fn pack(types: impl Iterator<Item = u8>) -> u64 {
+    types.take(PACKED).enumerate().fold(0, |word, (n, ty)| word | u64::from(ty) << (8 * n))
+}
+
+fn call_infos(loaded: &Loaded) -> Box<[CallInfo]> {
+    let base = loaded.text.base();
+    let address = |offset: u32| if offset == NO_CODE { 0 } else { base + offset as usize };
+    let info = |f: &lucet_artifact::code::FuncRecord| {
+        let Some(record) = loaded.types.types.get(f.ty as usize) else {
+            return CallInfo::default();
+        };
+        CallInfo {
+            code: address(f.offset),
+            entry: address(record.entry),
+            ty: f.ty,
+            params: record.ty.params.len() as u16,
+            results: record.ty.results.len() as u16,
+            param_types: pack(record.ty.params.iter().map(|t| *t as u8)),
+            result_types: pack(record.ty.results.iter().map(|t| *t as u8)),
+        }
+    };
+    loaded.funcs.funcs.iter().map(info).collect()
+}
+
 /// A loaded module.
 ///
 /// Dropping the last handle lets idle instances of it go; those that are alive keep its code.
@@ -73,6 +136,8 @@ pub struct Core {
     pub(crate) tables: Vec<Box<[TableEntry]>>,
     /// Whether anything but functions is imported: then instances live in groups only.
     pub(crate) imports_state: bool,
+    /// What calls need to know, by function index.
+    pub(crate) calls: Box<[CallInfo]>,
     /// Whether an instance alone is complete once its slot is: no segments are left to apply, and
     /// there is no start function.
     pub(crate) plain: bool,
@@ -169,6 +234,7 @@ impl Core {
             template: Box::default(),
             tables: Vec::new(),
             imports_state,
+            calls: call_infos(&loaded),
             plain: false,
             elem_failure: false,
             code,

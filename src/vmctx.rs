@@ -107,7 +107,7 @@ pub(crate) struct Activation {
 
 impl Activation {
     #[inline(always)]
-    fn new(control: ControlRef, may_yield: bool) -> Self {
+    pub(crate) fn new(control: ControlRef, may_yield: bool) -> Self {
         let previous = arch::current();
         // SAFETY: null, or an activation in a frame of `enter`, `resume` or `call_resume_fn` up
         // this thread's stack.
@@ -127,21 +127,22 @@ impl Activation {
         }
     }
 
+    /// Whether there are too many runs inside one another for the host's stack.
     #[inline(always)]
-    fn left(&self, exit: Exit, slots: usize) -> Left {
-        let in_call = matches!(exit, Exit::Pending | Exit::PreemptedInCall);
-        let pc = if in_call { suspended_pc(self.guest_sp) } else { self.trap_pc };
-        Left {
-            exit,
-            slots,
-            guest_sp: self.guest_sp,
-            trap_code: self.trap_code,
-            pc,
-            fault: (self.fault as u64).checked_sub(1),
-            // SAFETY: null, or written by the thunk from the CONTROL word of a live instance.
-            leaver: unsafe { self.leaver.get().as_ref() }.map(ControlRef),
-            may_yield: self.may_yield,
-        }
+    pub(crate) fn too_deep(&self) -> bool {
+        self.depth >= MAX_DEPTH
+    }
+
+    /// The instance that left with a pending action.
+    #[inline(always)]
+    pub(crate) fn leaver(&self) -> Option<ControlRef> {
+        // SAFETY: null, or written by the thunk from the CONTROL word of a live instance.
+        unsafe { self.leaver.get().as_ref() }.map(ControlRef)
+    }
+
+    /// What trapped: code, address of the instruction, offset in memory of the fault.
+    pub(crate) fn trap(&self) -> (u32, usize, Option<u64>) {
+        (self.trap_code, self.trap_pc, (self.fault as u64).checked_sub(1))
     }
 }
 
@@ -181,28 +182,6 @@ pub(crate) struct GuestCall {
     pub code: usize,
     /// Value slots: the larger one of the numbers of parameters and results.
     pub slots: usize,
-    /// Whether host functions may yield.
-    pub may_yield: bool,
-    /// Whether the stack goes back to a pool after the outermost run.
-    pub lent: bool,
-}
-
-/// How a guest came back.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Left {
-    pub exit: Exit,
-    /// Address of the value slots on the guest stack.
-    pub slots: usize,
-    /// See [`Activation`].
-    pub guest_sp: usize,
-    pub trap_code: u32,
-    /// Address of the trapping instruction, or the return address of the host call that left.
-    pub pc: usize,
-    /// Offset in memory of the fault.
-    pub fault: Option<u64>,
-    pub leaver: Option<ControlRef>,
-    /// See [`Activation`].
-    pub may_yield: bool,
 }
 
 /// Bytes of guest stack that a call needs besides its value slots, so that it gets far enough for
@@ -217,70 +196,79 @@ const MAX_DEPTH: u32 = 128;
 /// two registers, see `arch`.
 const SUSPENDED_RETURN: usize = 16;
 
-/// Enters a guest and waits until it leaves; `args` are the value slots of the arguments. `None`:
-/// not enough guest stack is left, or there are too many runs inside one another for the host's.
+impl GuestCall {
+    /// Where the value slots of the call begin. `None`: not enough guest stack is left.
+    #[inline(always)]
+    pub(crate) fn place(&self) -> Option<usize> {
+        let slots = (self.stack_top & !15).checked_sub(self.slots * size_of::<u128>())?;
+        (slots >= self.stack_bottom + CALL_RESERVE).then_some(slots)
+    }
+}
+
+/// Enters a guest and waits until it leaves; `args` are the value slots of the arguments, and
+/// `slots` is where they go (see [`GuestCall::place`]). `activation` is a new one of `control`'s
+/// instance.
+///
+/// How it left is in the activation; almost every call returns, and then nobody wants to know more.
 #[inline(always)]
 pub(crate) fn enter(
-    control: ControlRef,
+    activation: &mut Activation,
     call: &GuestCall,
-    args: impl ExactSizeIterator<Item = u128>,
-) -> Option<Left> {
-    let top = call.stack_top & !15;
-    let room = call.slots.max(args.len());
-    let slots = top.checked_sub(room * size_of::<u128>())?;
-    if slots < call.stack_bottom + CALL_RESERVE {
-        return None;
-    }
-    for (i, v) in args.take(room).enumerate() {
-        // SAFETY: `GuestCall` names unused, accessible guest stack from `stack_bottom` to
-        // `stack_top`; there are `room` slots in it.
+    slots: usize,
+    args: impl Iterator<Item = u128>,
+) -> Exit {
+    for (i, v) in args.take(call.slots).enumerate() {
+        // SAFETY: `GuestCall` names unused, accessible guest stack, and `slots` is `call.slots`
+        // value slots below its top.
         unsafe { (slots as *mut u128).add(i).write(v) };
     }
-    let mut activation = Activation::new(control, call.may_yield);
-    if activation.depth >= MAX_DEPTH {
-        return None;
-    }
-    let p: *mut Activation = &mut activation;
+    let p: *mut Activation = activation;
     arch::set_current(p);
     // SAFETY: the activation is current, and a `GuestCall` is made from an accepted module and a
     // live instance that this thread has exclusive use of; there is room for the slots.
     let exit = unsafe { arch::enter(p, slots, call.entry, call.vmctx, call.code, slots as *mut _) };
     arch::set_current(activation.previous);
-    Some(activation.left(exit, slots))
+    exit
 }
 
-/// Continues a guest that left in a host call and waits until it leaves again. `guest_sp` and
-/// `slots` are what that [`Left`] said, `kept` is what it kept, with the results of the host call.
-pub(crate) fn resume(control: ControlRef, guest_sp: usize, slots: usize, kept: &Kept) -> Left {
-    let mut activation = Activation::new(control, true);
-    let p: *mut Activation = &mut activation;
+/// Continues a guest that left in a host call and waits until it leaves again. `guest_sp` is what
+/// the activation said then, `activation` is a new one, `kept` is what the guest kept.
+#[inline(always)]
+pub(crate) fn resume(
+    activation: &mut Activation,
+    guest_sp: usize,
+    kept: &Kept,
+    results: (u64, u64),
+) -> Exit {
+    let p: *mut Activation = activation;
     arch::set_current(p);
     // SAFETY: the instance was SUSPENDED with this stack pointer, and nothing runs on a suspended
     // stack but nested runs of its `resume_fn`, which stay below it.
-    let exit = unsafe { arch::resume(p, guest_sp, kept) };
+    let exit = unsafe { arch::resume(p, guest_sp, kept, results) };
     arch::set_current(activation.previous);
-    activation.left(exit, slots)
+    exit
 }
 
 /// Continues a guest that was interrupted and waits until it leaves again; `None` if there is
 /// nothing to continue with.
-pub(crate) fn proceed(
-    control: ControlRef,
-    slots: usize,
-    registers: &mut Registers,
-) -> Option<Left> {
-    let mut activation = Activation::new(control, true);
-    let p: *mut Activation = &mut activation;
+pub(crate) fn proceed(activation: &mut Activation, registers: &mut Registers) -> Option<Exit> {
+    let p: *mut Activation = activation;
     arch::set_current(p);
     // SAFETY: the instance was PREEMPTED with these registers, and nothing runs on its stack.
     let exit = unsafe { arch::proceed(p, registers) };
     arch::set_current(activation.previous);
-    exit.map(|exit| activation.left(exit, slots))
+    exit
 }
 
 /// What the guest that has just left in a host call kept for its way on.
+#[inline(always)]
 pub(crate) fn kept() -> Kept {
     arch::thread_words().kept()
+}
+
+/// What the host call returned behind which the guest has just been interrupted.
+pub(crate) fn call_results() -> (u64, u64) {
+    arch::thread_words().call_results()
 }
 
 /// Takes the room for registers that this thread has, or what the guest that has just been
@@ -304,12 +292,13 @@ pub(crate) fn has_registers() -> bool {
     !arch::thread_words().registers.load(Ordering::Relaxed).is_null()
 }
 
-/// Reads the value slots of a call that returned.
-pub(crate) fn read_slots(left: &Left, n: usize, mut f: impl FnMut(usize, u128)) {
+/// Reads the value slots of a call that returned; they begin at `slots`, on its guest stack, which
+/// nobody used since.
+#[inline(always)]
+pub(crate) fn read_slots(slots: usize, n: usize, mut f: impl FnMut(usize, u128)) {
     for i in 0..n {
-        // SAFETY: the call had at least `n` slots there, on its guest stack, which nobody used
-        // since it returned.
-        f(i, unsafe { std::ptr::read((left.slots as *const u128).add(i)) });
+        // SAFETY: the call had at least `n` slots there.
+        f(i, unsafe { std::ptr::read((slots as *const u128).add(i)) });
     }
 }
 
@@ -435,6 +424,35 @@ impl PartialEq for ControlRef {
     }
 }
 
+/// The inner state of an instance in use.
+pub(crate) struct InnerGuard {
+    borrowed: &'static Cell<bool>,
+    inner: &'static mut Inner,
+}
+
+impl std::ops::Deref for InnerGuard {
+    type Target = Inner;
+
+    #[inline(always)]
+    fn deref(&self) -> &Inner {
+        self.inner
+    }
+}
+
+impl std::ops::DerefMut for InnerGuard {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut Inner {
+        self.inner
+    }
+}
+
+impl Drop for InnerGuard {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.borrowed.set(false);
+    }
+}
+
 impl ControlRef {
     /// The control block that the thunk passed to a host function or builtin.
     ///
@@ -474,6 +492,22 @@ impl ControlRef {
         let inner = unsafe { (*self.0.inner.get()).as_deref_mut() };
         match inner.map(f) {
             Some(r) => r,
+            None => panic!("inner state of a freed instance used"),
+        }
+    }
+
+    /// The inner state, until the guard is dropped: what [`ControlRef::with`] does, for hot paths
+    /// in which a closure would not be inlined.
+    ///
+    /// # Panics
+    /// As [`ControlRef::with`].
+    #[inline(always)]
+    pub(crate) fn inner(self) -> InnerGuard {
+        assert!(!self.0.borrowed.replace(true), "inner state of an instance used twice");
+        // SAFETY: invariant "one thread" gives exclusive use, `borrowed` excludes overlap.
+        let inner = unsafe { (*self.0.inner.get()).as_deref_mut() };
+        match inner {
+            Some(inner) => InnerGuard { borrowed: &self.0.borrowed, inner },
             None => panic!("inner state of a freed instance used"),
         }
     }
@@ -545,6 +579,26 @@ impl Lease {
             });
         }
         Ok(lease)
+    }
+
+    /// Takes exclusive use of an instance that is in state `state`: what [`Lease::take`] does, for
+    /// the path of each request.
+    ///
+    /// # Errors
+    /// As [`Lease::take`].
+    #[inline(always)]
+    pub(crate) fn from(control: ControlRef, generation: u32, state: State) -> Result<Self> {
+        let (from, to) = (state.word(generation), State::Running.word(generation));
+        let word = &control.0.word;
+        let taken = word.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        // SAFETY: as in `take`.
+        if taken && unsafe { (*control.0.group.get()).is_none() } {
+            return Ok(Self { control, generation, next: state, group: None });
+        }
+        if taken {
+            word.store(from, Ordering::Release);
+        }
+        Self::take(control, generation, &[state])
     }
 
     /// As [`Lease::take`], for whoever has the instance's group already.
@@ -736,6 +790,7 @@ pub(crate) fn dissolve(control: ControlRef) -> Option<Box<Inner>> {
 }
 
 /// The control block with this index, for decoding handles.
+#[inline(always)]
 pub(crate) fn control_at(index: u32) -> Option<ControlRef> {
     let chunk = CHUNKS.get(index as usize / CHUNK)?.get()?;
     chunk.get(index as usize % CHUNK).map(ControlRef)

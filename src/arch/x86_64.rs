@@ -82,9 +82,14 @@ pub(crate) struct ThreadWords {
     pub registered: AtomicU32,
     /// 1 if the signal that ends runs is blocked in this thread.
     pub blocked: AtomicU32,
+    /// Words of this thread alone that stand on the path of each request. (A thread-local of Rust
+    /// costs a call in a shared library.) Whether traps are prepared for: `trap::thread`.
+    pub prepared: AtomicU32,
+    /// Number of the thread's shard of idle instances plus one: `idle`.
+    pub shard: AtomicU32,
+    // The second line: what only runs with limits touch.
     /// When the run that is going on must end; 0: never.
     pub deadline: AtomicU64,
-    // The second line: what only runs with slices or CPU limits touch.
     /// The run that has a time slice.
     pub sliced: AtomicU64,
     /// When its slice is over; 0: there is none.
@@ -101,22 +106,10 @@ pub(crate) struct ThreadWords {
     kept: [AtomicU64; 6],
 }
 
-/// What a guest needs to go on behind a host call: r12 to r15 as they were, and what the call
-/// returns, in `rax` and `xmm0`.
+/// What a guest needs to go on behind a host call, besides what the call returns: r12 to r15.
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(C)]
-pub(crate) struct Kept {
-    callee_saved: [u64; 4],
-    integer: u64,
-    float: u64,
-}
-
-impl Kept {
-    /// The same with this result, whatever its type.
-    pub(crate) fn returning(self, result: u64) -> Self {
-        Self { integer: result, float: result, ..self }
-    }
-}
+pub(crate) struct Kept([u64; 4]);
 
 impl ThreadWords {
     /// Whether run `run` may be interrupted now: it has a slice, and no other run is inside it.
@@ -128,10 +121,15 @@ impl ThreadWords {
     }
 
     /// What the guest that just left to this thread's innermost activation kept.
+    #[inline(always)]
     pub(crate) fn kept(&self) -> Kept {
         let word = |i: usize| self.kept[i].load(Ordering::Relaxed);
-        let callee_saved = [word(0), word(1), word(2), word(3)];
-        Kept { callee_saved, integer: word(4), float: word(5) }
+        Kept([word(0), word(1), word(2), word(3)])
+    }
+
+    /// After [`Exit::PreemptedInCall`]: what the host call returned, as an integer and as a float.
+    pub(crate) fn call_results(&self) -> (u64, u64) {
+        (self.kept[4].load(Ordering::Relaxed), self.kept[5].load(Ordering::Relaxed))
     }
 }
 
@@ -189,7 +187,7 @@ lucet_arch_enter:
     pop rbp
     ret
 
-    # rdi activation, rsi guest_sp, rdx Kept
+    # rdi activation, rsi guest_sp, rdx Kept, rcx integer result, r8 float result
     .p2align 5
     .hidden lucet_arch_resume
     .globl lucet_arch_resume
@@ -210,8 +208,8 @@ lucet_arch_resume:
     mov r13, [rdx + 8]
     mov r14, [rdx + 16]
     mov r15, [rdx + 24]
-    mov rax, [rdx + 32]
-    movq xmm0, qword ptr [rdx + 40]
+    mov rax, rcx
+    movq xmm0, r8
     pop rbx
     pop rbp
     pop rcx
@@ -448,7 +446,13 @@ unsafe extern "C" {
         code: usize,
         slots: *mut u128,
     ) -> u32;
-    fn lucet_arch_resume(activation: *mut Activation, guest_sp: usize, kept: *const Kept) -> u32;
+    fn lucet_arch_resume(
+        activation: *mut Activation,
+        guest_sp: usize,
+        kept: *const Kept,
+        integer: u64,
+        float: u64,
+    ) -> u32;
     fn lucet_arch_continue(activation: *mut Activation, context: *const u64) -> u32;
     fn lucet_arch_leave();
     fn lucet_arch_trap_stub();
@@ -491,10 +495,15 @@ pub(crate) unsafe fn enter(
 ///
 /// # Safety
 /// As [`enter`]; `guest_sp` is what the activation of the suspending run recorded, `kept` what the
-/// thread's words held then but for the results, and the guest stack was not touched since.
-pub(crate) unsafe fn resume(activation: *mut Activation, guest_sp: usize, kept: &Kept) -> Exit {
+/// thread's words held then, the results are what the call returns, and the guest stack was not touched since.
+pub(crate) unsafe fn resume(
+    activation: *mut Activation,
+    guest_sp: usize,
+    kept: &Kept,
+    (integer, float): (u64, u64),
+) -> Exit {
     // SAFETY: the contract of this function is the routine's.
-    exit(unsafe { lucet_arch_resume(activation, guest_sp, kept) })
+    exit(unsafe { lucet_arch_resume(activation, guest_sp, kept, integer, float) })
 }
 
 /// Continues a guest that was interrupted; `None` if `registers` holds none.

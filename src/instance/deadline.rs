@@ -64,10 +64,10 @@ struct Around {
 }
 
 impl Limits {
-    /// Whether there are any.
+    /// How a run with these limits begins.
     #[inline(always)]
-    pub(super) fn any(&self) -> bool {
-        self.time | self.slice | self.cpu != 0
+    pub(super) fn begin(&self, begin: Begin) -> Begin {
+        if self.time | self.slice | self.cpu == 0 { Begin::Unlimited } else { begin }
     }
 }
 
@@ -371,10 +371,10 @@ impl InstanceRef {
     /// # Errors
     /// `InvalidHandle`.
     pub fn terminate(&self) -> Result<()> {
-        const RESTING: [State; 2] = [State::Suspended, State::Preempted];
+        const STOPPED: [State; 2] = [State::Suspended, State::Preempted];
         let (generation, state) = self.control.state();
-        if generation != self.generation || RESTING.contains(&state) || state == State::Free {
-            let mut lease = match self.lease(&RESTING) {
+        if generation != self.generation || STOPPED.contains(&state) || state == State::Free {
+            let mut lease = match self.lease(&STOPPED) {
                 Ok(lease) => lease,
                 Err(e) if e.status() == Status::InvalidHandle => return Err(e),
                 // It was resumed at this moment, or freed of its suspension.

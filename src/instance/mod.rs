@@ -23,7 +23,7 @@ use crate::arch::{Kept, Registers};
 use crate::error::{Error, Result, Status};
 use crate::group;
 use crate::idle::Parked;
-use crate::module::{self, Module};
+use crate::module::{self, Module, Returns};
 use crate::region::{self, Region, Slot, Stack};
 use crate::value::Val;
 use crate::vmctx::{self, ControlRef, InstanceData, Lease, Pending, ResumeFn, State, TableEntry};
@@ -82,8 +82,8 @@ struct Suspended {
     guest_sp: usize,
     kept: Kept,
     slots: usize,
-    /// Type index of the function that was called.
-    ty: u32,
+    /// What the function that was called returns.
+    returns: Returns,
     /// The instance whose host call yielded: another one than this only in a group.
     leaver: ControlRef,
     resume: Option<ResumeFn>,
@@ -94,8 +94,8 @@ struct Suspended {
 #[derive(Debug)]
 struct Preempted {
     slots: usize,
-    /// Type index of the function that was called.
-    ty: u32,
+    /// What the function that was called returns.
+    returns: Returns,
     at: At,
 }
 
@@ -105,7 +105,7 @@ enum At {
     /// In its code.
     Code(Registers),
     /// Behind a host call, which has returned.
-    Call { guest_sp: usize, kept: Kept },
+    Call { guest_sp: usize, kept: Kept, results: (u64, u64) },
     /// In a bulk operation of this instance, of which this is left to do.
     Bulk { guest_sp: usize, kept: Kept, on: ControlRef, rest: memory::Rest },
 }
@@ -381,6 +381,7 @@ impl InstanceRef {
 
     /// The handle with this index and generation; whether it is alive is checked at each use.
     #[must_use]
+    #[inline(always)]
     pub fn from_parts(index: u32, generation: u32) -> Option<Self> {
         vmctx::control_at(index).map(|control| Self { control, generation })
     }

@@ -6,17 +6,19 @@
 //!  nested: Vmctx::run ── enter on the same guest stack ──► … ── a bad end also ends the run around
 //! ```
 
-use super::args::{Callee, check_results, resolve, store, with_slots};
+use super::args::{Callee, check_results, resolve, with_slots};
 use super::deadline::{Begin, Nested};
+use super::warm::results;
 use super::watch::Reason;
 use super::{At, Fault, Inner, InstanceRef, Preempted, Suspended, deadline, memory, set_fault};
 use crate::arch::Exit;
 use crate::error::{Error, Result, Status};
-use crate::module::Core;
+use crate::module::{CallInfo, Core, Returns};
 use crate::outcome::{Outcome, Trap};
+use crate::region::Stack;
 use crate::trap;
 use crate::value::Val;
-use crate::vmctx::{self, ControlRef, GuestCall, Lease, Left, Pending, State};
+use crate::vmctx::{self, Activation, ControlRef, GuestCall, Lease, Pending, ResumeFn, State};
 use lucet_artifact::ValType;
 use lucet_artifact::abi::TrapCode;
 use std::sync::Arc;
@@ -76,48 +78,58 @@ impl Ended {
 }
 
 impl Inner {
-    /// What is needed to call function `index` below `top`, or on the empty stack; and its type.
+    /// The instance's stack, lent to it if it has none: lowest usable address, end, and whether it
+    /// must be given back when nothing runs on it.
     #[inline(always)]
-    pub(super) fn guest_call(
-        &mut self,
-        index: u32,
-        top: Option<usize>,
-        may_yield: bool,
-    ) -> Result<(GuestCall, u32)> {
-        let Some((code, entry)) = self.module.code_of(index) else {
-            return Err(Error::new(Status::Internal, "a function without code"));
-        };
+    pub(super) fn stack(&mut self) -> Result<(usize, usize, bool)> {
         let stack = match self.stack {
             Some(s) => s,
-            None => {
-                let s = self.region.stack(&self.slot, self.module.loaded.layout.size())?;
-                *self.stack.insert(s)
-            }
+            None => self.lend()?,
         };
-        let ty = self.module.func_type(index);
-        let call = GuestCall {
-            stack_bottom: stack.bottom,
-            stack_top: top.unwrap_or(stack.top),
-            entry,
-            vmctx: self.data.vmctx(),
-            code,
-            slots: ty.params.len().max(ty.results.len()),
-            may_yield,
-            lent: stack.is_lent(),
-        };
-        Ok((call, self.module.loaded.funcs.funcs[index as usize].ty))
+        Ok((stack.bottom, stack.top, stack.is_lent()))
+    }
+
+    #[cold]
+    fn lend(&mut self) -> Result<Stack> {
+        let s = self.region.stack(&self.slot, self.module.loaded.layout.size())?;
+        Ok(*self.stack.insert(s))
+    }
+
+    /// What calls need to know of function `index`.
+    #[inline(always)]
+    pub(super) fn call_info(&self, index: u32) -> Result<&CallInfo> {
+        match self.module.calls.get(index as usize) {
+            Some(info) if info.code != 0 => Ok(info),
+            Some(_) => Err(no_code("a function without code", Status::Internal)),
+            None => Err(no_code("a made-up function index", Status::InvalidArgument)),
+        }
     }
 }
 
+#[cold]
+fn no_code(what: &str, status: Status) -> Error {
+    Error::new(status, what)
+}
+
 /// What is needed to call function `index`, below whatever runs on the instance's stack already.
-fn prepare(control: ControlRef, index: u32, may_yield: bool) -> Result<(GuestCall, u32)> {
+fn prepare(control: ControlRef, index: u32) -> Result<(GuestCall, CallInfo)> {
     trap::prepare_thread()?;
     let running = vmctx::guest_sp_of(control);
     control.with(|i| {
         // Below everything that lies on the stack: a suspended run, and runs around this one.
         let suspended = i.suspended.map(|s| s.guest_sp);
         let used = suspended.into_iter().chain(running).min();
-        i.guest_call(index, used, may_yield)
+        let info = *i.call_info(index)?;
+        let (stack_bottom, top, _) = i.stack()?;
+        let call = GuestCall {
+            stack_bottom,
+            stack_top: used.unwrap_or(top),
+            entry: info.entry,
+            vmctx: i.data.vmctx(),
+            code: info.code,
+            slots: usize::from(info.params.max(info.results)),
+        };
+        Ok((call, info))
     })
 }
 
@@ -132,50 +144,66 @@ fn execute(
     index: u32,
     args: &[u128],
     may_yield: bool,
-    result: &mut dyn FnMut(usize, u128),
+    result: &mut dyn FnMut(ValType, usize, u128),
 ) -> Result<Ended> {
-    let (call, ty) = prepare(control, index, may_yield)?;
-    match vmctx::enter(control, &call, args.iter().copied()) {
-        Some(left) => Ok(finish(control, &left, ty, result)),
-        None => Ok(no_stack(control)),
+    let (call, info) = prepare(control, index)?;
+    let mut activation = Activation::new(control, may_yield);
+    let Some(slots) = call.place().filter(|_| !activation.too_deep()) else {
+        return Ok(no_stack(control));
+    };
+    let exit = vmctx::enter(&mut activation, &call, slots, args.iter().copied());
+    if exit == Exit::Returned {
+        results(control, info.returns(), slots, result);
     }
+    Ok(finish(control, &activation, exit, slots, info.returns()))
 }
 
+/// How a stretch of execution ended that `activation` stands for.
+#[inline]
 pub(super) fn finish(
     control: ControlRef,
-    left: &Left,
-    ty: u32,
-    result: &mut dyn FnMut(usize, u128),
+    activation: &Activation,
+    exit: Exit,
+    slots: usize,
+    returns: Returns,
 ) -> Ended {
-    match left.exit {
-        Exit::Returned => {
-            let n = control.with(|i| i.module.loaded.types.types[ty as usize].ty.results.len());
-            vmctx::read_slots(left, n, result);
-            Ended::Returned
+    match exit {
+        Exit::Returned => Ended::Returned,
+        Exit::Pending => {
+            let at =
+                Place { guest_sp: activation.guest_sp, slots, may_yield: activation.may_yield };
+            leave(control, activation.leaver().unwrap_or(control), at, returns)
         }
         Exit::Preempted => match vmctx::take_registers() {
-            Some(registers) => pause(control, left, ty, At::Code(registers)),
+            Some(registers) => pause(control, slots, returns, At::Code(registers)),
             None => Ended::HostError(Status::Internal as u64),
         },
         Exit::PreemptedInCall => {
-            let at = At::Call { guest_sp: left.guest_sp, kept: vmctx::kept() };
-            pause(control, left, ty, at)
+            let (kept, results) = (vmctx::kept(), vmctx::call_results());
+            let at = At::Call { guest_sp: activation.guest_sp, kept, results };
+            pause(control, slots, returns, at)
         }
         Exit::Trapped => {
-            let code = TrapCode::from_u8(left.trap_code as u8).unwrap_or(TrapCode::Unreachable);
-            Ended::Trapped(Box::new(describe(control, code, left.pc, left.fault)))
+            let (code, pc, fault) = activation.trap();
+            let code = TrapCode::from_u8(code as u8).unwrap_or(TrapCode::Unreachable);
+            Ended::Trapped(Box::new(describe(control, code, pc, fault)))
         }
         Exit::Ended => ended_from_outside(),
-        Exit::Pending => {
-            let leaver = left.leaver.unwrap_or(control);
-            leave(control, leaver, left, ty)
-        }
     }
 }
 
+/// Where a guest stopped that has called out.
+#[derive(Clone, Copy)]
+struct Place {
+    guest_sp: usize,
+    slots: usize,
+    may_yield: bool,
+}
+
 /// Notes where the guest was interrupted.
-fn pause(control: ControlRef, left: &Left, ty: u32, at: At) -> Ended {
-    control.with(|i| i.preempted = Some(Preempted { slots: left.slots, ty, at }));
+#[cold]
+fn pause(control: ControlRef, slots: usize, returns: Returns, at: At) -> Ended {
+    control.with(|i| i.preempted = Some(Preempted { slots, returns, at }));
     Ended::Preempted
 }
 
@@ -188,23 +216,24 @@ fn ended_from_outside() -> Ended {
 }
 
 /// Takes the pending action of `leaver` and acts on it.
-fn leave(control: ControlRef, leaver: ControlRef, left: &Left, ty: u32) -> Ended {
+#[inline]
+fn leave(control: ControlRef, leaver: ControlRef, at: Place, returns: Returns) -> Ended {
     leaver.set_pending(Pending::None);
-    match leaver.with(|i| i.fault.take()) {
+    let fault = leaver.inner().fault.take();
+    match fault {
         // The host function used a context that was not its own; nothing can be kept here.
-        Some(Fault::Yield { .. }) if !left.may_yield => {
-            Ended::HostError(Status::NestedYield as u64)
-        }
+        Some(Fault::Yield { .. }) if !at.may_yield => Ended::HostError(Status::NestedYield as u64),
         Some(Fault::Yield { value, resume, state }) => {
-            let (guest_sp, slots) = (left.guest_sp, left.slots);
+            let Place { guest_sp, slots, .. } = at;
             let kept = vmctx::kept();
-            let s = Suspended { guest_sp, kept, slots, ty, leaver, resume, state };
-            control.with(|i| i.suspended = Some(s));
+            let s = Suspended { guest_sp, kept, slots, returns, leaver, resume, state };
+            control.inner().suspended = Some(s);
             Ended::Yielded(value)
         }
         // The pc is a return address; the call before it is what trapped.
         Some(Fault::Trap(code)) => {
-            Ended::Trapped(Box::new(describe(control, code, left.pc.wrapping_sub(1), None)))
+            let pc = vmctx::suspended_pc(at.guest_sp).wrapping_sub(1);
+            Ended::Trapped(Box::new(describe(control, code, pc, None)))
         }
         Some(Fault::Nested(ended)) => ended,
         Some(Fault::Fail(c)) => Ended::HostError(c),
@@ -212,8 +241,8 @@ fn leave(control: ControlRef, leaver: ControlRef, left: &Left, ty: u32) -> Ended
         Some(Fault::Terminate) => Ended::Terminated,
         Some(Fault::Interrupted) => ended_from_outside(),
         Some(Fault::Paused(rest)) => {
-            let (guest_sp, kept) = (left.guest_sp, vmctx::kept());
-            pause(control, left, ty, At::Bulk { guest_sp, kept, on: leaver, rest })
+            let (guest_sp, kept) = (at.guest_sp, vmctx::kept());
+            pause(control, at.slots, returns, At::Bulk { guest_sp, kept, on: leaver, rest })
         }
         None => Ended::HostError(Status::Internal as u64),
     }
@@ -264,7 +293,7 @@ pub(super) fn release_stack(control: ControlRef) {
 /// Runs the start function during creation.
 pub(super) fn start(control: ControlRef, index: u32) -> Result<()> {
     let run = deadline::begin(control, Begin::Unlimited)?;
-    let ended = execute(control, index, &[], false, &mut |_, _| {})?;
+    let ended = execute(control, index, &[], false, &mut |_, _, _| {})?;
     drop(run);
     release_stack(control);
     let fail = |m: String| Error::new(Status::StartFailed, format!("the start function {m}"));
@@ -284,7 +313,7 @@ pub(super) fn nested(
     control: ControlRef,
     index: u32,
     args: &[u128],
-    result: &mut dyn FnMut(usize, u128),
+    result: &mut dyn FnMut(ValType, usize, u128),
 ) -> Result<Ended> {
     if control.pending() != Pending::None {
         return Err(Error::new(
@@ -317,7 +346,11 @@ pub(super) fn nested_into(
     let types = &module.func_type(index).results;
     check_results(|| module.describe_func(index), types, results.len())?;
     with_slots(args, |slots| {
-        nested(control, index, slots, &mut |i, slot| store(results, types, i, slot))
+        nested(control, index, slots, &mut |ty, i, slot| {
+            if let Some(to) = results.get_mut(i) {
+                *to = Val::from_slot(ty, slot);
+            }
+        })
     })
 }
 
@@ -329,78 +362,106 @@ impl InstanceRef {
     /// `WrongState` if the instance is not suspended; `Busy`, `InvalidHandle`, `SignalsBlocked`.
     pub fn resume(&self, value: u64) -> Result<Outcome> {
         let mut results = Vec::new();
-        let ended = self.resume_with(value, None, &mut |ty, _, slot| {
+        let ended = self.resume_with(value, None, |ty, _, slot| {
             results.push(Val::from_slot(ty, slot));
         })?;
         Ok(ended.outcome(results))
     }
 
-    /// The same; the results of the function that was suspended go to `results`.
-    pub(crate) fn resume_into(&self, value: u64, results: &mut [Val]) -> Result<Ended> {
-        self.resume_with(value, Some(results.len()), &mut |ty, i, slot| {
-            if let Some(to) = results.get_mut(i) {
-                *to = Val::from_slot(ty, slot);
-            }
-        })
-    }
-
-    fn resume_with(
+    /// The same; each result of the function that was suspended goes to `result`.
+    #[inline(always)]
+    pub(crate) fn resume_with(
         &self,
         value: u64,
         room: Option<usize>,
-        result: &mut dyn FnMut(ValType, usize, u128),
+        result: impl FnMut(ValType, usize, u128),
     ) -> Result<Ended> {
-        let mut lease = self.lease(&[State::Suspended, State::Preempted])?;
+        let mut lease = match Lease::from(self.control, self.generation, State::Suspended) {
+            Ok(lease) => lease,
+            Err(e) => return self.proceed_with(e, room, result),
+        };
         trap::prepare_thread()?;
         let control = lease.control;
-        let (module, begin) = control.with(|i| {
-            let begin = if i.limits.any() { Begin::Again } else { Begin::Unlimited };
-            (i.module.clone(), begin)
-        });
-        let ty = control
-            .with(|i| i.suspended.map(|s| s.ty).or_else(|| i.preempted.as_ref().map(|p| p.ty)));
-        let Some(ty) = ty else {
-            return Err(Error::new(Status::Internal, "a suspended instance without a place"));
-        };
-        let types = &module.loaded.types.types[ty as usize].ty.results;
-        if let Some(room) = room {
-            check_results(|| "the suspended function".into(), types, room)?;
+        let i = control.inner();
+        let Some(s) = i.suspended else { return Err(nowhere()) };
+        if room.is_some_and(|room| room != s.returns.number) {
+            let types = &i.module.loaded.types.types[s.returns.ty as usize].ty.results;
+            check_results(|| "the suspended function".into(), types, room.unwrap_or(0))?;
         }
+        let begin = i.limits.begin(Begin::Again);
+        drop(i);
         let run = deadline::begin(control, begin)?;
         lease.set_next(State::Faulted);
-        let mut result = |i: usize, slot: u128| {
-            if let Some(ty) = types.get(i) {
-                result(*ty, i, slot);
+        if s.resume.is_none() {
+            control.inner().suspended = None;
+        }
+        let value = match finish_host_call(control, &s, value) {
+            Ok(value) => value,
+            Err(ended) => {
+                let ended = ended.unless(run.end());
+                over(&mut lease, &ended);
+                return Ok(ended);
             }
         };
-        let (suspended, preempted) = control.with(|i| (i.suspended, i.preempted.take()));
-        let ended = match (suspended, preempted) {
-            (Some(s), _) => match finish_host_call(control, &s, value) {
-                Err(ended) => ended,
-                Ok(value) => {
-                    control.with(|i| i.suspended = None);
-                    let kept = s.kept.returning(value);
-                    let left = vmctx::resume(control, s.guest_sp, s.slots, &kept);
-                    finish(control, &left, s.ty, &mut result)
-                }
-            },
-            (None, Some(p)) => proceed(control, p, &mut result),
-            (None, None) => Ended::HostError(Status::Internal as u64),
-        };
-        let ended = ended.unless(run.end());
+        let mut activation = Activation::new(control, true);
+        let exit = vmctx::resume(&mut activation, s.guest_sp, &s.kept, (value, value));
+        let doomed = run.end();
+        let ended = finish(control, &activation, exit, s.slots, s.returns).unless(doomed);
+        match ended {
+            Ended::Yielded(_) => lease.set_next(State::Suspended),
+            Ended::Preempted => lease.set_next(State::Preempted),
+            Ended::Returned => {
+                results(control, s.returns, s.slots, result);
+                settle(&mut lease, &ended);
+            }
+            _ => settle(&mut lease, &ended),
+        }
+        Ok(ended)
+    }
+}
+
+impl InstanceRef {
+    /// Continues a preempted instance; `refused` says why it is not a suspended one.
+    #[cold]
+    fn proceed_with(
+        &self,
+        refused: Error,
+        room: Option<usize>,
+        result: impl FnMut(ValType, usize, u128),
+    ) -> Result<Ended> {
+        let Ok(mut lease) = self.lease(&[State::Preempted]) else { return Err(refused) };
+        trap::prepare_thread()?;
+        let control = lease.control;
+        let i = control.inner();
+        let begin = i.limits.begin(Begin::Again);
+        let Some(returns) = i.preempted.as_ref().map(|p| p.returns) else { return Err(nowhere()) };
+        if let Some(room) = room {
+            let types = &i.module.loaded.types.types[returns.ty as usize].ty.results;
+            check_results(|| "the interrupted function".into(), types, room)?;
+        }
+        drop(i);
+        let run = deadline::begin(control, begin)?;
+        lease.set_next(State::Faulted);
+        let Some(p) = control.with(|i| i.preempted.take()) else { return Err(nowhere()) };
+        let slots = p.slots;
+        let ended = proceed(control, p).unless(run.end());
+        if ended == Ended::Returned {
+            results(control, returns, slots, result);
+        }
         settle(&mut lease, &ended);
         Ok(ended)
     }
 }
 
 /// Continues a guest that was interrupted.
-fn proceed(control: ControlRef, p: Preempted, result: &mut dyn FnMut(usize, u128)) -> Ended {
-    let Preempted { slots, ty, at } = p;
+fn proceed(control: ControlRef, p: Preempted) -> Ended {
+    let Preempted { slots, returns, at } = p;
+    let mut activation = Activation::new(control, true);
     match at {
         At::Code(mut registers) => {
-            let left = vmctx::proceed(control, slots, &mut registers);
-            let ended = match left {
-                Some(left) => finish(control, &left, ty, result),
+            let exit = vmctx::proceed(&mut activation, &mut registers);
+            let ended = match exit {
+                Some(exit) => finish(control, &activation, exit, slots, returns),
                 None => Ended::HostError(Status::Internal as u64),
             };
             if !vmctx::has_registers() {
@@ -409,18 +470,17 @@ fn proceed(control: ControlRef, p: Preempted, result: &mut dyn FnMut(usize, u128
             }
             ended
         }
-        At::Call { guest_sp, kept } => {
-            finish(control, &vmctx::resume(control, guest_sp, slots, &kept), ty, result)
+        At::Call { guest_sp, kept, results } => {
+            let exit = vmctx::resume(&mut activation, guest_sp, &kept, results);
+            finish(control, &activation, exit, slots, returns)
         }
         At::Bulk { guest_sp, kept, on, rest } => match memory::proceed(on, rest) {
             Ok(()) => {
-                let left = vmctx::resume(control, guest_sp, slots, &kept);
-                finish(control, &left, ty, result)
+                let exit = vmctx::resume(&mut activation, guest_sp, &kept, (0, 0));
+                finish(control, &activation, exit, slots, returns)
             }
             Err(Fault::Paused(rest)) => {
-                let at = At::Bulk { guest_sp, kept, on, rest };
-                control.with(|i| i.preempted = Some(Preempted { slots, ty, at }));
-                Ended::Preempted
+                pause(control, slots, returns, At::Bulk { guest_sp, kept, on, rest })
             }
             Err(Fault::Trap(code)) => {
                 let pc = vmctx::suspended_pc(guest_sp).wrapping_sub(1);
@@ -429,6 +489,20 @@ fn proceed(control: ControlRef, p: Preempted, result: &mut dyn FnMut(usize, u128
             Err(_) => ended_from_outside(),
         },
     }
+}
+
+#[cold]
+fn nowhere() -> Error {
+    Error::new(Status::Internal, "a suspended instance without a place")
+}
+
+/// The end of a resume whose resume function did not finish the host call.
+#[cold]
+fn over(lease: &mut Lease, ended: &Ended) {
+    if !matches!(ended, Ended::Yielded(_)) {
+        lease.control.with(|i| i.suspended = None);
+    }
+    settle(lease, ended);
 }
 
 /// Gives up a suspended or preempted run.
@@ -449,25 +523,29 @@ pub(super) fn settle(lease: &mut Lease, ended: &Ended) {
 }
 
 /// Runs the resume function, if there is one: the host call's result, or another end of the run.
+#[inline(always)]
 fn finish_host_call(
     control: ControlRef,
     s: &Suspended,
     value: u64,
 ) -> std::result::Result<u64, Ended> {
-    let Some(f) = s.resume else { return Ok(value) };
+    match s.resume {
+        None => Ok(value),
+        Some(f) => call_resume_fn(f, control, s, value),
+    }
+}
+
+fn call_resume_fn(
+    f: ResumeFn,
+    control: ControlRef,
+    s: &Suspended,
+    value: u64,
+) -> std::result::Result<u64, Ended> {
     let result = vmctx::call_resume_fn(f, control, s.guest_sp, s.leaver, value, s.state);
     if s.leaver.pending() == Pending::None {
+        control.with(|i| i.suspended = None);
         return Ok(result);
     }
-    let left = Left {
-        exit: Exit::Pending,
-        slots: s.slots,
-        guest_sp: s.guest_sp,
-        trap_code: 0,
-        pc: vmctx::suspended_pc(s.guest_sp),
-        fault: None,
-        leaver: Some(s.leaver),
-        may_yield: true,
-    };
-    Err(leave(control, s.leaver, &left, s.ty))
+    let at = Place { guest_sp: s.guest_sp, slots: s.slots, may_yield: true };
+    Err(leave(control, s.leaver, at, s.returns))
 }
