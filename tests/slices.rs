@@ -102,7 +102,7 @@ fn busy() -> String {
             (i32.const 7))
           (func (export \"tight\") (loop $l (br $l)))
           (func (export \"nests\") (param i32) (result i32)
-            (call $nested (local.get 0)) (call $spin (i32.const 100000)))
+            (call $nested (local.get 0)) (call $spin (i32.const 20000000)))
           (func (export \"naps\") (param i32) (result i32)
             (call $nap (local.get 0)) (i32.const 9))
           (func (export \"waits\") (result i32) (local i32) (local.set 0 (call $yield))
@@ -274,7 +274,8 @@ fn an_instance_in_the_middle_of_its_work_is_busy() {
     }
     // Reset.
     i.reset().unwrap();
-    assert_eq!(i.run("naps", &[Val::I32(0)]).unwrap(), Outcome::Returned(vec![Val::I32(9)]));
+    let (end, _) = to_the_end(&i, i.run("naps", &[Val::I32(0)]).unwrap());
+    assert_eq!(end, Outcome::Returned(vec![Val::I32(9)]));
     // Terminate.
     assert_eq!(i.run("tight", &[]).unwrap(), Outcome::Preempted);
     i.terminate().unwrap();
@@ -368,9 +369,12 @@ fn terminate_ends_what_is_preempted_again_and_again() {
     for n in 0..200u64 {
         let i = Instance::new(&r, &m).unwrap();
         i.set_time_slice(20 * US).unwrap();
+        let begun = AtomicU32::new(0);
         std::thread::scope(|s| {
             let run = s.spawn(|| {
                 let mut outcome = i.run("tight", &[]).unwrap();
+                // From now on exactly one termination must do.
+                begun.store(1, Ordering::Release);
                 while outcome == Outcome::Preempted {
                     match i.resume(0) {
                         Ok(o) => outcome = o,
@@ -383,7 +387,10 @@ fn terminate_ends_what_is_preempted_again_and_again() {
                 }
                 Some(outcome)
             });
-            std::thread::sleep(Duration::from_micros(300 + n * 3));
+            while begun.load(Ordering::Acquire) == 0 {
+                std::thread::yield_now();
+            }
+            std::thread::sleep(Duration::from_micros(n % 7 * 9));
             i.terminate().unwrap();
             match run.join().unwrap() {
                 Some(o) => {

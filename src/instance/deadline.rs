@@ -371,27 +371,32 @@ impl InstanceRef {
     /// # Errors
     /// `InvalidHandle`.
     pub fn terminate(&self) -> Result<()> {
-        const STOPPED: [State; 2] = [State::Suspended, State::Preempted];
-        let (generation, state) = self.control.state();
-        if generation != self.generation || STOPPED.contains(&state) || state == State::Free {
-            let mut lease = match self.lease(&STOPPED) {
-                Ok(lease) => lease,
-                Err(e) if e.status() == Status::InvalidHandle => return Err(e),
-                // It was resumed at this moment, or freed of its suspension.
-                Err(_) => return self.terminate_running(),
-            };
-            lease.set_next(State::Faulted);
-            super::run::abandon(lease.control);
-            return Ok(());
+        loop {
+            let (generation, state) = self.control.state();
+            match state {
+                _ if generation != self.generation => break,
+                State::Ready | State::Faulted => return Ok(()),
+                State::Free => break,
+                State::Suspended | State::Preempted => {
+                    if let Ok(mut lease) = self.lease(&[State::Suspended, State::Preempted]) {
+                        lease.set_next(State::Faulted);
+                        super::run::abandon(lease.control);
+                        return Ok(());
+                    }
+                }
+                State::Running => {
+                    let run = self.control.runner();
+                    let going = || self.control.runner() == run;
+                    let known = run != 0 && self.control.state() == (self.generation, state);
+                    if known && watch::terminate(run, going) {
+                        return Ok(());
+                    }
+                }
+            }
+            // A run is about to begin or has just ended, or somebody looks at the instance: what
+            // it will be is known in a moment.
+            std::thread::yield_now();
         }
-        self.terminate_running()
-    }
-
-    fn terminate_running(&self) -> Result<()> {
-        let run = self.control.runner();
-        if run != 0 && self.control.state() == (self.generation, State::Running) {
-            watch::terminate(run, || self.control.runner() == run);
-        }
-        Ok(())
+        self.lease(&[]).map(drop)
     }
 }

@@ -188,13 +188,16 @@ fn ask(record: &Record, run: u64, reason: Reason) {
     }
 }
 
-/// Terminates run number `run` if it is going on, which `still` tells.
-pub(super) fn terminate(run: u64, still: impl Fn() -> bool) {
+/// Terminates run number `run` if it is going on, which `still` tells; says whether it was.
+pub(super) fn terminate(run: u64, still: impl Fn() -> bool) -> bool {
     let watch = watch();
     let records = watch.records.lock();
-    let Some(record) = records.iter().find(|r| r.thread == thread_of(run)) else { return };
+    let Some(record) = records.iter().find(|r| r.thread == thread_of(run)) else {
+        // Begun in the parent process: the thread that forked is the only one here.
+        return true;
+    };
     if !still() {
-        return;
+        return false;
     }
     // Of two runs inside one another the outer one counts, which began earlier.
     let doomed = &record.words.doomed;
@@ -206,7 +209,7 @@ pub(super) fn terminate(run: u64, still: impl Fn() -> bool) {
             // It ended before it could see this (as did one inside it); otherwise its end waits for
             // the lock.
             doomed.store(0, Ordering::SeqCst);
-            return;
+            return false;
         }
     }
     // That run, or one inside it.
@@ -214,6 +217,7 @@ pub(super) fn terminate(run: u64, still: impl Fn() -> bool) {
     drop(records);
     // Without anybody to look again the request still stands: the next host call sees it.
     let _ = rouse(watch);
+    true
 }
 
 /// The embedder looks after deadlines itself, with [`check_deadlines`].
