@@ -181,9 +181,12 @@ enum lucet_outcome_kind
   LUCET_OUTCOME_TRAPPED = 3,
   /** The host stopped it. */
   LUCET_OUTCOME_TERMINATED = 4,
-  /** Its budget of time is used up (not in this version). */
+  /** Its budget of time is used up. */
   LUCET_OUTCOME_TIMED_OUT = 5,
-  /** Its time slice is used up; suspended, can be resumed (not in this version). */
+  /**
+   * Its time slice is used up. The instance is in the middle of its guest's work: resume, reset
+   * or free it.
+   */
   LUCET_OUTCOME_PREEMPTED = 6,
   /** Its fuel is used up; suspended, can be resumed (not in this version). */
   LUCET_OUTCOME_OUT_OF_FUEL = 7,
@@ -364,6 +367,26 @@ const char *lucet_last_error(void);
  * LUCET_STATUS_OUT_OF_MEMORY.
  */
 lucet_status lucet_thread_prepare(void);
+
+/**
+ * Whether lucet may start a thread that watches time limits, slices and terminations; it may at
+ * first, and does with the first of them. A program that has a timer already may say no before,
+ * and call lucet_check_deadlines itself. Any thread; for the whole process.
+ *
+ * LUCET_STATUS_WRONG_STATE if the thread was started and should not be there.
+ */
+lucet_status lucet_set_watchdog(bool allowed);
+
+/**
+ * Looks whether the time of any run is up, and ends or interrupts it. For programs that said
+ * lucet_set_watchdog(false): without this call their limits are not kept, and a termination may
+ * come too late for a guest that makes no host calls. `*next` is in how many nanoseconds to call
+ * it again at the latest, UINT64_MAX if not before a run with a limit begins; it may be NULL.
+ *
+ * To be called from a thread that does not run guests at that moment: a limit is kept as exactly
+ * as this is called. Allocates nothing; takes a lock, so not in a signal handler. Any thread.
+ */
+lucet_status lucet_check_deadlines(uint64_t *next);
 
 /**
  * For programs whose own handlers of SIGSEGV, SIGBUS, SIGILL, SIGFPE or SIGURG were installed
@@ -808,6 +831,32 @@ lucet_status lucet_instance_set_user_data(lucet_instance *instance, void *user_d
  * LUCET_STATUS_BUSY, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
  */
 lucet_status lucet_instance_set_time_limit(lucet_instance *instance, uint64_t nanoseconds);
+
+/**
+ * Gives each run and each resume from now on a slice of time, in nanoseconds of the same clock; 0:
+ * no slices, as in a new instance. A run that has used up its slice comes back with
+ * LUCET_OUTCOME_PREEMPTED: guest code at once, wherever it is, a host function when it returns.
+ * lucet_instance_resume (its value is ignored) continues it with a new slice, on any thread, as
+ * if nothing had happened. Meanwhile the instance is in the middle of its work: memory, globals
+ * and everything else are LUCET_STATUS_BUSY, but resume, reset, terminate and free work. An
+ * instance that belongs to a group keeps all of the group busy.
+ *
+ * Runs inside lucet_vmctx_run are not interrupted, nor is the run around them before they are
+ * over. The time limit counts for each slice; lucet_instance_set_cpu_limit bounds all of them
+ * together. Compiled code is not slower for it.
+ *
+ * LUCET_STATUS_BUSY, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+ */
+lucet_status lucet_instance_set_time_slice(lucet_instance *instance, uint64_t nanoseconds);
+
+/**
+ * Limits the processor time that a run and all its resumes together may use, in nanoseconds, host
+ * functions included; 0 lifts the limit, and is the value of a new instance. A run that uses more
+ * ends with LUCET_OUTCOME_TIMED_OUT. Costs two clock reads per run or resume.
+ *
+ * LUCET_STATUS_BUSY, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+ */
+lucet_status lucet_instance_set_cpu_limit(lucet_instance *instance, uint64_t nanoseconds);
 
 /**
  * Ends the run that is going on: it returns LUCET_OUTCOME_TERMINATED to whoever started it, guest

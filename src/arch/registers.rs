@@ -209,7 +209,7 @@ mod tests {
             + std::mem::offset_of!(libc::mcontext_t, fpregs);
         assert_eq!(fp, UC_FPSTATE);
         assert_eq!(UCONTEXT % 8, 0);
-        const { assert!(AT_UCONTEXT + UCONTEXT <= AT_XSAVE && AT_XSAVE % 64 == 0) };
+        const { assert!(AT_UCONTEXT + UCONTEXT <= AT_XSAVE && AT_XSAVE.is_multiple_of(64)) };
     }
 
     #[test]

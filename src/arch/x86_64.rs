@@ -495,7 +495,8 @@ pub(crate) unsafe fn enter(
 ///
 /// # Safety
 /// As [`enter`]; `guest_sp` is what the activation of the suspending run recorded, `kept` what the
-/// thread's words held then, the results are what the call returns, and the guest stack was not touched since.
+/// thread's words held then, the results are what the call returns, and the guest stack was not
+/// touched since.
 pub(crate) unsafe fn resume(
     activation: *mut Activation,
     guest_sp: usize,

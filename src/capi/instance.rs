@@ -299,6 +299,40 @@ pub extern "C" fn lucet_instance_set_time_limit(
     border(|| handle::instance(instance, "instance")?.set_time_limit(nanoseconds))
 }
 
+/// Gives each run and each resume from now on a slice of time, in nanoseconds of the same clock; 0:
+/// no slices, as in a new instance. A run that has used up its slice comes back with
+/// LUCET_OUTCOME_PREEMPTED: guest code at once, wherever it is, a host function when it returns.
+/// lucet_instance_resume (its value is ignored) continues it with a new slice, on any thread, as
+/// if nothing had happened. Meanwhile the instance is in the middle of its work: memory, globals
+/// and everything else are LUCET_STATUS_BUSY, but resume, reset, terminate and free work. An
+/// instance that belongs to a group keeps all of the group busy.
+///
+/// Runs inside lucet_vmctx_run are not interrupted, nor is the run around them before they are
+/// over. The time limit counts for each slice; lucet_instance_set_cpu_limit bounds all of them
+/// together. Compiled code is not slower for it.
+///
+/// LUCET_STATUS_BUSY, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+#[unsafe(no_mangle)]
+pub extern "C" fn lucet_instance_set_time_slice(
+    instance: *mut lucet_instance,
+    nanoseconds: u64,
+) -> raw::lucet_status {
+    border(|| handle::instance(instance, "instance")?.set_time_slice(nanoseconds))
+}
+
+/// Limits the processor time that a run and all its resumes together may use, in nanoseconds, host
+/// functions included; 0 lifts the limit, and is the value of a new instance. A run that uses more
+/// ends with LUCET_OUTCOME_TIMED_OUT. Costs two clock reads per run or resume.
+///
+/// LUCET_STATUS_BUSY, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+#[unsafe(no_mangle)]
+pub extern "C" fn lucet_instance_set_cpu_limit(
+    instance: *mut lucet_instance,
+    nanoseconds: u64,
+) -> raw::lucet_status {
+    border(|| handle::instance(instance, "instance")?.set_cpu_limit(nanoseconds))
+}
+
 /// Ends the run that is going on: it returns LUCET_OUTCOME_TERMINATED to whoever started it, guest
 /// code at once, a host function when it returns. A suspended run is abandoned. If nothing runs,
 /// nothing happens, and the next run is not affected; so calling it twice, or too late, does no

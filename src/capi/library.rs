@@ -41,6 +41,35 @@ pub extern "C" fn lucet_thread_prepare() -> raw::lucet_status {
     border(crate::prepare_thread)
 }
 
+/// Whether lucet may start a thread that watches time limits, slices and terminations; it may at
+/// first, and does with the first of them. A program that has a timer already may say no before,
+/// and call lucet_check_deadlines itself. Any thread; for the whole process.
+///
+/// LUCET_STATUS_WRONG_STATE if the thread was started and should not be there.
+#[unsafe(no_mangle)]
+pub extern "C" fn lucet_set_watchdog(allowed: bool) -> raw::lucet_status {
+    border(|| crate::set_watchdog(allowed))
+}
+
+/// Looks whether the time of any run is up, and ends or interrupts it. For programs that said
+/// lucet_set_watchdog(false): without this call their limits are not kept, and a termination may
+/// come too late for a guest that makes no host calls. `*next` is in how many nanoseconds to call
+/// it again at the latest, UINT64_MAX if not before a run with a limit begins; it may be NULL.
+///
+/// To be called from a thread that does not run guests at that moment: a limit is kept as exactly
+/// as this is called. Allocates nothing; takes a lock, so not in a signal handler. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn lucet_check_deadlines(next: *mut u64) -> raw::lucet_status {
+    border(|| {
+        let in_nanoseconds = crate::check_deadlines();
+        if !next.is_null() {
+            // SAFETY: not NULL, and the header asks for a place for a number.
+            unsafe { next.write(in_nanoseconds) };
+        }
+        Ok(())
+    })
+}
+
 /// For programs whose own handlers of SIGSEGV, SIGBUS, SIGILL, SIGFPE or SIGURG were installed
 /// after lucet's and so replaced them. Their handlers call this first, with their arguments (`info`
 /// is the `siginfo_t *`, `context` the `void *`). If it returns true, the signal was a guest's:

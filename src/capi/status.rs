@@ -82,7 +82,8 @@ pub enum lucet_outcome_kind {
     LUCET_OUTCOME_TERMINATED = 4,
     /// Its budget of time is used up.
     LUCET_OUTCOME_TIMED_OUT = 5,
-    /// Its time slice is used up. The instance is in the middle of its work: resume, reset or free it.
+    /// Its time slice is used up. The instance is in the middle of its guest's work: resume, reset
+    /// or free it.
     LUCET_OUTCOME_PREEMPTED = 6,
     /// Its fuel is used up; suspended, can be resumed (not in this version).
     LUCET_OUTCOME_OUT_OF_FUEL = 7,

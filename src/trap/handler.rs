@@ -102,8 +102,8 @@ pub(crate) extern "C" fn interrupted(
     }
 }
 
-/// Whether this thread is to end or interrupt its run and was in guest code; `context` then leads to
-/// the host, and of an interrupted guest all registers are stored.
+/// Whether this thread is to end or interrupt its run and was in guest code; `context` then leads
+/// to the host, and of an interrupted guest all registers are stored.
 ///
 /// # Safety
 /// The argument is that of a signal handler.
