@@ -6,8 +6,10 @@
 //! * [`args`]: arguments and results of calls
 //! * [`memory`], [`tables`]: what builtins and the host do to them
 //! * [`host`]: what a host function may do with the instance that called it
+//! * [`backtrace`]: where a run ended or waits
 
 mod args;
+mod backtrace;
 pub(crate) mod constant;
 mod deadline;
 mod host;
@@ -73,6 +75,8 @@ struct Suspended {
     slots: usize,
     /// Type index of the function that was called.
     ty: u32,
+    /// Host entry of the host function that yielded.
+    entry: u32,
     /// The instance whose host call yielded: another one than this only in a group.
     leaver: ControlRef,
     resume: Option<ResumeFn>,
@@ -126,6 +130,7 @@ pub struct Inner {
     /// Longest time a run may take, in nanoseconds; 0: any.
     time_limit: u64,
     user_data: usize,
+    backtrace: backtrace::Recorder,
 }
 
 impl Inner {

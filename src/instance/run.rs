@@ -7,17 +7,15 @@
 //! ```
 
 use super::args::{Callee, check_results, resolve, store, with_slots};
-use super::{Fault, Inner, InstanceRef, Suspended, deadline, set_fault};
+use super::{Fault, IDLE, Inner, InstanceRef, Suspended, backtrace, deadline, set_fault};
 use crate::arch::Exit;
 use crate::error::{Error, Result, Status};
-use crate::module::Module;
 use crate::outcome::{Outcome, Trap};
 use crate::trap;
 use crate::value::Val;
 use crate::vmctx::{self, ControlRef, GuestCall, Lease, Left, Pending, State};
 use lucet_artifact::ValType;
 use lucet_artifact::abi::TrapCode;
-use std::sync::Arc;
 
 /// How a stretch of execution ended, without the results.
 #[derive(Debug, Clone, PartialEq)]
@@ -108,6 +106,7 @@ fn prepare(control: ControlRef, index: u32, may_yield: bool) -> Result<(GuestCal
 
 /// The end of a call for which not enough stack was left.
 pub(super) fn no_stack(control: ControlRef) -> Ended {
+    backtrace::record(control, None);
     Ended::Trapped(Box::new(describe(control, TrapCode::StackOverflow, 0, None)))
 }
 
@@ -144,10 +143,14 @@ pub(super) fn finish(
                 leaver.set_pending(Pending::None);
                 leaver.with(|i| i.fault = None);
             }
+            backtrace::record(control, Some(left));
             let code = TrapCode::from_u8(left.trap_code as u8).unwrap_or(TrapCode::Unreachable);
             Ended::Trapped(Box::new(describe(control, code, left.pc, left.fault)))
         }
-        Exit::Ended => ended_from_outside(),
+        Exit::Ended => {
+            backtrace::record(control, Some(left));
+            ended_from_outside()
+        }
         Exit::Pending => {
             let leaver = left.leaver.unwrap_or(control);
             leave(control, leaver, left, ty)
@@ -166,14 +169,21 @@ fn ended_from_outside() -> Ended {
 /// Takes the pending action of `leaver` and acts on it.
 fn leave(control: ControlRef, leaver: ControlRef, left: &Left, ty: u32) -> Ended {
     leaver.set_pending(Pending::None);
-    match leaver.with(|i| i.fault.take()) {
+    let fault = leaver.with(|i| i.fault.take());
+    match &fault {
+        Some(Fault::Yield { .. }) if left.may_yield => {}
+        Some(Fault::Exit(_)) => {}
+        Some(Fault::Nested(_)) => backtrace::adopt(control, leaver),
+        _ => backtrace::record(control, Some(left)),
+    }
+    match fault {
         // The host function used a context that was not its own; nothing can be kept here.
         Some(Fault::Yield { .. }) if !left.may_yield => {
             Ended::HostError(Status::NestedYield as u64)
         }
         Some(Fault::Yield { value, resume, state }) => {
-            let (guest_sp, slots) = (left.guest_sp, left.slots);
-            let s = Suspended { guest_sp, slots, ty, leaver, resume, state };
+            let (guest_sp, slots, entry) = (left.guest_sp, left.slots, left.entry);
+            let s = Suspended { guest_sp, slots, ty, entry, leaver, resume, state };
             control.with(|i| i.suspended = Some(s));
             Ended::Yielded(value)
         }
@@ -190,33 +200,35 @@ fn leave(control: ControlRef, leaver: ControlRef, left: &Left, ty: u32) -> Ended
     }
 }
 
-/// Everything that is known about a trap at address `pc`.
+/// Everything that is known about a trap at address `pc`, but for the function's name.
 fn describe(control: ControlRef, code: TrapCode, pc: usize, address: Option<u64>) -> Trap {
-    let own = control.with(|i| (i.module.clone(), i.group.clone()));
-    let others = own.1.map(|g| g.members.lock().iter().map(|m| m.module.clone()).collect());
-    let modules: Vec<Arc<Module>> = others.unwrap_or_default();
-    let found = std::iter::once(&own.0)
-        .chain(&modules)
-        .find_map(|m| m.offset_of(pc).map(|offset| (m, offset)));
-    let Some((module, pc)) = found else {
-        return Trap {
-            code,
-            pc: 0,
-            address,
-            wasm_offset: None,
-            function: None,
-            function_name: None,
-        };
-    };
-    let function = u32::try_from(pc).ok().and_then(|pc| module.loaded.function_at(pc));
+    let place = control.with(|i| match i.module.place(pc) {
+        Some(place) => Some(place),
+        None => i.module_at(pc)?.place(pc),
+    });
+    let place = place.unwrap_or_default();
     Trap {
         code,
-        pc,
+        pc: place.pc,
         address,
-        wasm_offset: function.and_then(|f| module.loaded.wasm_offset(f, pc as u32)),
-        function,
-        function_name: function.and_then(|f| module.func_name(f)).map(str::to_owned),
+        wasm_offset: place.wasm_offset,
+        function: place.function,
+        function_name: None,
+        module: place.module,
     }
+}
+
+/// Looks up the name of the function that trapped.
+pub(super) fn name(control: ControlRef, trap: &mut Trap) {
+    let (Some(function), id) = (trap.function, trap.module) else { return };
+    let own = |m: &crate::module::Module| m.func_name(function).map(str::to_owned);
+    trap.function_name = control.with(|i| {
+        if i.module.id() == id {
+            return own(&i.module);
+        }
+        let members = i.group.as_ref()?.members.lock();
+        own(&members.iter().find(|m| m.module.id() == id)?.module)
+    });
 }
 
 /// After the outermost run: a stack is kept only while it holds something.
@@ -240,7 +252,10 @@ pub(super) fn start(control: ControlRef, index: u32) -> Result<()> {
     let fail = |m: String| Error::new(Status::StartFailed, format!("the start function {m}"));
     match ended {
         Ended::Returned => Ok(()),
-        Ended::Trapped(t) => Err(fail(format!("trapped: {t}")).with_trap(t.code)),
+        Ended::Trapped(mut t) => {
+            name(control, &mut t);
+            Err(fail(format!("trapped: {t}{}", backtrace::of_start(control))).with_trap(t.code))
+        }
         Ended::Exited(c) => Err(fail(format!("exited with code {c}"))),
         Ended::HostError(c) => Err(fail(format!("failed in a host function with code {c}"))),
         Ended::Terminated => Err(fail("was terminated".into())),
@@ -299,7 +314,17 @@ impl InstanceRef {
         let ended = self.resume_with(value, None, &mut |ty, _, slot| {
             results.push(Val::from_slot(ty, slot));
         })?;
-        Ok(ended.outcome(results))
+        Ok(self.named(ended).outcome(results))
+    }
+
+    /// With the name of the function that trapped.
+    pub(super) fn named(&self, mut ended: Ended) -> Ended {
+        if let Ended::Trapped(trap) = &mut ended
+            && let Ok(lease) = self.lease(&IDLE)
+        {
+            name(lease.control, trap);
+        }
+        ended
     }
 
     /// The same; the results of the function that was suspended go to `results`.
@@ -365,7 +390,8 @@ fn finish_host_call(
     value: u64,
 ) -> std::result::Result<u64, Ended> {
     let Some(f) = s.resume else { return Ok(value) };
-    let result = vmctx::call_resume_fn(f, control, s.guest_sp, s.leaver, value, s.state);
+    let place = (s.guest_sp, s.entry);
+    let result = vmctx::call_resume_fn(f, control, place, s.leaver, value, s.state);
     if s.leaver.pending() == Pending::None {
         return Ok(result);
     }
@@ -375,6 +401,8 @@ fn finish_host_call(
         guest_sp: s.guest_sp,
         trap_code: 0,
         pc: vmctx::suspended_pc(s.guest_sp),
+        fp: vmctx::suspended_fp(s.guest_sp),
+        entry: s.entry,
         fault: None,
         leaver: Some(s.leaver),
         may_yield: true,

@@ -140,7 +140,7 @@ impl InstanceRef {
         let ended = self.call(callee, args, None, |ty, _, slot| {
             results.push(Val::from_slot(ty, slot));
         })?;
-        Ok(ended.outcome(results))
+        Ok(self.named(ended).outcome(results))
     }
 
     /// Calls a function; its results go to `results`, which has room for exactly all of them.
