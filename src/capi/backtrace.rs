@@ -57,10 +57,11 @@ impl From<&Frame> for lucet_frame {
     }
 }
 
-/// Whether runs of the instance that trap, fail, are terminated or take too long leave a backtrace.
-/// The region's setting (lucet_region_config_set_backtrace) is the beginning, and off is that one's.
-/// Off costs nothing. On, a run that ends badly takes some nanoseconds more for each frame, and the
-/// first one of an instance allocates about a kilobyte; runs that end well cost what they did.
+/// Whether runs of the instance that trap, fail, are terminated or take too long leave a
+/// backtrace. A new instance has the region's setting (lucet_region_config_set_backtrace), which
+/// is off unless changed. Off costs nothing. On, a run that ends badly takes some nanoseconds more
+/// for each frame, and the first one of an instance allocates about a kilobyte; runs that end well
+/// cost what they did.
 ///
 /// LUCET_STATUS_BUSY, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
 #[unsafe(no_mangle)]
@@ -111,8 +112,8 @@ pub unsafe extern "C" fn lucet_instance_backtrace(
 ///        2: on_request (function 3) at wasm offset 0x2a
 ///
 /// What is not printable in names is escaped, so a line is a line. At most `cap` bytes are written
-/// to `buf`, the terminating NUL included; `*len` is the length of the whole text without NUL. `buf`
-/// may be NULL if `cap` is 0, and `len` may be NULL.
+/// to `buf`, the terminating NUL included; `*len` is the length of the whole text without NUL.
+/// `buf` may be NULL if `cap` is 0, and `len` may be NULL.
 ///
 /// As lucet_instance_backtrace.
 #[unsafe(no_mangle)]

@@ -1,12 +1,12 @@
 //! Where a run ended or waits: recorded when it ends badly, if that was asked for; looked at on the
 //! spot while it is suspended.
 //!
-//! Recording is a walk along frame pointers into a block that the instance keeps: about a nanosecond
-//! for each frame. Without it, a run that ends badly pays one comparison.
+//! Recording is a walk along frame pointers into a block that the instance keeps: about a
+//! nanosecond for each frame. Without it, a run that ends badly pays one comparison.
 
 use super::{IDLE, Inner, InstanceRef};
 use crate::error::{Error, Result, Status};
-use crate::module::Module;
+use crate::module::Core;
 use crate::trap::backtrace::Trace;
 use crate::trap::{Backtrace, Frame, FrameKind};
 use crate::vmctx::walk::{self, Start, Step};
@@ -20,6 +20,8 @@ use std::sync::Arc;
 #[derive(Debug, Default)]
 pub(super) struct Recorder {
     on: bool,
+    /// What `on` is in a fresh instance: the region's setting.
+    at_first: bool,
     /// Of the last run that ended badly; made by the first one.
     trace: Option<Box<Trace>>,
     /// Whether `trace` is that of the last run.
@@ -28,10 +30,17 @@ pub(super) struct Recorder {
 
 impl Recorder {
     pub(super) fn new(on: bool) -> Self {
-        Self { on, ..Self::default() }
+        Self { on, at_first: on, ..Self::default() }
     }
 
-    /// Forgets what was recorded, as a fresh instance has to.
+    /// As in a fresh instance.
+    #[inline(always)]
+    pub(super) fn renew(&mut self) {
+        self.on = self.at_first;
+        self.fresh = false;
+    }
+
+    /// Forgets what was recorded.
     pub(super) fn clear(&mut self) {
         self.fresh = false;
     }
@@ -47,14 +56,14 @@ pub(super) fn record(control: ControlRef, left: Option<&Left>) {
 
 #[cold]
 fn record_now(control: ControlRef, start: Option<Start>) {
-    let mut trace = control
-        .with(|i| i.backtrace.trace.take())
-        .unwrap_or_else(|| Box::new(Trace::new()));
+    let mut trace =
+        control.with(|i| i.backtrace.trace.take()).unwrap_or_else(|| Box::new(Trace::new()));
     trace.clear();
     let group = control.with(|i| i.group.as_ref().map(Arc::as_ptr));
     let stack_of = |c: ControlRef| {
         c.with(|i| {
-            let same = c == control || group.is_some() && i.group.as_ref().map(Arc::as_ptr) == group;
+            let same =
+                c == control || group.is_some() && i.group.as_ref().map(Arc::as_ptr) == group;
             if same { i.stack_range() } else { None }
         })
     };
@@ -96,7 +105,7 @@ impl Inner {
     }
 
     /// The module whose code holds `pc`: the own one, or that of another member of the group.
-    pub(super) fn module_at(&self, pc: usize) -> Option<Arc<Module>> {
+    pub(super) fn module_at(&self, pc: usize) -> Option<Arc<Core>> {
         if self.module.offset_of(pc).is_some() {
             return Some(self.module.clone());
         }
@@ -106,7 +115,7 @@ impl Inner {
 }
 
 /// A frame of guest code; `None` for the glue that lucetc writes around functions.
-fn guest_frame(module: &Module, pc: usize) -> Option<Frame> {
+fn guest_frame(module: &Core, pc: usize) -> Option<Frame> {
     let place = module.place(pc)?;
     let function = place.function?;
     Some(Frame {
@@ -120,7 +129,7 @@ fn guest_frame(module: &Module, pc: usize) -> Option<Frame> {
 }
 
 /// A frame of the host, called by code of `module`.
-fn host_frame(module: &Module, entry: u32) -> Frame {
+fn host_frame(module: &Core, entry: u32) -> Frame {
     let none = Frame {
         kind: FrameKind::Import,
         function: None,
@@ -166,7 +175,7 @@ impl Resolver<'_> {
     }
 
     /// A host function that is the last of the kept steps belongs to whom it can only guess.
-    fn flush(&mut self, module: Option<&Module>) {
+    fn flush(&mut self, module: Option<&Core>) {
         let Some(entry) = self.called.take() else { return };
         let frame = match module {
             Some(m) => host_frame(m, entry),
@@ -184,14 +193,7 @@ fn resolve(control: ControlRef, trace: &Trace) -> Backtrace {
         r.flush(None);
         let kind = FrameKind::Omitted(trace.omitted() as u64);
         let module = control.with(|i| i.module.id());
-        r.frames.push(Frame {
-            kind,
-            function: None,
-            name: None,
-            wasm_offset: None,
-            pc: 0,
-            module,
-        });
+        r.frames.push(Frame { kind, function: None, name: None, wasm_offset: None, pc: 0, module });
     }
     trace.outermost().for_each(|s| r.step(s));
     r.flush(None);
@@ -221,7 +223,10 @@ impl InstanceRef {
     /// `InvalidHandle`, `Busy`.
     pub fn set_backtrace(&self, on: bool) -> Result<()> {
         let lease = self.lease(&IDLE)?;
-        lease.control.with(|i| i.backtrace = Recorder::new(on));
+        lease.control.with(|i| {
+            i.backtrace.on = on;
+            i.backtrace.fresh &= on;
+        });
         Ok(())
     }
 

@@ -221,7 +221,7 @@ fn describe(control: ControlRef, code: TrapCode, pc: usize, address: Option<u64>
 /// Looks up the name of the function that trapped.
 pub(super) fn name(control: ControlRef, trap: &mut Trap) {
     let (Some(function), id) = (trap.function, trap.module) else { return };
-    let own = |m: &crate::module::Module| m.func_name(function).map(str::to_owned);
+    let own = |m: &crate::module::Core| m.func_name(function).map(str::to_owned);
     trap.function_name = control.with(|i| {
         if i.module.id() == id {
             return own(&i.module);

@@ -51,7 +51,7 @@ impl CodeInfo {
         look_up: impl FnOnce() -> Option<u32>,
     ) -> Option<u32> {
         const NONE: u32 = u32::MAX;
-        let key = u64::from(offset) + 1 << 32;
+        let key = (u64::from(offset) + 1) << 32;
         let hash = offset.wrapping_mul(0x9e37_79b1) >> 28;
         let recent = &self.recent[hash as usize % RECENT];
         let known = recent.load(Ordering::Relaxed);

@@ -138,7 +138,10 @@ mod tests {
     fn one_line_for_each_frame_whatever_the_names_are() {
         let long = "x".repeat(10_000);
         let frames = vec![
-            Frame { wasm_offset: Some(31), ..frame(FrameKind::Guest, Some(2), Some("a\nb\u{1b}[2J")) },
+            Frame {
+                wasm_offset: Some(31),
+                ..frame(FrameKind::Guest, Some(2), Some("a\nb\u{1b}[2J"))
+            },
             frame(FrameKind::Import, Some(0), Some("env.\u{202e}log\0")),
             frame(FrameKind::Builtin(Some(Builtin::MemoryFill)), None, None),
             frame(FrameKind::Builtin(None), None, None),

@@ -12,7 +12,7 @@
 //!  │ return address            │─────┼─► a frame
 //!  │ frame pointer of caller   │─────┘◄── rbp where the guest left
 //!  │ …                         │ ◄── rsp
-//!  ```
+//! ```
 //!
 //! Every function that lucetc writes keeps `rbp` as a frame pointer, and so does the host thunk.
 //! Only in their first and last instructions does `rbp` still (or again) belong to the caller: a
@@ -90,8 +90,9 @@ pub(crate) fn stretch(stack: &Range<usize>, start: Start, visit: &mut dyn FnMut(
     walk(stack, start, &mut budget, visit);
 }
 
-/// Walks from `start`, if there is one, to where the outermost run of the same instance was entered:
-/// through the activations of this thread as long as `stack_of` knows the stack they run on.
+/// Walks from `start`, if there is one, to where the outermost run of the same instance was
+/// entered: through the activations of this thread as long as `stack_of` knows the stack they run
+/// on.
 pub(crate) fn chain(
     control: ControlRef,
     start: Option<Start>,
@@ -104,8 +105,8 @@ pub(crate) fn chain(
     }
     let mut at = arch::current().cast_const();
     loop {
-        // SAFETY: null, or an activation in a frame of `enter`, `resume` or `call_resume_fn` further
-        // up this thread's host stack: it is alive, and so are those around it.
+        // SAFETY: null, or an activation in a frame of `enter`, `resume` or `call_resume_fn`
+        // further up this thread's host stack: it is alive, and so are those around it.
         let Some(activation) = (unsafe { at.as_ref() }) else { return };
         // SAFETY: control blocks are never unmapped.
         let Some(control) = (unsafe { activation.control.as_ref() }) else { return };
@@ -117,7 +118,7 @@ pub(crate) fn chain(
 
 fn walk(stack: &Range<usize>, start: Start, budget: &mut u32, visit: &mut dyn FnMut(Step)) {
     let word = |at: usize| {
-        let inside = at % 8 == 0 && at >= stack.start && at < stack.end;
+        let inside = at.is_multiple_of(8) && at >= stack.start && at < stack.end;
         // SAFETY: an aligned word of a stack that the caller has exclusive use of.
         inside.then(|| unsafe { std::ptr::read(at as *const usize) })
     };
@@ -202,7 +203,7 @@ const TEAR_DOWN: [u8; 4] = [0x48, 0x89, 0xec, 0x5d]; // mov rsp, rbp; pop rbp
 fn frame_at(pc: usize, sp: usize) -> FrameAt {
     let Some((before, after)) = code_around(pc) else { return FrameAt::Pointer };
     // Functions begin at multiples of 32, and nothing inside one looks like this.
-    if pc % 32 == 0 && after.starts_with(&SET_UP) {
+    if pc.is_multiple_of(32) && after.starts_with(&SET_UP) {
         return FrameAt::Callers(sp);
     }
     if pc % 32 == 1 && before.ends_with(&SET_UP[..1]) && after.starts_with(&SET_UP[1..]) {
@@ -319,7 +320,9 @@ mod tests {
         let stack: Vec<usize> = vec![0; 64];
         let base = stack.as_ptr() as usize;
         let range = base..base + 64 * 8;
-        for fp in [0, 1, base - 16, base + 3, base + 63 * 8, base + 64 * 8, usize::MAX, usize::MAX - 7] {
+        for fp in
+            [0, 1, base - 16, base + 3, base + 63 * 8, base + 64 * 8, usize::MAX, usize::MAX - 7]
+        {
             let mut steps = Vec::new();
             stretch(&range, Start::Code { pc: 1, fp, sp: fp }, &mut |s| steps.push(s));
             assert_eq!(steps, []);
