@@ -10,7 +10,7 @@ use crate::module::Core;
 use crate::trap::backtrace::Trace;
 use crate::trap::{Backtrace, Frame, FrameKind};
 use crate::vmctx::walk::{self, Start, Step};
-use crate::vmctx::{ControlRef, Lease, Left, State};
+use crate::vmctx::{ControlRef, Lease, State};
 use lucet_artifact::abi::{Builtin, FIRST_IMPORT};
 use lucet_artifact::contract::ImportKind;
 use std::ops::Range;
@@ -46,11 +46,11 @@ impl Recorder {
     }
 }
 
-/// Records how `control`'s run left, if the instance is to; `None`: it was not even entered.
+/// Records the way out of `control`'s run, if the instance is to; `None`: it was not even entered.
 #[inline]
-pub(super) fn record(control: ControlRef, left: Option<&Left>) {
+pub(super) fn record(control: ControlRef, start: Option<Start>) {
     if control.with(|i| i.backtrace.on) {
-        record_now(control, left.map(Start::of));
+        record_now(control, start);
     }
 }
 

@@ -35,8 +35,8 @@
 //! word is read only if it lies on that stack, frame pointers must ascend, return addresses must be
 //! guest code, and the number of frames is limited.
 
-use super::{Activation, ControlRef, Left};
-use crate::arch::{self, Exit};
+use super::{Activation, ControlRef};
+use crate::arch;
 use crate::sys::arena;
 use std::ops::Range;
 
@@ -62,16 +62,16 @@ pub(crate) enum Start {
 const MAX_FRAMES: u32 = 1 << 18;
 
 impl Start {
-    /// Where a guest left.
-    pub(crate) fn of(left: &Left) -> Self {
-        if left.exit == Exit::Pending || left.pc == 0 {
+    /// Where a guest trapped or was ended.
+    pub(crate) fn of(a: &Activation) -> Self {
+        if a.trap_pc == 0 {
             // The host thunk left, after a host function or instead of calling it.
-            return Self::Host { fp: left.fp, entry: left.entry };
+            return Self::Host { fp: a.guest_fp, entry: a.entry };
         }
-        Self::Code { pc: left.pc, fp: left.fp, sp: left.guest_sp }
+        Self::Code { pc: a.trap_pc, fp: a.guest_fp, sp: a.guest_sp }
     }
 
-    /// Where a suspended guest waits.
+    /// Where a guest left at a host call, for good or to be resumed.
     pub(crate) fn suspended(guest_sp: usize, entry: u32) -> Self {
         Self::Host { fp: super::suspended_fp(guest_sp), entry }
     }
