@@ -37,7 +37,7 @@ pub use lucet_artifact::{FuncType, ValType};
 pub use module::{Func, Module, ModuleConfig};
 pub use outcome::{Outcome, OutcomeKind, Trap};
 pub use region::{Region, RegionConfig, Rung};
-pub use trap::handle_signal;
+pub use trap::{Backtrace, Frame, FrameKind, handle_signal};
 pub use value::Val;
 pub use vmctx::{Control, HostCode, ResumeFn};
 
