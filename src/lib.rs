@@ -19,6 +19,7 @@ mod import;
 mod instance;
 pub mod loader;
 mod module;
+mod names;
 mod outcome;
 pub mod region;
 mod signature;
@@ -36,7 +37,7 @@ pub use lucet_artifact::{FuncType, ValType};
 pub use module::{Func, Module, ModuleConfig};
 pub use outcome::{Outcome, OutcomeKind, Trap};
 pub use region::{Region, RegionConfig, Rung};
-pub use trap::handle_signal;
+pub use trap::{Backtrace, Frame, FrameKind, handle_signal};
 pub use value::Val;
 pub use vmctx::{Control, HostCode, ResumeFn};
 

@@ -9,6 +9,7 @@ use crate::idle;
 use crate::import::Imports;
 use crate::instance::{self, constant};
 use crate::loader::{self, Loaded, Source};
+use crate::names::Names;
 use crate::region::Image;
 use crate::signature;
 use crate::sys::arena;
@@ -19,8 +20,7 @@ use lucet_artifact::code::NO_REF;
 use lucet_artifact::contract::{ExportKind, ImportKind};
 use lucet_artifact::init::{ElemItem, SegmentMode};
 use lucet_artifact::types::{NO_CODE, RefType};
-use lucet_artifact::{FuncType, layout};
-use std::collections::HashMap;
+use lucet_artifact::{FuncType, ValType, layout};
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -45,6 +45,18 @@ pub struct Func {
     pub(crate) index: u32,
 }
 
+/// A place in a module's code.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Place {
+    /// [`Core::id`]; 0: unknown.
+    pub module: u64,
+    /// Offset in `.text`.
+    pub pc: u64,
+    pub function: Option<u32>,
+    /// Offset of the operator in the wasm file.
+    pub wasm_offset: Option<u32>,
+}
+
 /// What a call of a function needs to know of it, in one place.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct CallInfo {
@@ -54,6 +66,9 @@ pub(crate) struct CallInfo {
     pub entry: usize,
     /// Index of its type.
     pub ty: u32,
+    /// Whether it can be called without a closer look: there is code, all types fit into a word,
+    /// and no parameter is a function reference, which would have to be checked.
+    pub simple: bool,
     /// Numbers of parameters and results.
     pub params: u16,
     pub results: u16,
@@ -95,14 +110,18 @@ fn call_infos(loaded: &Loaded) -> Box<[CallInfo]> {
         let Some(record) = loaded.types.types.get(f.ty as usize) else {
             return CallInfo::default();
         };
+        let (params, results) = (&record.ty.params, &record.ty.results);
         CallInfo {
+            simple: f.offset != NO_CODE
+                && params.len().max(results.len()) <= PACKED
+                && !params.contains(&ValType::FuncRef),
             code: address(f.offset),
             entry: address(record.entry),
             ty: f.ty,
-            params: record.ty.params.len() as u16,
-            results: record.ty.results.len() as u16,
-            param_types: pack(record.ty.params.iter().map(|t| *t as u8)),
-            result_types: pack(record.ty.results.iter().map(|t| *t as u8)),
+            params: params.len() as u16,
+            results: results.len() as u16,
+            param_types: pack(params.iter().map(|t| *t as u8)),
+            result_types: pack(results.iter().map(|t| *t as u8)),
         }
     };
     loaded.funcs.funcs.iter().map(info).collect()
@@ -123,7 +142,7 @@ pub struct Core {
     /// Number of [`Module`]s.
     handles: AtomicU32,
     pub(crate) loaded: Loaded,
-    exports: HashMap<String, (ExportKind, u32)>,
+    exports: Names,
     /// Builtins, then imported functions; read by the host thunk.
     pub(crate) entries: Box<[HostEntry]>,
     /// Which imported functions no host function was found for (linkable modules).
@@ -222,12 +241,7 @@ impl Core {
         let mut module = Self {
             handles: AtomicU32::new(0),
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-            exports: loaded
-                .exports
-                .exports
-                .iter()
-                .map(|e| (e.name.clone(), (e.kind, e.index)))
-                .collect(),
+            exports: Names::new(loaded.exports.exports.iter().map(|e| e.name.as_str())),
             entries,
             unbound,
             descriptors,
@@ -275,20 +289,9 @@ impl Core {
     /// # Errors
     /// `NoSuchExport`, with names that are similar; `ExportTypeMismatch` with both types.
     pub fn find(&self, name: &str, ty: Option<&FuncType>) -> Result<Func> {
-        let Some((kind, index)) = self.exports.get(name) else {
-            return Err(Error::new(
-                Status::NoSuchExport,
-                format!("the module has no export \"{name}\"{}", self.export_hint()),
-            ));
-        };
-        if *kind != ExportKind::Func {
-            return Err(Error::new(
-                Status::ExportTypeMismatch,
-                format!("export \"{name}\" is a {}, not a function", kind.word()),
-            ));
-        }
-        let func = Func { module: self.id, index: *index };
-        let found = self.func_type(*index);
+        let index = self.function(name.as_bytes())?;
+        let func = Func { module: self.id, index };
+        let found = self.func_type(index);
         if let Some(ty) = ty
             && ty != found
         {
@@ -298,6 +301,38 @@ impl Core {
             ));
         }
         Ok(func)
+    }
+
+    /// The index of the function exported as `name`.
+    #[inline(always)]
+    pub(crate) fn function(&self, name: &[u8]) -> Result<u32> {
+        let found = self.exports.find(name).and_then(|n| self.loaded.exports.exports.get(n));
+        match found {
+            Some(e) if e.kind == ExportKind::Func => Ok(e.index),
+            other => Err(self.no_function(name, other.map(|e| e.kind))),
+        }
+    }
+
+    /// The same as a handle.
+    pub(crate) fn function_handle(&self, name: &[u8]) -> Result<Func> {
+        Ok(Func { module: self.id, index: self.function(name)? })
+    }
+
+    #[cold]
+    fn no_function(&self, name: &[u8], other: Option<ExportKind>) -> Error {
+        let Ok(name) = std::str::from_utf8(name) else {
+            return Error::new(Status::InvalidArgument, "the export's name is not UTF-8");
+        };
+        match other {
+            Some(kind) => Error::new(
+                Status::ExportTypeMismatch,
+                format!("export \"{name}\" is a {}, not a function", kind.word()),
+            ),
+            None => Error::new(
+                Status::NoSuchExport,
+                format!("the module has no export \"{name}\"{}", self.export_hint()),
+            ),
+        }
     }
 
     fn export_hint(&self) -> String {
@@ -321,7 +356,8 @@ impl Core {
     /// Kind and index of an export.
     #[must_use]
     pub fn export(&self, name: &str) -> Option<(ExportKind, u32)> {
-        self.exports.get(name).copied()
+        let e = self.loaded.exports.exports.get(self.exports.find(name.as_bytes())?)?;
+        Some((e.kind, e.index))
     }
 
     /// What the artifact says about itself.
@@ -371,6 +407,16 @@ impl Core {
     pub(crate) fn offset_of(&self, pc: usize) -> Option<u64> {
         let offset = pc.checked_sub(self.loaded.text.base())?;
         (offset < self.loaded.text.len()).then_some(offset as u64)
+    }
+
+    /// Where in the module `pc` is, if it lies in its code. Allocates nothing.
+    pub(crate) fn place(&self, pc: usize) -> Option<Place> {
+        let pc = self.offset_of(pc)?;
+        let at = u32::try_from(pc).ok()?;
+        let function = self.loaded.function_at(at);
+        let wasm_offset =
+            function.and_then(|f| self.code.wasm_offset(at, || self.loaded.wasm_offset(f, at)));
+        Some(Place { module: self.id, pc, function, wasm_offset })
     }
 
     /// The initial contents of memory 0.

@@ -14,5 +14,5 @@ compile_error!("lucet runs on x86-64 Linux only; a port adds a file to src/arch/
 pub(crate) use registers::Registers;
 pub(crate) use x86_64::{
     Exit, Kept, ThreadWords, code_range, current, enter, host_thunk, leave_to_host, proceed,
-    read_fault, resume, set_current, stack_pointer, thread_words, trap_stub,
+    read_fault, resume, set_current, thread_words, trap_stub,
 };

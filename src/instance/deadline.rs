@@ -92,6 +92,49 @@ pub(super) enum Begin {
     Again,
 }
 
+/// Whether this thread has begun a run before: then [`begin_unlimited`] will do.
+#[inline(always)]
+pub(super) fn is_known() -> bool {
+    arch::thread_words().registered.load(Ordering::Relaxed) != 0
+}
+
+/// What [`begin`] does for a run without a limit, on a thread that [`is_known`]: the numbers of the
+/// run and of the one around it.
+#[inline(always)]
+pub(super) fn begin_unlimited(control: ControlRef) -> (u64, u64) {
+    number(arch::thread_words(), control)
+}
+
+/// The end of a run that [`begin_unlimited`] began; as [`Run::end`].
+#[inline(always)]
+pub(super) fn end_unlimited(control: ControlRef, (number, around): (u64, u64)) -> bool {
+    end(arch::thread_words(), control, number, around)
+}
+
+/// The end of run `number`: from now on, nobody ends it any more. Says whether it was doomed.
+#[inline(always)]
+fn end(words: &ThreadWords, control: ControlRef, number: u64, around: u64) -> bool {
+    control.set_runner(0);
+    words.run.store(around, Ordering::Release);
+    let asked = words.request.load(Ordering::Relaxed) == number;
+    if asked || words.doomed.load(Ordering::Relaxed) == number {
+        return answered(words, number);
+    }
+    false
+}
+
+/// Gives the run that begins a number; and that of the run around it.
+#[inline(always)]
+fn number(words: &ThreadWords, control: ControlRef) -> (u64, u64) {
+    let last = words.last.load(Ordering::Relaxed);
+    let number = last & !COUNT | last.wrapping_add(1) & COUNT;
+    words.last.store(number, Ordering::Relaxed);
+    let around = words.run.load(Ordering::Relaxed);
+    words.run.store(number, Ordering::Release);
+    control.set_runner(number);
+    (number, around)
+}
+
 /// Begins a run of `control`'s instance.
 #[inline(always)]
 pub(super) fn begin(control: ControlRef, begin: Begin) -> Result<Run> {
@@ -103,14 +146,9 @@ pub(super) fn begin(control: ControlRef, begin: Begin) -> Result<Run> {
     if limited {
         prepare(words, control)?;
     }
-    let last = words.last.load(Ordering::Relaxed);
-    let number = last & !COUNT | last.wrapping_add(1) & COUNT;
-    words.last.store(number, Ordering::Relaxed);
-    let around = words.run.load(Ordering::Relaxed);
     // First the number, then the limits: the watchdog may see the new run with the deadline of the
     // one around it, which holds for both, but never the other way round.
-    words.run.store(number, Ordering::Release);
-    control.set_runner(number);
+    let (number, around) = number(words, control);
     let run = Run { words, control, number, around, limited };
     if limited {
         arm(words, control, number, around, begin)?;
@@ -134,13 +172,7 @@ impl Run {
         if self.limited {
             disarm(words, self.control);
         }
-        self.control.set_runner(0);
-        words.run.store(self.around, Ordering::Release);
-        let asked = words.request.load(Ordering::Relaxed) == number;
-        if asked || words.doomed.load(Ordering::Relaxed) == number {
-            return answered(words, number);
-        }
-        false
+        end(words, self.control, number, self.around)
     }
 }
 
@@ -332,6 +364,7 @@ impl InstanceRef {
     fn set_limits(&self, set: impl FnOnce(&mut Limits)) -> Result<()> {
         let lease = self.lease(&IDLE)?;
         lease.control.with(|i| set(&mut i.limits));
+        lease.control.hot().open.set(false);
         Ok(())
     }
 

@@ -6,7 +6,8 @@
 //! from its parts, in the order of core spec 4.5.4.
 
 use super::deadline::Limits;
-use super::{Fault, ImportedGlobal, Inner, InstanceRef, Table, constant, memory, run, tables};
+use super::{Fault, ImportedGlobal, Inner, InstanceRef, Table};
+use super::{backtrace, constant, memory, run, tables};
 use crate::error::{Error, Result, Status};
 use crate::group;
 use crate::idle::Home;
@@ -58,7 +59,15 @@ fn finish(lease: Lease, module: &Arc<Core>, group: Option<&Arc<group::Shared>>) 
 /// The end of setting up.
 #[inline(always)]
 fn complete(mut lease: Lease) -> InstanceRef {
-    lease.control.with(|i| i.complete = true);
+    let mut i = lease.control.inner();
+    i.complete = true;
+    if i.group.is_none()
+        && !i.region.config().compact
+        && let Ok((_, top, _)) = i.stack()
+    {
+        lease.control.hot().open(&i.module, i.data.vmctx(), top);
+    }
+    drop(i);
     lease.set_next(State::Ready);
     InstanceRef::new(&lease)
 }
@@ -103,6 +112,7 @@ impl Inner {
         self.memory_touched = bytes;
         self.limits = Limits::default();
         self.user_data = 0;
+        self.backtrace.renew();
         self.write_data(control);
         Ok(())
     }
@@ -147,6 +157,7 @@ pub(super) fn restart(mut lease: Lease) -> Result<()> {
         i.suspended = None;
         i.preempted = None;
         i.fault = None;
+        i.backtrace.clear();
         for t in &mut i.tables {
             *t = Table::Own(None);
         }
@@ -228,6 +239,7 @@ fn occupy(
         complete: false,
         limits: Limits::default(),
         user_data: 0,
+        backtrace: backtrace::Recorder::new(region.config().backtrace),
     });
     let lease = vmctx::allocate(inner, guard).map_err(|(e, inner)| {
         inner.release();

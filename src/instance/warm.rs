@@ -15,8 +15,9 @@ use crate::module::{self, CallInfo, Func, PACKED, Returns};
 use crate::outcome::Outcome;
 use crate::trap;
 use crate::value::{Argument, Val};
-use crate::vmctx::{self, Activation, ControlRef, GuestCall, Lease, State};
+use crate::vmctx::{self, Activation, ControlRef, GuestCall, Lease, Shortcut, State};
 use lucet_artifact::ValType;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Why arguments do not fit.
 #[cold]
@@ -63,7 +64,7 @@ impl Inner {
         let index = match callee {
             Callee::Func(f) if f.module == self.module.id() => f.index,
             Callee::Func(f) => super::args::index_of(&self.module, f)?,
-            Callee::Name(n) => self.module.find(n, None)?.index,
+            Callee::Name(n) => self.module.function(n)?,
         };
         let info = self.call_info(index)?;
         if !fits(self, index, info, args) {
@@ -147,13 +148,15 @@ impl InstanceRef {
         let Some(slots) = call.place().filter(|_| !activation.too_deep()) else {
             drop(run);
             let ended = no_stack(control);
-            settle(&mut lease, &ended);
+            lease.set_next(settle(control, &ended));
             return Ok(ended);
         };
         let exit = vmctx::enter(&mut activation, &call, slots, args.iter().map(A::slot));
         let doomed = run.end();
         if exit != Exit::Returned {
-            return Ok(otherwise(&mut lease, &activation, exit, slots, returns, doomed));
+            let ended = otherwise(control, &activation, exit, slots, returns, doomed);
+            lease.set_next(ended.next());
+            return Ok(ended);
         }
         lease.set_next(State::Ready);
         if returns.number > 0 {
@@ -166,18 +169,68 @@ impl InstanceRef {
     }
 }
 
+impl InstanceRef {
+    /// The shortest path of a call; see [`vmctx::shortcut`]. `None`: nothing was done.
+    #[inline(always)]
+    pub(crate) fn shortcut<A: Argument>(
+        &self,
+        func: Func,
+        args: &[A],
+        room: usize,
+        result: impl FnMut(u8, usize, u128),
+    ) -> Option<Ended> {
+        if !trap::is_prepared() || !deadline::is_known() {
+            return None;
+        }
+        let (control, generation) = (self.control, self.generation);
+        let mut activation = Activation::outermost(control);
+        let run = (
+            || deadline::begin_unlimited(control),
+            |numbers| deadline::end_unlimited(control, numbers),
+        );
+        let func = (func.module, func.index);
+        match vmctx::shortcut(&mut activation, generation, func, args, room, run, result) {
+            Shortcut::Returned => Some(Ended::Returned),
+            Shortcut::No => None,
+            Shortcut::Left(exit, slots, returns, doomed) => {
+                Some(left(&activation, generation, exit, slots, returns, doomed))
+            }
+        }
+    }
+}
+
+/// The end of a shortcut that did not return. A panic (a bug of ours) is an error of this instance.
+#[cold]
+fn left(
+    activation: &Activation,
+    generation: u32,
+    exit: Exit,
+    slots: usize,
+    returns: Returns,
+    doomed: bool,
+) -> Ended {
+    const BUG: Ended = Ended::HostError(Status::Internal as u64);
+    let Some(mut lease) = Lease::adopt(activation, generation) else { return BUG };
+    let ended = catch_unwind(AssertUnwindSafe(|| {
+        otherwise(lease.control, activation, exit, slots, returns, doomed)
+    }));
+    let ended = ended.unwrap_or(BUG);
+    lease.set_next(ended.next());
+    ended
+}
+
 /// The end of a call that did not return.
 #[inline(never)]
-pub(super) fn otherwise(
-    lease: &mut Lease,
+fn otherwise(
+    control: ControlRef,
     activation: &Activation,
     exit: Exit,
     slots: usize,
     returns: Returns,
     doomed: bool,
 ) -> Ended {
-    let ended = finish(lease.control, activation, exit, slots, returns).unless(doomed);
-    settle(lease, &ended);
+    let ended = finish(control, activation, exit, slots, returns).unless(doomed);
+    settle(control, &ended);
     ended
 }
 
@@ -195,7 +248,7 @@ impl InstanceRef {
     /// `NoSuchExport`, `ExportTypeMismatch` if the arguments do not fit, `WrongState` if the
     /// instance is suspended or faulted, `Busy`, `InvalidHandle`, `SignalsBlocked`.
     pub fn run(&self, name: &str, args: &[Val]) -> Result<Outcome> {
-        self.run_callee(Callee::Name(name), args)
+        self.run_callee(Callee::Name(name.as_bytes()), args)
     }
 
     /// Calls a function that was looked up before.
@@ -211,6 +264,6 @@ impl InstanceRef {
         let ended = self.call(callee, args, None, |ty, _, slot| {
             results.push(Val::from_slot(ty, slot));
         })?;
-        Ok(ended.outcome(results))
+        Ok(self.named(ended).outcome(results))
     }
 }
