@@ -21,6 +21,10 @@ pub mod loader;
 mod module;
 mod names;
 mod outcome;
+#[cfg(not(feature = "race-tests"))]
+mod pause;
+#[cfg(feature = "race-tests")]
+pub mod pause;
 pub mod region;
 mod signature;
 pub mod sys;

@@ -16,6 +16,7 @@ use super::watch::{self, Reason, now};
 use super::{IDLE, InstanceRef};
 use crate::arch::{self, Registers, ThreadWords};
 use crate::error::{Error, Result, Status};
+use crate::pause::{self, Guard, Point};
 use crate::sys::interrupt;
 use crate::vmctx::{self, ControlRef, State};
 use std::sync::atomic::Ordering;
@@ -114,6 +115,7 @@ pub(super) fn end_unlimited(control: ControlRef, (number, around): (u64, u64)) -
 /// The end of run `number`: from now on, nobody ends it any more. Says whether it was doomed.
 #[inline(always)]
 fn end(words: &ThreadWords, control: ControlRef, number: u64, around: u64) -> bool {
+    pause::point(Point::End);
     control.set_runner(0);
     words.run.store(around, Ordering::Release);
     let asked = words.request.load(Ordering::Relaxed) == number;
@@ -126,6 +128,7 @@ fn end(words: &ThreadWords, control: ControlRef, number: u64, around: u64) -> bo
 /// Gives the run that begins a number; and that of the run around it.
 #[inline(always)]
 fn number(words: &ThreadWords, control: ControlRef) -> (u64, u64) {
+    pause::point(Point::Begin);
     let last = words.last.load(Ordering::Relaxed);
     let number = last & !COUNT | last.wrapping_add(1) & COUNT;
     words.last.store(number, Ordering::Relaxed);
@@ -278,7 +281,7 @@ fn disarm(words: &ThreadWords, control: ControlRef) {
 #[cold]
 fn answered(words: &ThreadWords, number: u64) -> bool {
     // Whoever is just sending a signal holds the lock.
-    let records = watch::lock();
+    let records = pause::is_on(Guard::EndLock).then(watch::lock);
     words.request.store(0, Ordering::Relaxed);
     let doomed = words.doomed.load(Ordering::Relaxed) == number;
     if doomed {
@@ -421,7 +424,8 @@ impl InstanceRef {
                     let run = self.control.runner();
                     let going = || self.control.runner() == run;
                     let known = run != 0 && self.control.state() == (self.generation, state);
-                    if known && watch::terminate(run, going) {
+                    pause::point(Point::Doom);
+                    if known && watch::terminate(run, going) || !pause::is_on(Guard::Wait) {
                         return Ok(());
                     }
                 }

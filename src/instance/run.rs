@@ -16,6 +16,7 @@ use crate::arch::Exit;
 use crate::error::{Error, Result, Status};
 use crate::module::{CallInfo, Returns};
 use crate::outcome::{Outcome, Trap};
+use crate::pause::{self, Guard};
 use crate::region::Stack;
 use crate::trap;
 use crate::value::Val;
@@ -61,7 +62,10 @@ impl Ended {
 
     /// This end, unless the run was `doomed` but could be continued: then it is abandoned.
     pub(super) fn unless(self, doomed: bool) -> Self {
-        if doomed && matches!(self, Self::Yielded(_) | Self::Preempted) {
+        if doomed
+            && pause::is_on(Guard::TooLate)
+            && matches!(self, Self::Yielded(_) | Self::Preempted)
+        {
             Self::Terminated
         } else {
             self

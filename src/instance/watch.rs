@@ -16,6 +16,7 @@
 use super::deadline::{first_number, is_older, thread_of};
 use crate::arch::{self, ThreadWords};
 use crate::error::{Error, Result, Status};
+use crate::pause::{self, Guard, Point};
 use crate::sys::interrupt;
 use crate::trap;
 use crate::vmctx;
@@ -183,7 +184,10 @@ fn ask(record: &Record, run: u64, reason: Reason) {
     interrupt::fence();
     // If the run goes on now, its end sees the request and waits for the lock that we hold: the
     // signal cannot meet a later one.
-    if words.run.load(Ordering::SeqCst) == run && words.phase.load(Ordering::SeqCst) == 1 {
+    let same = words.run.load(Ordering::SeqCst) == run || !pause::is_on(Guard::Number);
+    let in_guest = words.phase.load(Ordering::SeqCst) == 1 || !pause::is_on(Guard::Phase);
+    if same && in_guest {
+        pause::point(Point::Send);
         interrupt::send(record.thread);
     }
 }
@@ -196,6 +200,7 @@ pub(super) fn terminate(run: u64, still: impl Fn() -> bool) -> bool {
         // Begun in the parent process: the thread that forked is the only one here.
         return true;
     };
+    let still = || still() || !pause::is_on(Guard::Still);
     if !still() {
         return false;
     }
@@ -360,6 +365,7 @@ fn inspect(record: &Record, now: u64) -> u64 {
     if let Some(reason) = reason
         && words.run.load(Ordering::SeqCst) == run
     {
+        pause::point(Point::Due);
         ask(record, run, reason);
     }
     next

@@ -18,6 +18,7 @@
 use super::CodeInfo;
 use crate::arch::{self, Exit, Registers};
 use crate::instance::Reason;
+use crate::pause::{self, Guard};
 use crate::region::zones::{self, Zone};
 use crate::sys::{arena, interrupt, signals};
 use lucet_artifact::abi::TrapCode;
@@ -111,7 +112,8 @@ pub(crate) extern "C" fn interrupted(
 unsafe fn end_run(context: *mut c_void) -> bool {
     let words = arch::thread_words();
     let run = words.run.load(Ordering::Relaxed);
-    if run == 0 || words.request.load(Ordering::Acquire) != run {
+    let asked = words.request.load(Ordering::Acquire) == run || !pause::is_on(Guard::Number);
+    if run == 0 || !asked {
         return false;
     }
     // SAFETY: null, or the activation in a frame of this thread that entered a guest.
