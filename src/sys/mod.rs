@@ -18,7 +18,7 @@ mod protect;
 pub mod sealed;
 pub mod signals;
 
-pub use pages::{GUARD_REMOVE, Pagemap, Support};
+pub use pages::{GUARD_REMOVE, Pagemap, Support, each_used_page};
 
 use crate::error::{Error, Status};
 use nix::errno::Errno;
