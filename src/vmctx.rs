@@ -524,6 +524,19 @@ impl Lease {
         self.next = next;
     }
 
+    /// Makes all handles stale and leaves the inner state where it is, for the next instance:
+    /// the control block is not free, but belongs to whoever is told of it.
+    pub(crate) fn park(self) {
+        let next = State::Free.word(self.generation.wrapping_add(1));
+        self.control.0.word.store(next, Ordering::Release);
+        std::mem::forget(self);
+    }
+
+    /// Whether the control block can name another instance after this one.
+    pub(crate) fn has_successor(&self) -> bool {
+        self.generation < LAST_GENERATION
+    }
+
     /// Frees the instance: takes its inner state out and makes all handles stale.
     pub(crate) fn free(mut self) -> Option<Box<Inner>> {
         self.next = State::Free;
@@ -548,7 +561,11 @@ impl Drop for Lease {
         let word = &self.control.0.word;
         if self.next == State::Free {
             word.store(State::Free.word(self.generation.wrapping_add(1)), Ordering::Release);
-            FREE.lock().push(self.control);
+            // A control block whose generations are used up is never used again: old handles could
+            // mean new instances.
+            if self.has_successor() {
+                FREE.lock().push(self.control);
+            }
         } else {
             word.store(self.next.word(self.generation), Ordering::Release);
         }
@@ -578,6 +595,9 @@ fn refusal(own: bool, state: State) -> Error {
     };
     Error::new(status, message)
 }
+
+/// The last generation of a control block.
+const LAST_GENERATION: u32 = u32::MAX - 1;
 
 /// Control blocks are allocated in chunks of this many, and never freed.
 const CHUNK: usize = 256;
@@ -632,6 +652,22 @@ pub(crate) fn allocate(
         *control.0.group.get() = group.as_ref().map(|g| g.lock().clone());
     }
     Ok(Lease { control, generation, next: State::Ready, group })
+}
+
+/// Makes an instance of a control block that was parked, which the caller has for itself.
+#[inline(always)]
+pub(crate) fn wake(control: ControlRef) -> Lease {
+    let (generation, _) = control.state();
+    control.0.word.store(State::Running.word(generation), Ordering::Release);
+    Lease { control, generation, next: State::Faulted, group: None }
+}
+
+/// Takes the inner state out of a control block that was parked, which the caller has for itself.
+pub(crate) fn dissolve(control: ControlRef) -> Option<Box<Inner>> {
+    // SAFETY: a parked control block is used by nobody but who took it off the list of idle ones.
+    let inner = unsafe { (*control.0.inner.get()).take() };
+    FREE.lock().push(control);
+    inner
 }
 
 /// The control block with this index, for decoding handles.

@@ -34,8 +34,16 @@ pub unsafe extern "C" fn lucet_instance_create(
     border(|| {
         // SAFETY: the header asks for a place for a handle.
         let out = unsafe { Out::new(out, "out", std::ptr::null_mut()) }?;
-        let (region, module) = (REGIONS.get(region, "region")?, MODULES.get(module, "module")?);
-        out.set(of_instance(Instance::new(&region, &module)?.into_ref()));
+        let numbers = REGIONS.number(region).zip(MODULES.number(module));
+        let again = numbers.and_then(|(region, module)| Instance::again(region, module));
+        let made = match again {
+            Some(made) => made?,
+            None => {
+                let region = REGIONS.get(region, "region")?;
+                Instance::new(&region, &MODULES.get(module, "module")?)?
+            }
+        };
+        out.set(of_instance(made.into_ref()));
         Ok(())
     })
 }

@@ -10,7 +10,7 @@ use super::args::{Callee, check_results, resolve, store, with_slots};
 use super::{Fault, Inner, InstanceRef, Suspended, deadline, set_fault};
 use crate::arch::Exit;
 use crate::error::{Error, Result, Status};
-use crate::module::Module;
+use crate::module::Core;
 use crate::outcome::{Outcome, Trap};
 use crate::trap;
 use crate::value::Val;
@@ -194,7 +194,7 @@ fn leave(control: ControlRef, leaver: ControlRef, left: &Left, ty: u32) -> Ended
 fn describe(control: ControlRef, code: TrapCode, pc: usize, address: Option<u64>) -> Trap {
     let own = control.with(|i| (i.module.clone(), i.group.clone()));
     let others = own.1.map(|g| g.members.lock().iter().map(|m| m.module.clone()).collect());
-    let modules: Vec<Arc<Module>> = others.unwrap_or_default();
+    let modules: Vec<Arc<Core>> = others.unwrap_or_default();
     let found = std::iter::once(&own.0)
         .chain(&modules)
         .find_map(|m| m.offset_of(pc).map(|offset| (m, offset)));
