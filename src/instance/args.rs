@@ -104,7 +104,7 @@ pub(super) fn store(results: &mut [Val], types: &[ValType], i: usize, slot: u128
 
 /// The index of a function that was looked up before.
 pub(super) fn index_of(module: &Core, func: Func) -> Result<u32> {
-    if func.module != module.id() {
+    if func.module != module.code_id() {
         return Err(Error::new(
             Status::InvalidArgument,
             "the function was looked up in another module than the instance's",

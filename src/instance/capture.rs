@@ -159,9 +159,7 @@ impl Inner {
         let segments = (0u32..).zip(&self.module.loaded.init.elems);
         let mut left: Vec<_> = segments
             .map(|(n, s)| match self.elem_dropped(n) {
-                true => {
-                    ElemSegment { mode: SegmentMode::Declared, ty: s.ty, items: Vec::new() }
-                }
+                true => ElemSegment { mode: SegmentMode::Declared, ty: s.ty, items: Vec::new() },
                 false => s.clone(),
             })
             .collect();

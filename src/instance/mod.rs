@@ -8,6 +8,7 @@
 //! * [`host`]: what a host function may do with the instance that called it
 
 mod args;
+mod capture;
 pub(crate) mod constant;
 mod deadline;
 mod host;

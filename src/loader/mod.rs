@@ -27,7 +27,8 @@ mod verify;
 
 pub use crate::sys::sealed::SealedFile;
 pub use map::MappedText;
-pub(crate) use state::State;
+pub(crate) use state::{Sections, State};
+pub(crate) use verify::is_reseed_type;
 
 use crate::error::{Error, Result, Status};
 use crate::sys::sealed::read_at;

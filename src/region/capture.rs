@@ -1,6 +1,6 @@
 //! What a slot's memory holds, page by page, for snapshots: without touching what was never used.
 
-use super::{Image, Region, Slot};
+use super::{Core, Image, Slot};
 use crate::error::Result;
 use crate::sys::each_used_page;
 use lucet_artifact::limits::NATIVE_PAGE;
@@ -8,7 +8,7 @@ use lucet_artifact::limits::NATIVE_PAGE;
 const PAGE: usize = NATIVE_PAGE as usize;
 static ZERO: [u8; PAGE] = [0; PAGE];
 
-impl Region {
+impl Core {
     /// Calls `f(page, bytes)` for each native page of the first `bytes` bytes of memory that holds
     /// anything but zeros, in ascending order. `image` is the one the slot was prepared with. Pages
     /// that wait for their first touch go on waiting: their contents are those of the image.

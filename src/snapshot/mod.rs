@@ -95,7 +95,7 @@ impl InstanceRef {
     pub fn snapshot(&self, options: &SnapshotOptions) -> Result<Arc<Module>> {
         let impure = self.control().impure();
         let (parent, state) = self.when_ready(|i| {
-            let info = options.judge(&i.module, impure())?;
+            let info = options.judge(&i.module, impure)?;
             let file = memfd(c"lucet-snapshot")?;
             let captured = i.capture(&file)?;
             let pages = match captured.image_len {

@@ -25,6 +25,20 @@ use nix::errno::Errno;
 use std::fmt::Display;
 use std::io;
 
+/// 64 random bits from the kernel: one system call.
+///
+/// # Errors
+/// `Io` where the kernel has none to give, or the call is forbidden.
+pub fn random() -> crate::Result<u64> {
+    let mut bytes = [0u8; 8];
+    // SAFETY: writes at most 8 bytes to an array of 8.
+    let n = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
+    match n {
+        8 => Ok(u64::from_le_bytes(bytes)),
+        _ => Err(errno_error("getting random numbers", Errno::last())),
+    }
+}
+
 /// Size of a native page in bytes.
 pub const PAGE: usize = 4096;
 

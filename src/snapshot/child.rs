@@ -1,0 +1,3 @@
+//! c
+#[derive(Debug)]
+pub struct ChildOptions;
