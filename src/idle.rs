@@ -19,10 +19,10 @@
 //!
 //! A region that is closed and a module that is dropped take their idle instances with them.
 
+use crate::arch;
 use crate::error::{Error, Result, Status};
 use crate::vmctx::{self, ControlRef};
 use parking_lot::{Mutex, MutexGuard};
-use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -62,17 +62,20 @@ static UNUSED: Mutex<(Vec<u32>, u32)> = Mutex::new((Vec::new(), 0));
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 /// This thread's shard.
+#[inline(always)]
 fn own() -> usize {
+    match arch::thread_words().shard.load(Ordering::Relaxed) {
+        0 => choose(),
+        n => n as usize - 1,
+    }
+}
+
+/// Gives this thread a shard.
+#[cold]
+fn choose() -> usize {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    thread_local! {
-        static SHARD: Cell<u32> = const { Cell::new(u32::MAX) };
-    }
-    let n = SHARD.get();
-    if n != u32::MAX {
-        return n as usize;
-    }
     let n = NEXT.fetch_add(1, Ordering::Relaxed) % SHARDS as u32;
-    SHARD.set(n);
+    arch::thread_words().shard.store(n + 1, Ordering::Relaxed);
     n as usize
 }
 

@@ -16,7 +16,7 @@ use crate::trap::CodeInfo;
 use crate::vmctx::{self, HostEntry, ImpureHost, TableEntry};
 use lucet_artifact::abi::{FIRST_IMPORT, host_call_stack_bytes};
 use lucet_artifact::code::NO_REF;
-use lucet_artifact::contract::{ExportKind, ImportKind};
+use lucet_artifact::contract::{Export, ExportKind, ImportKind};
 use lucet_artifact::init::{ElemItem, SegmentMode};
 use lucet_artifact::types::{NO_CODE, RefType};
 use lucet_artifact::{FuncType, layout};
@@ -46,6 +46,69 @@ pub struct Func {
     pub(crate) index: u32,
 }
 
+/// What a call of a function needs to know of it, in one place.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct CallInfo {
+    /// Address of the code, of the import stub for an imported function; 0: there is none.
+    pub code: usize,
+    /// Address of the entry trampoline of its type.
+    pub entry: usize,
+    /// Index of its type.
+    pub ty: u32,
+    /// Numbers of parameters and results.
+    pub params: u16,
+    pub results: u16,
+    /// Their types, the first in the lowest byte, if there are at most [`PACKED`].
+    pub param_types: u64,
+    pub result_types: u64,
+}
+
+/// What a function returns.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Returns {
+    /// Number of results.
+    pub number: usize,
+    /// Index of the function's type.
+    pub ty: u32,
+    /// As [`CallInfo::result_types`].
+    pub packed: u64,
+}
+
+impl CallInfo {
+    #[inline(always)]
+    pub(crate) fn returns(&self) -> Returns {
+        Returns { number: self.results.into(), ty: self.ty, packed: self.result_types }
+    }
+}
+
+/// Types that fit into one word of a [`CallInfo`].
+pub(crate) const PACKED: usize = 8;
+
+/// Types as one word.
+pub(crate) fn pack(types: impl Iterator<Item = u8>) -> u64 {
+    types.take(PACKED).enumerate().fold(0, |word, (n, ty)| word | u64::from(ty) << (8 * n))
+}
+
+fn call_infos(loaded: &Loaded) -> Box<[CallInfo]> {
+    let base = loaded.text.base();
+    let address = |offset: u32| if offset == NO_CODE { 0 } else { base + offset as usize };
+    let info = |f: &lucet_artifact::code::FuncRecord| {
+        let Some(record) = loaded.types.types.get(f.ty as usize) else {
+            return CallInfo::default();
+        };
+        CallInfo {
+            code: address(f.offset),
+            entry: address(record.entry),
+            ty: f.ty,
+            params: record.ty.params.len() as u16,
+            results: record.ty.results.len() as u16,
+            param_types: pack(record.ty.params.iter().map(|t| *t as u8)),
+            result_types: pack(record.ty.results.iter().map(|t| *t as u8)),
+        }
+    };
+    loaded.funcs.funcs.iter().map(info).collect()
+}
+
 /// A loaded module.
 ///
 /// Dropping the last handle lets idle instances of it go; those that are alive keep its code.
@@ -63,7 +126,7 @@ pub struct Core {
     /// Number of [`Module`]s.
     handles: AtomicU32,
     pub(crate) loaded: Loaded,
-    exports: HashMap<String, (ExportKind, u32)>,
+    exports: Arc<HashMap<String, (ExportKind, u32)>>,
     /// Builtins, then imported functions; read by the host thunk.
     pub(crate) entries: Box<[HostEntry]>,
     /// Which imported functions no host function was found for (linkable modules).
@@ -76,6 +139,8 @@ pub struct Core {
     pub(crate) tables: Vec<Box<[TableEntry]>>,
     /// Whether anything but functions is imported: then instances live in groups only.
     pub(crate) imports_state: bool,
+    /// What calls need to know, by function index.
+    pub(crate) calls: Box<[CallInfo]>,
     /// Whether an instance alone is complete once its slot is: no segments are left to apply, and
     /// there is no start function.
     pub(crate) plain: bool,
@@ -181,6 +246,7 @@ impl Core {
             entries: parent.entries.clone(),
             unbound: parent.unbound.clone(),
             impure: parent.impure.clone(),
+            exports: parent.exports.clone(),
         };
         let loaded = parent.loaded.with_state(state);
         Self::build(loaded, bound, parent.code.clone(), Some(parent.code_id))
@@ -205,12 +271,7 @@ impl Core {
             code_id: code_id.unwrap_or(id),
             reseed: snapshot.reseed,
             impure_from_start: if snapshot.impure { IMPURE_INHERITED } else { 0 },
-            exports: loaded
-                .exports
-                .exports
-                .iter()
-                .map(|e| (e.name.clone(), (e.kind, e.index)))
-                .collect(),
+            exports: bound.exports,
             entries: bound.entries,
             unbound: bound.unbound,
             impure: bound.impure,
@@ -218,6 +279,7 @@ impl Core {
             template: Box::default(),
             tables: Vec::new(),
             imports_state,
+            calls: call_infos(&loaded),
             plain: false,
             elem_failure: false,
             code,
@@ -524,11 +586,12 @@ impl Core {
     }
 }
 
-/// The host functions of a module.
+/// The host functions of a module, and its exports by name.
 struct Bound {
     entries: Box<[HostEntry]>,
     unbound: Vec<bool>,
     impure: Arc<[ImpureHost]>,
+    exports: Arc<HashMap<String, (ExportKind, u32)>>,
 }
 
 /// Binds imported functions to host functions.
@@ -586,7 +649,9 @@ fn bind(loaded: &Loaded, config: &ModuleConfig) -> Result<Bound> {
         entries[at].code = arch::impure_entry as *const () as usize;
         entries[at].user_data = std::ptr::from_ref(host).expose_provenance();
     }
-    Ok(Bound { entries: entries.into_boxed_slice(), unbound, impure })
+    let by_name = |e: &Export| (e.name.clone(), (e.kind, e.index));
+    let exports = Arc::new(loaded.exports.exports.iter().map(by_name).collect());
+    Ok(Bound { entries: entries.into_boxed_slice(), unbound, impure, exports })
 }
 
 /// Function descriptors in the order of reference indices, sealed.

@@ -5,9 +5,13 @@ mod common;
 
 use lucet::{Imports, Instance, Module, ModuleConfig, Outcome, SnapshotOptions, Val};
 use std::fs;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 static ALONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn snapshot(i: &Instance) -> Arc<Module> {
     i.snapshot(&SnapshotOptions::default()).unwrap()
@@ -46,7 +50,7 @@ fn large() -> Arc<Module> {
 
 #[test]
 fn code_is_there_once_and_pages_go_with_the_last_reference() {
-    let _alone = ALONE.lock().unwrap();
+    let _alone = alone();
     let (m, r) = (large(), common::region());
     let i = Instance::new(&r, &m).unwrap();
     i.run("fill", &[]).unwrap();
@@ -72,7 +76,8 @@ fn code_is_there_once_and_pages_go_with_the_last_reference() {
     drop(more);
     assert_eq!((code(), mappings(image)), (1, 1));
     let after = resident();
-    assert!(after < before + (8 << 20), "{} MiB more", (after - before) >> 20);
+    // Twenty images of 4 MiB would show.
+    assert!(after < before + (32 << 20), "{} MiB more", (after - before) >> 20);
 
     // Instances use one copy of the image, and code outlives the module it came with.
     let all: Vec<_> = (0..8).map(|_| Instance::new(&r, &snap).unwrap()).collect();
@@ -90,7 +95,7 @@ fn code_is_there_once_and_pages_go_with_the_last_reference() {
 /// Modules, files and instances of snapshots come and go without anything left behind.
 #[test]
 fn snapshots_leave_nothing_behind() {
-    let _alone = ALONE.lock().unwrap();
+    let _alone = alone();
     let r = common::region();
     let m = common::module(
         "(module (memory (export \"m\") 2) (table (export \"t\") 1 9 externref)

@@ -28,15 +28,17 @@ pub(super) enum Kind {
     Module = 3,
     ModuleConfig = 4,
     Instance = 5,
+    SnapshotConfig = 6,
 }
 
 impl Kind {
-    const ALL: [(Self, &str); 5] = [
+    const ALL: [(Self, &str); 6] = [
         (Self::Region, "lucet_region"),
         (Self::RegionConfig, "lucet_region_config"),
         (Self::Module, "lucet_module"),
         (Self::ModuleConfig, "lucet_module_config"),
         (Self::Instance, "lucet_instance"),
+        (Self::SnapshotConfig, "lucet_snapshot_config"),
     ];
 
     fn name(self) -> &'static str {
@@ -55,25 +57,34 @@ fn invalid(message: String) -> Error {
     Error::new(Status::InvalidHandle, message)
 }
 
+#[cold]
 fn made_up(param: &str, kind: Kind) -> Error {
     invalid(format!("`{param}` is not a handle; a {} was expected", kind.name()))
 }
 
 /// Index and generation in a handle of this kind. `param` is the parameter's name, for messages.
+#[inline(always)]
 fn decode<T>(p: *const T, kind: Kind, param: &str) -> Result<(u32, u32)> {
     let word = p.addr() as u64;
+    let (index, generation) = ((word >> 8) as u32 & ((1 << INDEX_BITS) - 1), (word >> 32) as u32);
+    if word & 0xff == kind as u64 {
+        return Ok((index, generation));
+    }
+    Err(wrong_kind(word, kind, param))
+}
+
+#[cold]
+fn wrong_kind(word: u64, kind: Kind, param: &str) -> Error {
     if word == 0 {
         let message = format!("`{param}` is NULL; a {} was expected", kind.name());
-        return Err(Error::new(Status::NullArgument, message));
+        return Error::new(Status::NullArgument, message);
     }
-    let (index, generation) = ((word >> 8) as u32 & ((1 << INDEX_BITS) - 1), (word >> 32) as u32);
     match Kind::ALL.into_iter().find(|(k, _)| *k as u64 == word & 0xff) {
-        Some((k, _)) if k == kind => Ok((index, generation)),
         Some((_, other)) => {
             let wanted = kind.name();
-            Err(invalid(format!("`{param}` is a {other} handle; a {wanted} was expected")))
+            invalid(format!("`{param}` is a {other} handle; a {wanted} was expected"))
         }
-        None => Err(made_up(param, kind)),
+        None => made_up(param, kind),
     }
 }
 
@@ -231,6 +242,7 @@ pub(super) fn of_instance<C>(instance: InstanceRef) -> *mut C {
 }
 
 /// The instance a handle names; each use of it checks whether it is alive.
+#[inline(always)]
 pub(super) fn instance<C>(p: *const C, param: &str) -> Result<InstanceRef> {
     let (index, generation) = decode(p, Kind::Instance, param)?;
     InstanceRef::from_parts(index, generation).ok_or_else(|| made_up(param, Kind::Instance))

@@ -104,7 +104,7 @@ pub unsafe extern "C" fn lucet_instance_run(
         let name = unsafe { text(name, "name") }?;
         let call = Call { args, nargs, results, nresults, out: outcome };
         // SAFETY: the header asks for arrays of these lengths.
-        unsafe { call.through(|args, results| i.run_into(Callee::Name(name), args, results)) }
+        unsafe { call.direct(&i, Callee::Name(name)) }
     })
 }
 
@@ -127,7 +127,7 @@ pub unsafe extern "C" fn lucet_instance_run_func(
         let call = Call { args, nargs, results, nresults, out: outcome };
         let callee = Callee::Func(func.get());
         // SAFETY: the header asks for arrays of these lengths.
-        unsafe { call.through(|args, results| i.run_into(callee, args, results)) }
+        unsafe { call.direct(&i, callee) }
     })
 }
 
@@ -149,7 +149,7 @@ pub unsafe extern "C" fn lucet_instance_resume(
         let i = handle::instance(instance, "instance")?;
         let call = Call { args: std::ptr::null(), nargs: 0, results, nresults, out: outcome };
         // SAFETY: the header asks for an array of this length.
-        unsafe { call.through(|_, results| i.resume_into(value, results)) }
+        unsafe { call.resume(&i, value) }
     })
 }
 

@@ -9,7 +9,8 @@
 //! * [`handle`]: handles are numbers, never dereferenced, so a wrong one is a status
 //! * [`error`]: the panic boundary, and the message of the last failed call
 //! * [`args`]: checks of parameters
-//! * [`status`], [`val`], [`library`], [`region`], [`module`], [`instance`], [`vmctx`]: the
+//! * [`status`], [`val`], [`library`], [`region`], [`module`], [`instance`], [`snapshot`],
+//!   [`vmctx`]: the
 //!   sections of the header, in its order
 //!
 //! The header is generated from these files, their comments included, by `header.rs`; so the
@@ -36,6 +37,7 @@ mod layout;
 mod library;
 mod module;
 mod region;
+mod snapshot;
 mod status;
 mod val;
 mod vmctx;

@@ -95,13 +95,6 @@ pub(super) fn check_results(
     ))
 }
 
-/// Writes result `i` to its place.
-pub(super) fn store(results: &mut [Val], types: &[ValType], i: usize, slot: u128) {
-    if let (Some(to), Some(ty)) = (results.get_mut(i), types.get(i)) {
-        *to = Val::from_slot(*ty, slot);
-    }
-}
-
 /// The index of a function that was looked up before.
 pub(super) fn index_of(module: &Core, func: Func) -> Result<u32> {
     if func.module != module.code_id() {

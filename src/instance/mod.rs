@@ -5,6 +5,7 @@
 //! * [`run`]: calling functions, nested runs, resuming, and what comes back
 //! * [`args`]: arguments and results of calls
 //! * [`memory`], [`tables`]: what builtins and the host do to them
+//! * [`deadline`], [`watch`]: ending runs from outside, from either side
 //! * [`host`]: what a host function may do with the instance that called it
 
 mod args;
@@ -17,11 +18,12 @@ mod run;
 mod start;
 pub(crate) mod tables;
 mod warm;
+mod watch;
 
 use crate::error::{Error, Result, Status};
 use crate::group;
 use crate::idle::Parked;
-use crate::module::{self, Module};
+use crate::module::{self, Module, Returns};
 use crate::region::{self, Region, Slot, Stack};
 use crate::value::Val;
 use crate::vmctx::{self, ControlRef, InstanceData, Lease, Pending, ResumeFn, State, TableEntry};
@@ -73,8 +75,8 @@ pub(crate) fn set_fault(control: ControlRef, fault: Fault) {
 struct Suspended {
     guest_sp: usize,
     slots: usize,
-    /// Type index of the function that was called.
-    ty: u32,
+    /// What the function that was called returns.
+    returns: Returns,
     /// The instance whose host call yielded: another one than this only in a group.
     leaver: ControlRef,
     resume: Option<ResumeFn>,
@@ -348,6 +350,7 @@ impl InstanceRef {
 
     /// The handle with this index and generation; whether it is alive is checked at each use.
     #[must_use]
+    #[inline(always)]
     pub fn from_parts(index: u32, generation: u32) -> Option<Self> {
         vmctx::control_at(index).map(|control| Self { control, generation })
     }

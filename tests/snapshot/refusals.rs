@@ -100,7 +100,8 @@ fn instances_of_snapshots_join_groups() {
 
 #[test]
 fn references_of_the_host_cannot_be_kept() {
-    let wat = r#"(module (table (export "t") 3 externref) (global (export "g") (mut externref) (ref.null extern))
+    let wat = r#"(module (table (export "t") 3 externref)
+      (global (export "g") (mut externref) (ref.null extern))
       (table 1 externref)
       (func (export "put") (param externref) (table.set 0 (i32.const 1) (local.get 0)))
       (func (export "hide") (param externref) (table.set 1 (i32.const 0) (local.get 0))))"#;
@@ -126,7 +127,8 @@ fn references_of_the_host_cannot_be_kept() {
 #[test]
 fn reseed_functions_have_one_of_two_types() {
     let wat = r#"(module (memory (export "memory") 1)
-      (func (export "none")) (func (export "seed") (param i64)) (func (export "wide") (param i64 i64))
+      (func (export "none")) (func (export "seed") (param i64))
+      (func (export "wide") (param i64 i64))
       (func (export "result") (result i64) (i64.const 1)) (func (export "narrow") (param i32)))"#;
     let i = Instance::new(&common::region(), &module(wat, Imports::new())).unwrap();
     let options = |name: &str| SnapshotOptions {

@@ -63,7 +63,8 @@ fn guest(hook: &str) -> String {
   (func (export "pure") (drop (call $pure)))
   (func (export "says") (drop (call $says)))
   (func (export "next") (result i64)
-    (global.set $seed (i64.mul (i64.add (global.get $seed) (i64.const 1)) (i64.const 0x5851f42d4c957f2d)))
+    (global.set $seed
+      (i64.mul (i64.add (global.get $seed) (i64.const 1)) (i64.const 0x5851f42d4c957f2d)))
     (global.get $seed))
   {hook})"#
     )
