@@ -9,6 +9,7 @@ use crate::idle;
 use crate::import::Imports;
 use crate::instance::{self, constant};
 use crate::loader::{self, Loaded, Source, State};
+use crate::names::Names;
 use crate::region::Image;
 use crate::signature;
 use crate::sys::arena;
@@ -16,11 +17,10 @@ use crate::trap::CodeInfo;
 use crate::vmctx::{self, HostEntry, ImpureHost, TableEntry};
 use lucet_artifact::abi::{FIRST_IMPORT, host_call_stack_bytes};
 use lucet_artifact::code::NO_REF;
-use lucet_artifact::contract::{Export, ExportKind, ImportKind};
+use lucet_artifact::contract::{ExportKind, ImportKind};
 use lucet_artifact::init::{ElemItem, SegmentMode};
 use lucet_artifact::types::{NO_CODE, RefType};
 use lucet_artifact::{FuncType, layout};
-use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -126,7 +126,9 @@ pub struct Core {
     /// Number of [`Module`]s.
     handles: AtomicU32,
     pub(crate) loaded: Loaded,
-    exports: Arc<HashMap<String, (ExportKind, u32)>>,
+    exports: Names,
+    /// Address of the code.
+    text_base: usize,
     /// Builtins, then imported functions; read by the host thunk.
     pub(crate) entries: Box<[HostEntry]>,
     /// Which imported functions no host function was found for (linkable modules).
@@ -246,7 +248,6 @@ impl Core {
             entries: parent.entries.clone(),
             unbound: parent.unbound.clone(),
             impure: parent.impure.clone(),
-            exports: parent.exports.clone(),
         };
         let loaded = parent.loaded.with_state(state);
         Self::build(loaded, bound, parent.code.clone(), Some(parent.code_id))
@@ -271,7 +272,8 @@ impl Core {
             code_id: code_id.unwrap_or(id),
             reseed: snapshot.reseed,
             impure_from_start: if snapshot.impure { IMPURE_INHERITED } else { 0 },
-            exports: bound.exports,
+            exports: Names::new(loaded.exports.exports.iter().map(|e| e.name.as_str())),
+            text_base: loaded.text.base(),
             entries: bound.entries,
             unbound: bound.unbound,
             impure: bound.impure,
@@ -347,20 +349,9 @@ impl Core {
     /// # Errors
     /// `NoSuchExport`, with names that are similar; `ExportTypeMismatch` with both types.
     pub fn find(&self, name: &str, ty: Option<&FuncType>) -> Result<Func> {
-        let Some((kind, index)) = self.exports.get(name) else {
-            return Err(Error::new(
-                Status::NoSuchExport,
-                format!("the module has no export \"{name}\"{}", self.export_hint()),
-            ));
-        };
-        if *kind != ExportKind::Func {
-            return Err(Error::new(
-                Status::ExportTypeMismatch,
-                format!("export \"{name}\" is a {}, not a function", kind.word()),
-            ));
-        }
-        let func = Func { module: self.code_id, index: *index };
-        let found = self.func_type(*index);
+        let index = self.function(name.as_bytes())?;
+        let func = Func { module: self.code_id, index };
+        let found = self.func_type(index);
         if let Some(ty) = ty
             && ty != found
         {
@@ -370,6 +361,38 @@ impl Core {
             ));
         }
         Ok(func)
+    }
+
+    /// The index of the function exported as `name`.
+    #[inline(always)]
+    pub(crate) fn function(&self, name: &[u8]) -> Result<u32> {
+        let found = self.exports.find(name).and_then(|n| self.loaded.exports.exports.get(n));
+        match found {
+            Some(e) if e.kind == ExportKind::Func => Ok(e.index),
+            other => Err(self.no_function(name, other.map(|e| e.kind))),
+        }
+    }
+
+    /// The same as a handle.
+    pub(crate) fn function_handle(&self, name: &[u8]) -> Result<Func> {
+        Ok(Func { module: self.code_id, index: self.function(name)? })
+    }
+
+    #[cold]
+    fn no_function(&self, name: &[u8], other: Option<ExportKind>) -> Error {
+        let Ok(name) = std::str::from_utf8(name) else {
+            return Error::new(Status::InvalidArgument, "the export's name is not UTF-8");
+        };
+        match other {
+            Some(kind) => Error::new(
+                Status::ExportTypeMismatch,
+                format!("export \"{name}\" is a {}, not a function", kind.word()),
+            ),
+            None => Error::new(
+                Status::NoSuchExport,
+                format!("the module has no export \"{name}\"{}", self.export_hint()),
+            ),
+        }
     }
 
     fn export_hint(&self) -> String {
@@ -393,7 +416,8 @@ impl Core {
     /// Kind and index of an export.
     #[must_use]
     pub fn export(&self, name: &str) -> Option<(ExportKind, u32)> {
-        self.exports.get(name).copied()
+        let e = self.loaded.exports.exports.get(self.exports.find(name.as_bytes())?)?;
+        Some((e.kind, e.index))
     }
 
     /// What the artifact says about itself.
@@ -434,14 +458,14 @@ impl Core {
     /// trampoline of its type.
     pub(crate) fn code_of(&self, index: u32) -> Option<(usize, usize)> {
         let f = self.loaded.funcs.funcs.get(index as usize)?;
-        let base = self.loaded.text.base();
+        let base = self.text_base;
         let entry = self.loaded.types.types.get(f.ty as usize)?.entry;
         (f.offset != NO_CODE).then(|| (base + f.offset as usize, base + entry as usize))
     }
 
     /// Whether `pc` lies in this module's code; if so, its offset in `.text`.
     pub(crate) fn offset_of(&self, pc: usize) -> Option<u64> {
-        let offset = pc.checked_sub(self.loaded.text.base())?;
+        let offset = pc.checked_sub(self.text_base)?;
         (offset < self.loaded.text.len()).then_some(offset as u64)
     }
 
@@ -586,12 +610,11 @@ impl Core {
     }
 }
 
-/// The host functions of a module, and its exports by name.
+/// The host functions of a module.
 struct Bound {
     entries: Box<[HostEntry]>,
     unbound: Vec<bool>,
     impure: Arc<[ImpureHost]>,
-    exports: Arc<HashMap<String, (ExportKind, u32)>>,
 }
 
 /// Binds imported functions to host functions.
@@ -649,9 +672,7 @@ fn bind(loaded: &Loaded, config: &ModuleConfig) -> Result<Bound> {
         entries[at].code = arch::impure_entry as *const () as usize;
         entries[at].user_data = std::ptr::from_ref(host).expose_provenance();
     }
-    let by_name = |e: &Export| (e.name.clone(), (e.kind, e.index));
-    let exports = Arc::new(loaded.exports.exports.iter().map(by_name).collect());
-    Ok(Bound { entries: entries.into_boxed_slice(), unbound, impure, exports })
+    Ok(Bound { entries: entries.into_boxed_slice(), unbound, impure })
 }
 
 /// Function descriptors in the order of reference indices, sealed.

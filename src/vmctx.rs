@@ -628,8 +628,19 @@ impl Lease {
 }
 
 impl Drop for Lease {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
+        if self.group.is_some() || self.next == State::Free {
+            return self.end();
+        }
+        self.control.0.word.store(self.next.word(self.generation), Ordering::Release);
+    }
+}
+
+impl Lease {
+    /// The end of the use of a member of a group, or of an instance.
+    #[cold]
+    fn end(&mut self) {
         drop(self.group.take());
         let word = &self.control.0.word;
         if self.next == State::Free {

@@ -62,7 +62,7 @@ impl Inner {
         let index = match callee {
             Callee::Func(f) if f.module == self.module.id() => f.index,
             Callee::Func(f) => super::args::index_of(&self.module, f)?,
-            Callee::Name(n) => self.module.find(n, None)?.index,
+            Callee::Name(n) => self.module.function(n)?,
         };
         let info = self.call_info(index)?;
         if !fits(self, index, info, args) {
@@ -193,7 +193,7 @@ impl InstanceRef {
     /// `NoSuchExport`, `ExportTypeMismatch` if the arguments do not fit, `WrongState` if the
     /// instance is suspended or faulted, `Busy`, `InvalidHandle`, `SignalsBlocked`.
     pub fn run(&self, name: &str, args: &[Val]) -> Result<Outcome> {
-        self.run_callee(Callee::Name(name), args)
+        self.run_callee(Callee::Name(name.as_bytes()), args)
     }
 
     /// Calls a function that was looked up before.

@@ -84,7 +84,7 @@ pub struct Loaded {
     /// What it imports.
     pub imports: Arc<Imports>,
     /// What it exports; names are distinct.
-    pub exports: Arc<Exports>,
+    pub exports: Exports,
     /// All functions, imported ones first.
     pub funcs: FuncTable,
     /// Where it may trap.
@@ -218,7 +218,7 @@ fn finish(sealed: SealedFile, file: Option<&File>, options: &LoadOptions) -> Res
         contract: facts.contract,
         types: facts.types,
         imports: Arc::new(facts.imports),
-        exports: Arc::new(facts.exports),
+        exports: facts.exports,
         funcs: facts.funcs,
         traps: Arc::new(facts.traps),
         init: facts.init,

@@ -26,7 +26,7 @@ fn everything_arrives() {
     assert_eq!(loaded.contract, parts.contract);
     assert_eq!(loaded.types, parts.types);
     assert_eq!(*loaded.imports, parts.imports);
-    assert_eq!(*loaded.exports, parts.exports);
+    assert_eq!(loaded.exports, parts.exports);
     assert_eq!(loaded.funcs, parts.funcs);
     assert_eq!(*loaded.traps, parts.traps);
     assert_eq!(loaded.init, parts.init);
