@@ -31,7 +31,7 @@ pub(crate) use state::{Sections, State};
 pub(crate) use verify::is_reseed_type;
 
 use crate::error::{Error, Result, Status};
-use crate::sys::sealed::read_at;
+use crate::sys::sealed::{SealedSlice, read_at};
 use crate::sys::{errno_error, io_error};
 use lucet_artifact::code::{FuncTable, PcMap, TrapTable};
 use lucet_artifact::contract::{Contract, Exports, Imports};
@@ -112,8 +112,10 @@ pub struct Loaded {
     /// Where it was loaded from, if by name.
     pub path: Option<PathBuf>,
     development: bool,
-    /// A snapshot taken in this process: its state is not the file's.
-    taken: Option<state::Taken>,
+    /// The pages of the initial memory: of the file, but for a snapshot taken in this process.
+    pages: SealedSlice,
+    /// Whether it is one: then its state is not the file's.
+    taken: bool,
 }
 
 /// Loads an artifact.
@@ -213,7 +215,9 @@ fn finish(sealed: SealedFile, file: Option<&File>, options: &LoadOptions) -> Res
         Some(text) => text,
         None => map::map_text(&sealed, &facts.text)?,
     };
+    let file = Arc::new(sealed);
     Ok(Loaded {
+        pages: SealedSlice::new(&file, facts.image.clone()),
         format: facts.format,
         contract: facts.contract,
         types: facts.types,
@@ -230,10 +234,10 @@ fn finish(sealed: SealedFile, file: Option<&File>, options: &LoadOptions) -> Res
         image: facts.image,
         pcmap: facts.pcmap,
         strtab: facts.strtab,
-        file: Arc::new(sealed),
+        file,
         path: None,
         development: options.development,
-        taken: None,
+        taken: false,
     })
 }
 
@@ -272,12 +276,10 @@ impl Loaded {
     }
 
     /// Pages of the initial memory, in the order of [`Init::image`].
+    #[inline(always)]
     #[must_use]
     pub fn image_bytes(&self) -> &[u8] {
-        match &self.taken {
-            Some(taken) => taken.pages.as_ref().map_or(&[], SealedFile::as_slice),
-            None => self.bytes(&self.image),
-        }
+        self.pages.as_slice()
     }
 
     /// Name of a function, by index; `None` if it has none.

@@ -20,6 +20,7 @@ use super::splice::{self, Replaced};
 use super::verify::{check_init, check_memory, check_snapshot, decoded, invalid};
 use super::{Loaded, SealedFile};
 use crate::error::{Error, Result, Status};
+use crate::sys::sealed::SealedSlice;
 use lucet_artifact::codec::EncodeError;
 use lucet_artifact::container::{CONTRACT, INIT, SNAPSHOT};
 use lucet_artifact::contract::Contract;
@@ -38,12 +39,6 @@ pub(crate) struct State {
     pub info: Snapshot,
     /// The pages of the image; `None`: there are none.
     pub pages: Option<SealedFile>,
-}
-
-/// What a snapshot that was taken in this process has instead of its parent's.
-#[derive(Debug)]
-pub(super) struct Taken {
-    pub(super) pages: Option<SealedFile>,
 }
 
 /// The three sections of a state, encoded.
@@ -142,7 +137,14 @@ impl Loaded {
             strtab: self.strtab.clone(),
             path: self.path.clone(),
             development: self.development,
-            taken: Some(Taken { pages: state.pages }),
+            taken: true,
+            pages: match state.pages {
+                Some(pages) => {
+                    let len = pages.as_slice().len();
+                    SealedSlice::new(&Arc::new(pages), 0..len)
+                }
+                None => SealedSlice::new(&self.file, 0..0),
+            },
         }
     }
 
@@ -152,7 +154,7 @@ impl Loaded {
     /// # Errors
     /// `LimitExceeded` if an artifact cannot hold it, `OutOfMemory`.
     pub(crate) fn to_artifact(&self) -> Result<std::borrow::Cow<'_, [u8]>> {
-        let (Some(_), Some(info)) = (&self.taken, &self.snapshot) else {
+        let Some(info) = self.snapshot.as_ref().filter(|_| self.taken) else {
             return Ok(self.file.as_slice().into());
         };
         let sections = Sections::encode(&self.contract, &self.init, info)?;

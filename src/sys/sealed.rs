@@ -15,8 +15,11 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use std::ffi::CStr;
 use std::fs::File;
 use std::io::Write;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
+use std::ptr::NonNull;
+use std::sync::Arc;
 
 /// Bytes copied at a time.
 const CHUNK: usize = 64 * 1024;
@@ -102,6 +105,38 @@ impl SealedFile {
     #[must_use]
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
+    }
+}
+
+/// Part of a sealed file, at hand without a look at the file.
+#[derive(Debug)]
+pub struct SealedSlice {
+    base: NonNull<u8>,
+    len: usize,
+    /// Keeps them there.
+    _file: Arc<SealedFile>,
+}
+
+// SAFETY: the bytes are only read, and never change.
+unsafe impl Send for SealedSlice {}
+// SAFETY: as above.
+unsafe impl Sync for SealedSlice {}
+
+impl SealedSlice {
+    /// The bytes of `range`; none if they do not lie in the file.
+    #[must_use]
+    pub fn new(file: &Arc<SealedFile>, range: Range<usize>) -> Self {
+        let bytes = file.as_slice().get(range).unwrap_or_default();
+        Self { base: NonNull::from_ref(bytes).cast(), len: bytes.len(), _file: Arc::clone(file) }
+    }
+
+    /// The bytes.
+    #[inline(always)]
+    #[must_use]
+    pub fn as_slice(&self) -> &[u8] {
+        // SAFETY: a part of what `SealedFile::as_slice` gave for `file`, which lives as long as
+        // `self`.
+        unsafe { std::slice::from_raw_parts(self.base.as_ptr(), self.len) }
     }
 }
 
