@@ -6,7 +6,7 @@
 use crate::arch;
 use crate::error::{Error, Result, Status};
 use crate::import::Imports;
-use crate::instance::constant;
+use crate::instance::{constant, fuel};
 use crate::loader::{self, Loaded, Source};
 use crate::region::Image;
 use crate::signature;
@@ -34,6 +34,9 @@ pub struct ModuleConfig {
     pub development: bool,
     /// Leave imports that no host function satisfies to be provided by other instances of a group.
     pub linkable: bool,
+    /// Fuel that instances begin with, start function included; `None`: no limit. Only modules that
+    /// were compiled with fuel can be loaded with it.
+    pub fuel: Option<u64>,
 }
 
 /// An exported function, looked up once. Valid for instances of the module it came from.
@@ -97,6 +100,13 @@ impl Module {
             development: config.development,
         };
         let loaded = loader::load(source, &options)?;
+        if config.fuel.is_some() && !loaded.contract.fuel {
+            return Err(Error::new(
+                Status::Unsupported,
+                "the configuration limits fuel, but the module was compiled without it: compile it \
+                 with `lucetc --fuel`",
+            ));
+        }
         let (entries, unbound) = bind(&loaded, config)?;
         let imports_state =
             loaded.imports.imports.iter().any(|i| !matches!(i.kind, ImportKind::Func(_)));
@@ -122,7 +132,8 @@ impl Module {
             code,
             loaded,
         };
-        module.template = module.build_template(&sigs)?;
+        let fuel = config.fuel.map_or(lucet_artifact::fuel::UNLIMITED as u64, fuel::word);
+        module.template = module.build_template(&sigs, fuel)?;
         if !imports_state {
             module.build_tables()?;
         }
@@ -262,7 +273,7 @@ impl Module {
         all.get(segment.offset as usize..)?.get(..segment.len as usize)
     }
 
-    fn build_template(&self, sigs: &[u32]) -> Result<Box<[u8]>> {
+    fn build_template(&self, sigs: &[u32], fuel: u64) -> Result<Box<[u8]>> {
         let l = &self.loaded;
         let size = l.layout.size() as usize;
         let mut bytes = vec![0u8; size].into_boxed_slice();
@@ -276,6 +287,7 @@ impl Module {
         word(layout::ABI_WORD, layout::ABI_WORD_VALUE);
         word(layout::MEMORY0_BYTES, self.initial_memory());
         word(layout::HOST_THUNK, arch::host_thunk() as u64);
+        word(layout::FUEL, fuel);
         word(layout::TRAP_STUB, arch::trap_stub() as u64);
         word(layout::FUNC_DESCS, self.descriptors.as_ptr() as u64);
         for (i, import) in self.unbound.iter().enumerate() {

@@ -5,11 +5,13 @@
 //! * [`run`]: calling functions, nested runs, resuming, and what comes back
 //! * [`args`]: arguments and results of calls
 //! * [`memory`], [`tables`]: what builtins and the host do to them
+//! * [`fuel`]: runs limited by steps
 //! * [`host`]: what a host function may do with the instance that called it
 
 mod args;
 pub(crate) mod constant;
 mod deadline;
+pub(crate) mod fuel;
 mod host;
 pub(crate) mod memory;
 mod run;
@@ -48,6 +50,8 @@ pub(crate) enum Fault {
     Terminate,
     /// A long operation of the runtime stopped, because the run is to end.
     Interrupted,
+    /// The fuel is used up; the guest can go on when it has some again.
+    OutOfFuel,
 }
 
 /// Notes why the guest must not go on; the host thunk acts on it when the host function returns.
@@ -59,6 +63,7 @@ pub(crate) fn set_fault(control: ControlRef, fault: Fault) {
         Fault::Fail(_) => Pending::Fail,
         Fault::Exit(_) => Pending::Exit,
         Fault::Terminate | Fault::Interrupted => Pending::Terminate,
+        Fault::OutOfFuel => Pending::OutOfFuel,
     };
     if matches!(control.pending(), Pending::None | Pending::Yield) {
         control.with(|i| i.fault = Some(fault));
@@ -73,7 +78,8 @@ struct Suspended {
     slots: usize,
     /// Type index of the function that was called.
     ty: u32,
-    /// The instance whose host call yielded: another one than this only in a group.
+    /// The instance whose host call yielded, or whose fuel was used up: another one than this only
+    /// in a group.
     leaver: ControlRef,
     resume: Option<ResumeFn>,
     state: usize,

@@ -36,6 +36,8 @@ pub enum Ended {
     Exited(u64),
     /// A host function failed with this code.
     HostError(u64),
+    /// The fuel is used up; the guest is suspended if it could be.
+    OutOfFuel,
 }
 
 impl Ended {
@@ -48,13 +50,15 @@ impl Ended {
             Self::TimedOut => Outcome::TimedOut,
             Self::Exited(c) => Outcome::Exited(c),
             Self::HostError(c) => Outcome::HostError(c),
+            Self::OutOfFuel => Outcome::OutOfFuel,
         }
     }
 
-    fn next(&self) -> State {
+    fn next(&self, suspended: bool) -> State {
         match self {
             Self::Returned => State::Ready,
             Self::Yielded(_) => State::Suspended,
+            Self::OutOfFuel if suspended => State::Suspended,
             _ => State::Faulted,
         }
     }
@@ -186,6 +190,14 @@ fn leave(control: ControlRef, leaver: ControlRef, left: &Left, ty: u32) -> Ended
         Some(Fault::Exit(c)) => Ended::Exited(c),
         Some(Fault::Terminate) => Ended::Terminated,
         Some(Fault::Interrupted) => ended_from_outside(),
+        Some(Fault::OutOfFuel) => {
+            if left.may_yield {
+                let (guest_sp, slots) = (left.guest_sp, left.slots);
+                let s = Suspended { guest_sp, slots, ty, leaver, resume: None, state: 0 };
+                control.with(|i| i.suspended = Some(s));
+            }
+            Ended::OutOfFuel
+        }
         None => Ended::HostError(Status::Internal as u64),
     }
 }
@@ -245,6 +257,7 @@ pub(super) fn start(control: ControlRef, index: u32) -> Result<()> {
         Ended::HostError(c) => Err(fail(format!("failed in a host function with code {c}"))),
         Ended::Terminated => Err(fail("was terminated".into())),
         Ended::TimedOut => Err(fail("took longer than it may".into())),
+        Ended::OutOfFuel => Err(fail("used up the fuel that instances begin with".into())),
         Ended::Yielded(_) => Err(fail("yielded".into())),
     }
 }
@@ -330,7 +343,12 @@ impl InstanceRef {
         let run = deadline::begin(control, control.with(|i| i.time_limit))?;
         lease.set_next(State::Faulted);
         let ended = match finish_host_call(control, &s, value) {
-            Err(ended) => ended,
+            Err(ended) => {
+                if !matches!(ended, Ended::Yielded(_)) {
+                    control.with(|i| i.suspended = None);
+                }
+                ended
+            }
             Ok(value) => {
                 control.with(|i| i.suspended = None);
                 let left = vmctx::resume(control, s.guest_sp, s.slots, value);
@@ -342,9 +360,6 @@ impl InstanceRef {
             }
         };
         drop(run);
-        if ended != Ended::Returned && !matches!(ended, Ended::Yielded(_)) {
-            control.with(|i| i.suspended = None);
-        }
         settle(&mut lease, &ended);
         Ok(ended)
     }
@@ -352,8 +367,9 @@ impl InstanceRef {
 
 /// The state after a run, and what becomes of its stack.
 pub(super) fn settle(lease: &mut Lease, ended: &Ended) {
-    lease.set_next(ended.next());
-    if !matches!(ended, Ended::Yielded(_)) {
+    let next = ended.next(lease.control.with(|i| i.suspended.is_some()));
+    lease.set_next(next);
+    if next != State::Suspended {
         release_stack(lease.control);
     }
 }
