@@ -18,6 +18,7 @@
 
 pub(crate) mod builtins;
 mod data;
+mod registers;
 mod shortcut;
 mod table;
 pub(crate) mod walk;
@@ -28,6 +29,7 @@ use crate::group;
 use crate::instance::Inner;
 pub(crate) use data::InstanceData;
 use parking_lot::Mutex;
+pub(crate) use registers::{give_registers, has_registers, take_registers};
 use shortcut::Hot;
 pub(crate) use shortcut::{Shortcut, shortcut};
 use std::cell::{Cell, UnsafeCell};
@@ -45,6 +47,17 @@ pub(crate) struct HostEntry {
     pub stack_bytes: u32,
     pub reserved: u32,
     pub reserved2: u64,
+}
+
+/// A host function whose results should differ from instance to instance. Its [`HostEntry`] calls
+/// `arch::impure_entry` with this as user data, which notes the call and goes on to the function.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct ImpureHost {
+    pub code: usize,
+    pub user_data: usize,
+    /// The bit of [`Control::impure`]: that of `names[n]` is the n-th; many share the last.
+    pub bit: u64,
 }
 
 const _: () = {
@@ -298,27 +311,6 @@ pub(crate) fn call_results() -> (u64, u64) {
     arch::thread_words().call_results()
 }
 
-/// Takes the room for registers that this thread has, or what the guest that has just been
-/// preempted left in it.
-pub(crate) fn take_registers() -> Option<Registers> {
-    let p = arch::thread_words().registers.swap(std::ptr::null_mut(), Ordering::Relaxed);
-    // SAFETY: what `give_registers` put there, and taken out just now.
-    unsafe { Registers::from_raw(p) }
-}
-
-/// Gives this thread room for registers, which the signal handler may use from now on.
-pub(crate) fn give_registers(registers: Registers) {
-    let words = arch::thread_words();
-    let before = words.registers.swap(registers.into_raw(), Ordering::Relaxed);
-    // SAFETY: as in `take_registers`.
-    drop(unsafe { Registers::from_raw(before) });
-}
-
-/// Whether this thread has room for registers.
-pub(crate) fn has_registers() -> bool {
-    !arch::thread_words().registers.load(Ordering::Relaxed).is_null()
-}
-
 /// Reads the value slots of a call that returned; they begin at `slots`, on its guest stack, which
 /// nobody used since.
 #[inline(always)]
@@ -416,6 +408,7 @@ pub(crate) enum Pending {
     Fail = 3,
     Exit = 4,
     Terminate = 5,
+    OutOfFuel = 6,
 }
 
 /// The control block of an instance. On cache lines of its own: neighbours belong to others.
@@ -426,6 +419,9 @@ pub struct Control {
     /// [`Pending`], read by the thunk after each host call.
     pub(crate) pending: Cell<u32>,
     index: u32,
+    /// Which impure functions the instance called, see [`ImpureHost::bit`]. Written by the entry of
+    /// such functions in `arch`.
+    pub(crate) impure: Cell<u64>,
     /// Generation and [`State`].
     word: AtomicU64,
     borrowed: Cell<bool>,
@@ -564,12 +560,23 @@ impl ControlRef {
             2 => Pending::Trap,
             3 => Pending::Fail,
             4 => Pending::Exit,
-            _ => Pending::Terminate,
+            5 => Pending::Terminate,
+            _ => Pending::OutOfFuel,
         }
     }
 
     pub(crate) fn set_pending(self, p: Pending) {
         self.0.pending.set(p as u32);
+    }
+
+    /// Which impure functions were called since the instance was fresh.
+    pub(crate) fn impure(self) -> u64 {
+        self.0.impure.get()
+    }
+
+    #[inline(always)]
+    pub(crate) fn set_impure(self, bits: u64) {
+        self.0.impure.set(bits);
     }
 
     /// Notes the number of the run that is going on; 0: none. It names its thread too, see
@@ -824,6 +831,7 @@ pub(crate) fn allocate(
                     entries: Cell::new(0),
                     pending: Cell::new(0),
                     index: (n * CHUNK + i) as u32,
+                    impure: Cell::new(0),
                     word: AtomicU64::new(State::Free.word(1)),
                     borrowed: Cell::new(false),
                     runner: AtomicU64::new(0),

@@ -150,8 +150,9 @@ fn child(artifact: &[u8], commands: i32, answers: i32, end: i32, ended: i32) -> 
     loop {
         let command = read_byte(commands);
         let scene = SCENES[usize::from(command & 15)];
-        DONE.store(command & ALONE != 0, Ordering::SeqCst);
+        DONE.store(false, Ordering::SeqCst);
         let i = instance(&r, &m, scene);
+        DONE.store(command & ALONE != 0, Ordering::SeqCst);
         *TARGET.lock().unwrap() = Some(*i);
         raise(libc::SIGUSR1);
         let outcome = match scene {

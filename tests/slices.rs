@@ -447,7 +447,8 @@ fn a_budget_of_processor_time_bounds_all_slices() {
     let (end, slices) = to_the_end(&i, i.run("tight", &[]).unwrap());
     assert_eq!(end, Outcome::TimedOut);
     assert!(start.elapsed() >= Duration::from_millis(30));
-    assert!((2..=20).contains(&slices), "{slices} slices of 2 ms in 30 ms");
+    // How many depends on what else the machine does: slices are real time.
+    assert!(slices >= 2, "{slices} slices");
     // A host function that sleeps uses none of it.
     i.reset().unwrap();
     i.set_time_slice(0).unwrap();

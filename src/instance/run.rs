@@ -44,6 +44,8 @@ pub enum Ended {
     Exited(u64),
     /// A host function failed with this code.
     HostError(u64),
+    /// The fuel is used up; the guest is suspended if it could be.
+    OutOfFuel,
 }
 
 impl Ended {
@@ -57,6 +59,7 @@ impl Ended {
             Self::TimedOut => Outcome::TimedOut,
             Self::Exited(c) => Outcome::Exited(c),
             Self::HostError(c) => Outcome::HostError(c),
+            Self::OutOfFuel => Outcome::OutOfFuel,
         }
     }
 
@@ -64,7 +67,7 @@ impl Ended {
     pub(super) fn unless(self, doomed: bool) -> Self {
         if doomed
             && pause::is_on(Guard::TooLate)
-            && matches!(self, Self::Yielded(_) | Self::Preempted)
+            && matches!(self, Self::Yielded(_) | Self::OutOfFuel | Self::Preempted)
         {
             Self::Terminated
         } else {
@@ -233,7 +236,7 @@ fn leave(control: ControlRef, leaver: ControlRef, at: Place, returns: Returns) -
     leaver.set_pending(Pending::None);
     let fault = leaver.inner().fault.take();
     match &fault {
-        Some(Fault::Yield { .. }) if at.may_yield => {}
+        Some(Fault::Yield { .. } | Fault::OutOfFuel) if at.may_yield => {}
         Some(Fault::Exit(_)) => {}
         Some(Fault::Nested(_)) => backtrace::adopt(control, leaver),
         _ => backtrace::record(control, Some(Start::suspended(at.guest_sp, at.entry))),
@@ -261,6 +264,15 @@ fn leave(control: ControlRef, leaver: ControlRef, at: Place, returns: Returns) -
         Some(Fault::Paused(rest)) => {
             let (guest_sp, kept) = (at.guest_sp, vmctx::kept());
             pause(control, at.slots, returns, At::Bulk { guest_sp, kept, on: leaver, rest })
+        }
+        Some(Fault::OutOfFuel) => {
+            let Place { guest_sp, slots, entry, may_yield } = at;
+            if may_yield {
+                let (resume, state, kept) = (None, 0, vmctx::kept());
+                let s = Suspended { guest_sp, kept, slots, returns, entry, leaver, resume, state };
+                control.inner().suspended = Some(s);
+            }
+            Ended::OutOfFuel
         }
         None => Ended::HostError(Status::Internal as u64),
     }
@@ -311,12 +323,12 @@ pub(super) fn release_stack(control: ControlRef) {
 }
 
 /// Runs the start function during creation.
-pub(super) fn start(control: ControlRef, index: u32) -> Result<()> {
+pub(super) fn start(control: ControlRef, index: u32, args: &[u128], what: &str) -> Result<()> {
     let run = deadline::begin(control, Begin::Unlimited)?;
-    let ended = execute(control, index, &[], false, &mut |_, _, _| {})?;
+    let ended = execute(control, index, args, false, &mut |_, _, _| {})?;
     drop(run);
     release_stack(control);
-    let fail = |m: String| Error::new(Status::StartFailed, format!("the start function {m}"));
+    let fail = |m: String| Error::new(Status::StartFailed, format!("the {what} function {m}"));
     match ended {
         Ended::Returned => Ok(()),
         Ended::Trapped(mut t) => {
@@ -327,6 +339,7 @@ pub(super) fn start(control: ControlRef, index: u32) -> Result<()> {
         Ended::HostError(c) => Err(fail(format!("failed in a host function with code {c}"))),
         Ended::Terminated => Err(fail("was terminated".into())),
         Ended::TimedOut => Err(fail("took longer than it may".into())),
+        Ended::OutOfFuel => Err(fail("used up the fuel that instances begin with".into())),
         Ended::Yielded(_) | Ended::Preempted => Err(fail("was suspended".into())),
     }
 }
@@ -549,10 +562,14 @@ pub(super) fn abandon(control: ControlRef) {
 
 /// The state after a run; gives the stack back if nothing is left on it.
 pub(super) fn settle(control: ControlRef, ended: &Ended) -> State {
-    if !matches!(ended, Ended::Yielded(_) | Ended::Preempted) {
+    let next = match ended {
+        Ended::OutOfFuel if control.inner().suspended.is_some() => State::Suspended,
+        ended => ended.next(),
+    };
+    if !matches!(next, State::Suspended | State::Preempted) {
         abandon(control);
     }
-    ended.next()
+    next
 }
 
 /// Runs the resume function, if there is one: the host call's result, or another end of the run.

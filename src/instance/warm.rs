@@ -62,7 +62,7 @@ impl Inner {
         room: Option<usize>,
     ) -> Result<&CallInfo> {
         let index = match callee {
-            Callee::Func(f) if f.module == self.module.id() => f.index,
+            Callee::Func(f) if f.module == self.module.code_id() => f.index,
             Callee::Func(f) => super::args::index_of(&self.module, f)?,
             Callee::Name(n) => self.module.function(n)?,
         };
@@ -154,8 +154,8 @@ impl InstanceRef {
         let exit = vmctx::enter(&mut activation, &call, slots, args.iter().map(A::slot));
         let doomed = run.end();
         if exit != Exit::Returned {
-            let ended = otherwise(control, &activation, exit, slots, returns, doomed);
-            lease.set_next(ended.next());
+            let (ended, next) = otherwise(control, &activation, exit, slots, returns, doomed);
+            lease.set_next(next);
             return Ok(ended);
         }
         lease.set_next(State::Ready);
@@ -214,8 +214,8 @@ fn left(
     let ended = catch_unwind(AssertUnwindSafe(|| {
         otherwise(lease.control, activation, exit, slots, returns, doomed)
     }));
-    let ended = ended.unwrap_or(BUG);
-    lease.set_next(ended.next());
+    let (ended, next) = ended.unwrap_or((BUG, State::Faulted));
+    lease.set_next(next);
     ended
 }
 
@@ -228,10 +228,10 @@ fn otherwise(
     slots: usize,
     returns: Returns,
     doomed: bool,
-) -> Ended {
+) -> (Ended, State) {
     let ended = finish(control, activation, exit, slots, returns).unless(doomed);
-    settle(control, &ended);
-    ended
+    let next = settle(control, &ended);
+    (ended, next)
 }
 
 /// Function references among arguments must be ones that the instance could have.
