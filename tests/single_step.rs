@@ -336,6 +336,10 @@ fn a_termination_at_every_instruction() {
         if std::env::var_os("FULL").is_none() && matches!(scene, Scene::Out | Scene::Proceed) {
             firsts = firsts.into_iter().step_by(4).collect();
         }
+        if scene == Scene::Trap {
+            // What follows describes the trap, and the run is over.
+            firsts.truncate(300);
+        }
         let mut answers = Vec::new();
         for n in &firsts {
             answers.push(t.interrupt(scene, *n));
@@ -352,10 +356,13 @@ fn a_termination_at_every_instruction() {
         assert!(firsts.len() > 40, "{scene:?}: implausibly few instructions");
         let natural = if scene == Scene::Trap { TRAPPED } else { RETURNED };
         assert_eq!(many(TERMINATED) + many(natural), answers.len(), "{scene:?}: {answers:?}");
-        assert!(many(TERMINATED) > 20, "{scene:?}: {answers:?}");
+        // A guest that traps at once does not have many instructions.
+        let least = if scene == Scene::Trap { 5 } else { 20 };
+        assert!(many(TERMINATED) >= least, "{scene:?}: {answers:?}");
         // Before the run has begun nothing happens (unless the other thread is slow: then it comes
         // after the steps); from then on nothing is lost.
-        let begun = answers.windows(4).position(|a| a.iter().all(|a| *a == TERMINATED)).unwrap();
+        let begun = answers.windows(4).position(|a| a.iter().all(|a| *a == TERMINATED));
+        let begun = begun.unwrap_or(answers.len());
         match scene {
             Scene::In => assert!(answers[begun..].iter().all(|a| *a == TERMINATED), "{answers:?}"),
             Scene::Resume | Scene::Proceed => {
