@@ -106,6 +106,11 @@ fn misuse_is_a_status() {
     run(Command::new(program("misuse", &[])).arg(artifact()));
 }
 
+#[test]
+fn forked_children_hear_that_they_are() {
+    run(Command::new(program("forks", &[])).arg(artifact()));
+}
+
 /// Host code under AddressSanitizer: it sees what goes wrong on the C side of the border.
 #[test]
 fn works_under_address_sanitizer() {

@@ -15,7 +15,7 @@
 
 use crate::error::{Error, Result, Status};
 use crate::instance::InstanceRef;
-use parking_lot::RwLock;
+use crate::sys::fork::Global;
 use std::sync::Arc;
 
 /// What a handle is a handle to.
@@ -97,18 +97,18 @@ struct Entries<T> {
 #[derive(Debug)]
 pub(super) struct Table<T> {
     kind: Kind,
-    entries: RwLock<Entries<T>>,
+    entries: Global<Entries<T>>,
 }
 
-impl<T> Table<T> {
+impl<T: Send + Sync + 'static> Table<T> {
     pub(super) const fn new(kind: Kind) -> Self {
         let entries = Entries { all: Vec::new(), free: Vec::new() };
-        Self { kind, entries: RwLock::new(entries) }
+        Self { kind, entries: Global::new(entries) }
     }
 
     /// Gives out a handle. `C` is its type in C.
-    pub(super) fn insert<C>(&self, value: Arc<T>) -> Result<*mut C> {
-        let mut entries = self.entries.write();
+    pub(super) fn insert<C>(&'static self, value: Arc<T>) -> Result<*mut C> {
+        let mut entries = self.entries.lock();
         let index = match entries.free.pop() {
             Some(index) => index,
             None if entries.all.len() < 1 << INDEX_BITS => {
@@ -126,10 +126,23 @@ impl<T> Table<T> {
     }
 
     /// What a handle stands for.
-    pub(super) fn get<C>(&self, p: *const C, param: &str) -> Result<Arc<T>> {
+    pub(super) fn get<C>(&'static self, p: *const C, param: &str) -> Result<Arc<T>> {
         let (index, generation) = decode(p, self.kind, param)?;
         let entries = self.entries.read();
         self.check(entries.all.get(index as usize), generation, param).cloned()
+    }
+
+    /// Works on what a handle stands for, which is not freed meanwhile. `f` is short and takes no
+    /// lock but the value's own.
+    pub(super) fn with<C, R>(
+        &'static self,
+        p: *const C,
+        param: &str,
+        f: impl FnOnce(&T) -> Result<R>,
+    ) -> Result<R> {
+        let (index, generation) = decode(p, self.kind, param)?;
+        let entries = self.entries.read();
+        f(self.check(entries.all.get(index as usize), generation, param)?)
     }
 
     fn check<'a>(
@@ -149,13 +162,13 @@ impl<T> Table<T> {
 
     /// Takes a handle back if `allowed` says so. What it stood for lives on while others use it.
     pub(super) fn remove<C>(
-        &self,
+        &'static self,
         p: *const C,
         param: &str,
         allowed: impl FnOnce(&T) -> Result<()>,
     ) -> Result<()> {
         let (index, generation) = decode(p, self.kind, param)?;
-        let mut entries = self.entries.write();
+        let mut entries = self.entries.lock();
         allowed(self.check(entries.all.get(index as usize), generation, param)?)?;
         let entry = &mut entries.all[index as usize];
         let value = entry.value.take();
@@ -190,6 +203,10 @@ mod tests {
 
     struct C;
 
+    fn leaked(kind: Kind) -> &'static Table<u32> {
+        Box::leak(Box::new(Table::new(kind)))
+    }
+
     fn message(e: Result<Arc<u32>>) -> String {
         let e = e.unwrap_err();
         assert_eq!(e.status(), Status::InvalidHandle);
@@ -198,7 +215,7 @@ mod tests {
 
     #[test]
     fn wrong_handles_are_told_apart() {
-        let (modules, regions) = (Table::new(Kind::Module), Table::new(Kind::Region));
+        let (modules, regions) = (leaked(Kind::Module), leaked(Kind::Region));
         let m: *mut C = modules.insert(Arc::new(7)).unwrap();
         assert_eq!(m.addr(), 1 << 32 | 3);
         assert_eq!(*modules.get(m, "m").unwrap(), 7);
@@ -225,8 +242,8 @@ mod tests {
 
     #[test]
     fn used_up_entries_are_retired() {
-        let t = Table::new(Kind::Region);
-        t.entries.write().all.push(Entry { generation: u32::MAX, value: Some(Arc::new(1)) });
+        let t = leaked(Kind::Region);
+        t.entries.lock().all.push(Entry { generation: u32::MAX, value: Some(Arc::new(1)) });
         let last: *mut C = encode(Kind::Region, 0, u32::MAX);
         t.remove(last, "r", |_| Ok(())).unwrap();
         assert!(t.get(last, "r").is_err());

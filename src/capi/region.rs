@@ -6,8 +6,7 @@ use super::handle::{Kind, Table};
 use super::raw;
 use crate::error::{Error, Status};
 use crate::region::{Region, RegionConfig};
-use parking_lot::Mutex;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 pub(super) static REGIONS: Table<Region> = Table::new(Kind::Region);
 static CONFIGS: Table<Mutex<RegionConfig>> = Table::new(Kind::RegionConfig);
@@ -37,8 +36,10 @@ pub extern "C" fn lucet_region_config_free(config: *mut lucet_region_config) {
 
 fn set(config: *mut lucet_region_config, change: impl FnOnce(&mut RegionConfig)) -> i32 {
     border(|| {
-        change(&mut CONFIGS.get(config, "config")?.lock());
-        Ok(())
+        CONFIGS.with(config, "config", |c| {
+            change(&mut c.lock().unwrap_or_else(PoisonError::into_inner));
+            Ok(())
+        })
     })
 }
 
@@ -133,7 +134,9 @@ pub unsafe extern "C" fn lucet_region_create(
         let out = unsafe { Out::new(out, "out", std::ptr::null_mut()) }?;
         let config = match config.is_null() {
             true => RegionConfig::default(),
-            false => *CONFIGS.get(config, "config")?.lock(),
+            false => CONFIGS.with(config, "config", |c| {
+                Ok(*c.lock().unwrap_or_else(PoisonError::into_inner))
+            })?,
         };
         out.set(REGIONS.insert(Region::new(config)?)?);
         Ok(())
@@ -141,7 +144,7 @@ pub unsafe extern "C" fn lucet_region_create(
 }
 
 /// Frees a region and gives its address space back. All of its instances must have been freed. Any
-/// thread.
+/// thread. In a forked child it may always be called: the parent keeps what it has.
 ///
 /// LUCET_STATUS_BUSY while instances are alive; LUCET_STATUS_NULL_ARGUMENT,
 /// LUCET_STATUS_INVALID_HANDLE.
@@ -150,6 +153,7 @@ pub extern "C" fn lucet_region_free(region: *mut lucet_region) -> raw::lucet_sta
     border(|| {
         REGIONS.remove(region, "region", |r| match r.live() {
             0 => Ok(()),
+            _ if r.is_forked() => Ok(()),
             n => Err(Error::new(
                 Status::Busy,
                 format!("{n} instances of the region are alive; free them first"),

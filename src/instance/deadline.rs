@@ -31,7 +31,7 @@
 use super::{IDLE, InstanceRef};
 use crate::arch::{self, ThreadWords};
 use crate::error::{Error, Result, Status};
-use crate::sys::interrupt;
+use crate::sys::{fork, interrupt};
 use crate::trap;
 use crate::vmctx::{ControlRef, State};
 use once_cell::sync::OnceCell;
@@ -150,7 +150,7 @@ fn mine() -> Result<Rc<Mine>> {
 #[cold]
 fn introduce(forks: u32) -> Result<Rc<Mine>> {
     static INSTALLED: OnceCell<()> = OnceCell::new();
-    INSTALLED.get_or_try_init(|| {
+    fork::fill(&INSTALLED, || {
         interrupt::after_fork_in_child(count_fork);
         interrupt::install(trap::interrupted)
     })?;
@@ -368,7 +368,9 @@ impl InstanceRef {
         if generation != self.generation || state == State::Suspended || state == State::Free {
             let mut lease = match self.lease(&[State::Suspended]) {
                 Ok(lease) => lease,
-                Err(e) if e.status() == Status::InvalidHandle => return Err(e),
+                Err(e) if matches!(e.status(), Status::InvalidHandle | Status::Forked) => {
+                    return Err(e);
+                }
                 // It was resumed at this moment, or freed of its suspension.
                 Err(_) => return self.terminate_running(),
             };

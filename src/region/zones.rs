@@ -5,10 +5,14 @@
 //! right. The geometry of a withdrawn entry stays allocated (a hundred bytes a region), because a
 //! handler on another thread may be reading it at that moment; it finds itself outside then, or
 //! inside a range that it has no business in, and both end in the host's own handler.
+//!
+//! A forked child inherits the entries but not the ranges: entries of other processes count for
+//! nothing.
 
 use super::layout::{Geometry, SlotPart};
 use super::resident::SlotPages;
 use crate::error::{Error, Result, Status};
+use crate::sys::fork::Process;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
 /// Most ranges registered at the same time; a compact region has two.
@@ -33,17 +37,19 @@ pub(crate) struct Entry {
     /// Address of the slots' resident sets, 0 if there are none.
     pages: usize,
     geometry: Geometry,
+    /// The process that has the range. In its children other things lie there.
+    process: Process,
 }
 
 impl Entry {
     /// The slots that start at `base`.
-    pub fn slots(base: usize, geometry: &Geometry, pages: usize) -> Self {
-        Self { base, stacks: false, pages, geometry: *geometry }
+    pub fn slots(base: usize, geometry: &Geometry, pages: usize, process: Process) -> Self {
+        Self { base, stacks: false, pages, geometry: *geometry, process }
     }
 
     /// The stacks that start at `base`.
-    pub fn stacks(base: usize, geometry: &Geometry) -> Self {
-        Self { base, stacks: true, pages: 0, geometry: *geometry }
+    pub fn stacks(base: usize, geometry: &Geometry, process: Process) -> Self {
+        Self { base, stacks: true, pages: 0, geometry: *geometry, process }
     }
 
     fn classify(&self, offset: u64) -> Zone {
@@ -124,7 +130,10 @@ fn find(address: usize) -> Option<&'static Entry> {
         }
         let entry = cell.published.load(Ordering::Acquire);
         // SAFETY: `published` is null or a leaked, never changed `Entry`.
-        return unsafe { entry.as_ref() }.filter(|e| address >= e.base);
+        let entry = unsafe { entry.as_ref() };
+        if let Some(e) = entry.filter(|e| address >= e.base && e.process.is_current()) {
+            return Some(e);
+        }
     }
     None
 }

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //!  arena    executable code of all modules, one reservation for the whole process
+//!  fork     which process this is, and locks that a forked child finds open
 //!  map      an owned mapping; everything else that maps memory goes through it
 //!  sealed   a memfd that can no longer change, with a read-only view of it
 //! ```
@@ -11,6 +12,7 @@
 //! [`arena::contains`] is cold path: called while a module is loaded or dropped.
 
 pub mod arena;
+pub mod fork;
 pub mod interrupt;
 pub mod map;
 mod pages;

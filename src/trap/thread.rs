@@ -2,7 +2,7 @@
 
 use super::handler::entry;
 use crate::error::{Error, Result, Status};
-use crate::sys::signals;
+use crate::sys::{fork, signals};
 use once_cell::sync::OnceCell;
 use std::cell::Cell;
 
@@ -21,7 +21,7 @@ pub(crate) fn prepare_thread() -> Result<()> {
     if READY.get() {
         return Ok(());
     }
-    INSTALLED.get_or_try_init(|| signals::install(entry))?;
+    fork::fill(&INSTALLED, || signals::install(entry))?;
     if let Some(name) = signals::blocked() {
         return Err(Error::new(
             Status::SignalsBlocked,
