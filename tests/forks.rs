@@ -196,6 +196,15 @@ fn the_handler_knows_whose_addresses_they_are() {
     });
 }
 
+/// Lets threads end, also when an assertion fails.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Whatever the other threads are in the middle of, the child can do all of it.
 #[test]
 fn forks_while_other_threads_work() {
@@ -204,6 +213,7 @@ fn forks_while_other_threads_work() {
         let shared = region();
         let (stop, done) = (AtomicBool::new(false), AtomicUsize::new(0));
         std::thread::scope(|s| {
+            let _stop = Stop(&stop);
             for n in 0..4 {
                 let (artifact, shared, stop, done) = (&artifact, &shared, &stop, &done);
                 s.spawn(move || {
@@ -231,7 +241,6 @@ fn forks_while_other_threads_work() {
                     });
                 });
             }
-            stop.store(true, Ordering::Relaxed);
         });
         assert!(done.into_inner() > 300);
     });

@@ -64,11 +64,23 @@ impl Process {
         }
     }
 
+    /// A number for it, from which [`Process::from_number`] makes it again.
+    #[must_use]
+    pub fn number(self) -> u64 {
+        self.0
+    }
+
+    /// The process with this number; 0 is none.
+    #[must_use]
+    pub fn from_number(number: u64) -> Self {
+        Self(number)
+    }
+
     /// Whether it is this one. Async-signal-safe.
     #[inline(always)]
     #[must_use]
     pub fn is_current(self) -> bool {
-        word().is_some_and(|w| w.load(Ordering::Relaxed) == self.0)
+        word().is_some_and(|w| w.load(Ordering::Relaxed) == self.0 && self.0 != 0)
     }
 }
 
