@@ -162,6 +162,31 @@ fn a_child_does_not_have_the_region() {
     });
 }
 
+/// Maps a page where the parent has something else.
+fn map_at(at: usize, protection: i32) {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
+    // SAFETY: a new mapping, where nothing is.
+    let got = unsafe { libc::mmap(at as *mut _, 4096, protection, flags, -1, 0) };
+    assert_eq!(got as usize, at);
+}
+
+#[test]
+fn a_child_that_frees_the_region_takes_nothing_away() {
+    in_child("a_child_that_frees_the_region_takes_nothing_away", || {
+        let m = module(GUEST, Imports::new());
+        let r = region();
+        forty_two(&Instance::new(&r, &m).unwrap());
+        let at = r.base();
+        forked(move || {
+            map_at(at, libc::PROT_READ | libc::PROT_WRITE);
+            drop(r);
+            // SAFETY: the page mapped above, unless dropping the region unmapped it.
+            unsafe { std::ptr::write_volatile(at as *mut u8, 1) };
+            work(&m);
+        });
+    });
+}
+
 extern "C" fn hosts_handler(_: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) {
     // SAFETY: async-signal-safe.
     unsafe { libc::_exit(42) };
@@ -184,13 +209,9 @@ fn the_handler_knows_whose_addresses_they_are() {
         forty_two(&i);
         let at = i.memory_range(8192, 1).unwrap() as usize;
         let status = forked_status(|| {
-            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
-            // SAFETY: a new mapping; the access to it is meant to fault.
-            unsafe {
-                let got = libc::mmap(at as *mut _, 4096, libc::PROT_NONE, flags, -1, 0);
-                assert_eq!(got as usize, at);
-                std::ptr::write_volatile(at as *mut u8, 1);
-            }
+            map_at(at, libc::PROT_NONE);
+            // SAFETY: the access is meant to fault.
+            unsafe { std::ptr::write_volatile(at as *mut u8, 1) };
         });
         assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 42, "{status:#x}");
     });
