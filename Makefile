@@ -17,7 +17,7 @@ DIST := target/dist
 LIB := $(DIST)/lib
 SO := $(LIB)/liblucet.so.$(VERSION)
 
-.PHONY: all help demo test check deps spec corpus bench-quick clean header cdylib
+.PHONY: all help demo test check deps spec corpus bench-quick bench-hot clean header cdylib
 
 ##@ Build
 all: dist ## everything, into target/dist/
@@ -82,6 +82,9 @@ corpus: ## compile and load every module in LUCET_CORPUS=DIR
 bench-quick: deps all ## what the hot paths cost, and requests beside fork and exec, under a minute
 	$(CARGO) bench --locked --workspace --bench quick
 	@benches/run-quick
+
+bench-hot: dist ## what the hot paths cost a C program, in seconds; ROWS="call trap" picks rows
+	@$(MAKE) -s -C benches run-hot ROWS="$(ROWS)"
 
 ##@ Housekeeping
 deps: ## install the Debian packages that demo and tests need (root), or print how

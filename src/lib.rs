@@ -14,6 +14,7 @@ mod arch;
 mod capi;
 pub mod error;
 mod group;
+mod idle;
 mod import;
 mod instance;
 pub mod loader;

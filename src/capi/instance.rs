@@ -34,8 +34,16 @@ pub unsafe extern "C" fn lucet_instance_create(
     border(|| {
         // SAFETY: the header asks for a place for a handle.
         let out = unsafe { Out::new(out, "out", std::ptr::null_mut()) }?;
-        let (region, module) = (REGIONS.get(region, "region")?, MODULES.get(module, "module")?);
-        out.set(of_instance(Instance::new(&region, &module)?.into_ref()));
+        let numbers = REGIONS.number(region).zip(MODULES.number(module));
+        let again = numbers.and_then(|(region, module)| Instance::again(region, module));
+        let made = match again {
+            Some(made) => made?,
+            None => {
+                let region = REGIONS.get(region, "region")?;
+                Instance::new(&region, &MODULES.get(module, "module")?)?
+            }
+        };
+        out.set(of_instance(made.into_ref()));
         Ok(())
     })
 }
@@ -96,7 +104,7 @@ pub unsafe extern "C" fn lucet_instance_run(
         let name = unsafe { text(name, "name") }?;
         let call = Call { args, nargs, results, nresults, out: outcome };
         // SAFETY: the header asks for arrays of these lengths.
-        unsafe { call.through(|args, results| i.run_into(Callee::Name(name), args, results)) }
+        unsafe { call.direct(&i, Callee::Name(name)) }
     })
 }
 
@@ -119,7 +127,7 @@ pub unsafe extern "C" fn lucet_instance_run_func(
         let call = Call { args, nargs, results, nresults, out: outcome };
         let callee = Callee::Func(func.get());
         // SAFETY: the header asks for arrays of these lengths.
-        unsafe { call.through(|args, results| i.run_into(callee, args, results)) }
+        unsafe { call.direct(&i, callee) }
     })
 }
 

@@ -138,7 +138,9 @@ pub unsafe extern "C" fn lucet_region_create(
                 Ok(*c.lock().unwrap_or_else(PoisonError::into_inner))
             })?,
         };
-        out.set(REGIONS.insert(Region::new(config)?)?);
+        let region = Region::new(config)?;
+        let number = region.home().id();
+        out.set(REGIONS.insert_numbered(region, number)?);
         Ok(())
     })
 }
@@ -151,13 +153,11 @@ pub unsafe extern "C" fn lucet_region_create(
 #[unsafe(no_mangle)]
 pub extern "C" fn lucet_region_free(region: *mut lucet_region) -> raw::lucet_status {
     border(|| {
-        REGIONS.remove(region, "region", |r| match r.live() {
-            0 => Ok(()),
-            _ if r.is_forked() => Ok(()),
-            n => Err(Error::new(
-                Status::Busy,
-                format!("{n} instances of the region are alive; free them first"),
-            )),
+        REGIONS.remove(region, "region", |r| {
+            r.close().map_err(|n| {
+                let message = format!("{n} instances of the region are alive; free them first");
+                Error::new(Status::Busy, message)
+            })
         })
     })
 }

@@ -7,14 +7,16 @@
 //! ```
 
 use super::args::{Callee, check_results, resolve, store, with_slots};
+use super::watch::Reason;
 use super::{Fault, Inner, InstanceRef, Suspended, deadline, set_fault};
 use crate::arch::Exit;
 use crate::error::{Error, Result, Status};
-use crate::module::Module;
+use crate::module::{CallInfo, Core};
 use crate::outcome::{Outcome, Trap};
+use crate::region::Stack;
 use crate::trap;
 use crate::value::Val;
-use crate::vmctx::{self, ControlRef, GuestCall, Lease, Left, Pending, State};
+use crate::vmctx::{self, Activation, ControlRef, GuestCall, Lease, Left, Pending, State};
 use lucet_artifact::ValType;
 use lucet_artifact::abi::TrapCode;
 use std::sync::Arc;
@@ -61,48 +63,58 @@ impl Ended {
 }
 
 impl Inner {
-    /// What is needed to call function `index` below `top`, or on the empty stack; and its type.
+    /// The instance's stack, lent to it if it has none: lowest usable address, end, and whether it
+    /// must be given back when nothing runs on it.
     #[inline(always)]
-    pub(super) fn guest_call(
-        &mut self,
-        index: u32,
-        top: Option<usize>,
-        may_yield: bool,
-    ) -> Result<(GuestCall, u32)> {
-        let Some((code, entry)) = self.module.code_of(index) else {
-            return Err(Error::new(Status::Internal, "a function without code"));
-        };
+    pub(super) fn stack(&mut self) -> Result<(usize, usize, bool)> {
         let stack = match self.stack {
             Some(s) => s,
-            None => {
-                let s = self.region.stack(&self.slot, self.module.loaded.layout.size())?;
-                *self.stack.insert(s)
-            }
+            None => self.lend()?,
         };
-        let ty = self.module.func_type(index);
-        let call = GuestCall {
-            stack_bottom: stack.bottom,
-            stack_top: top.unwrap_or(stack.top),
-            entry,
-            vmctx: self.data.vmctx(),
-            code,
-            slots: ty.params.len().max(ty.results.len()),
-            may_yield,
-            lent: stack.is_lent(),
-        };
-        Ok((call, self.module.loaded.funcs.funcs[index as usize].ty))
+        Ok((stack.bottom, stack.top, stack.is_lent()))
+    }
+
+    #[cold]
+    fn lend(&mut self) -> Result<Stack> {
+        let s = self.region.stack(&self.slot, self.module.loaded.layout.size())?;
+        Ok(*self.stack.insert(s))
+    }
+
+    /// What calls need to know of function `index`.
+    #[inline(always)]
+    pub(super) fn call_info(&self, index: u32) -> Result<&CallInfo> {
+        match self.module.calls.get(index as usize) {
+            Some(info) if info.code != 0 => Ok(info),
+            Some(_) => Err(no_code("a function without code", Status::Internal)),
+            None => Err(no_code("a made-up function index", Status::InvalidArgument)),
+        }
     }
 }
 
+#[cold]
+fn no_code(what: &str, status: Status) -> Error {
+    Error::new(status, what)
+}
+
 /// What is needed to call function `index`, below whatever runs on the instance's stack already.
-fn prepare(control: ControlRef, index: u32, may_yield: bool) -> Result<(GuestCall, u32)> {
+fn prepare(control: ControlRef, index: u32) -> Result<(GuestCall, CallInfo)> {
     trap::prepare_thread()?;
     let running = vmctx::guest_sp_of(control);
     control.with(|i| {
         // Below everything that lies on the stack: a suspended run, and runs around this one.
         let suspended = i.suspended.map(|s| s.guest_sp);
         let used = suspended.into_iter().chain(running).min();
-        i.guest_call(index, used, may_yield)
+        let info = *i.call_info(index)?;
+        let (stack_bottom, top, _) = i.stack()?;
+        let call = GuestCall {
+            stack_bottom,
+            stack_top: used.unwrap_or(top),
+            entry: info.entry,
+            vmctx: i.data.vmctx(),
+            code: info.code,
+            slots: usize::from(info.params.max(info.results)),
+        };
+        Ok((call, info))
     })
 }
 
@@ -119,11 +131,13 @@ fn execute(
     may_yield: bool,
     result: &mut dyn FnMut(usize, u128),
 ) -> Result<Ended> {
-    let (call, ty) = prepare(control, index, may_yield)?;
-    match vmctx::enter(control, &call, args.iter().copied()) {
-        Some(left) => Ok(finish(control, &left, ty, result)),
-        None => Ok(no_stack(control)),
-    }
+    let (call, info) = prepare(control, index)?;
+    let mut activation = Activation::new(control, may_yield);
+    let Some(slots) = call.place().filter(|_| !activation.too_deep()) else {
+        return Ok(no_stack(control));
+    };
+    let exit = vmctx::enter(&mut activation, &call, slots, args.iter().copied());
+    Ok(finish(control, &activation.left(exit, slots), info.ty, result))
 }
 
 pub(super) fn finish(
@@ -135,7 +149,7 @@ pub(super) fn finish(
     match left.exit {
         Exit::Returned => {
             let n = control.with(|i| i.module.loaded.types.types[ty as usize].ty.results.len());
-            vmctx::read_slots(left, n, result);
+            vmctx::read_slots(left.slots, n, result);
             Ended::Returned
         }
         Exit::Trapped => {
@@ -158,8 +172,8 @@ pub(super) fn finish(
 /// How a run ended that somebody else ended.
 fn ended_from_outside() -> Ended {
     match deadline::reason() {
-        deadline::Reason::Deadline => Ended::TimedOut,
-        deadline::Reason::Terminate => Ended::Terminated,
+        Reason::Deadline => Ended::TimedOut,
+        Reason::Terminate => Ended::Terminated,
     }
 }
 
@@ -194,7 +208,7 @@ fn leave(control: ControlRef, leaver: ControlRef, left: &Left, ty: u32) -> Ended
 fn describe(control: ControlRef, code: TrapCode, pc: usize, address: Option<u64>) -> Trap {
     let own = control.with(|i| (i.module.clone(), i.group.clone()));
     let others = own.1.map(|g| g.members.lock().iter().map(|m| m.module.clone()).collect());
-    let modules: Vec<Arc<Module>> = others.unwrap_or_default();
+    let modules: Vec<Arc<Core>> = others.unwrap_or_default();
     let found = std::iter::once(&own.0)
         .chain(&modules)
         .find_map(|m| m.offset_of(pc).map(|offset| (m, offset)));

@@ -158,17 +158,15 @@ impl Geometry {
     /// What [`Geometry::words`] were made of.
     #[must_use]
     pub fn from_words(words: [u64; Self::WORDS]) -> Option<Self> {
-        let [compact, slots, stride, vmctx, memory_and_guard, memory, instance_data, stack, stacks] =
-            words;
-        let compact = compact != 0;
+        let [compact, slots, stride, vmctx, accessible, memory, data, stack, stacks] = words;
         let g = Self {
-            compact,
+            compact: compact != 0,
             slots,
             stride,
             vmctx,
-            memory_and_guard,
+            memory_and_guard: accessible,
             memory,
-            instance_data,
+            instance_data: data,
             stack,
             stacks,
         };

@@ -3,8 +3,8 @@
 //! A fixed array of entries, each published by one atomic store of its start and withdrawn by
 //! another. Entries are few (a server has one or two regions), so a linear search is right. A range
 //! is withdrawn when nobody uses it any more; a handler on another thread that asks for an address
-//! in it all the same (a fault of the host's) may read an entry that changes meanwhile, and whatever
-//! it makes of it ends in the host's own handler.
+//! in it all the same (a fault of the host's) may read an entry that changes meanwhile, and
+//! whatever it makes of it ends in the host's own handler.
 //!
 //! A forked child inherits the entries but not the ranges: entries of other processes count for
 //! nothing.

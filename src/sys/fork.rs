@@ -156,7 +156,8 @@ struct Forking {
 }
 
 thread_local! {
-    static FORKING: RefCell<Forking> = const { RefCell::new(Forking { locks: Vec::new(), all: None }) };
+    static FORKING: RefCell<Forking> =
+        const { RefCell::new(Forking { locks: Vec::new(), all: None }) };
 }
 
 extern "C" fn before_fork() {
@@ -204,14 +205,23 @@ fn on_fork() {
 ///
 /// # Errors
 /// Those of `fill`; the cell stays empty then.
+#[inline(always)]
 pub fn fill<T: Send + Sync>(
     cell: &'static OnceCell<T>,
     fill: impl FnOnce() -> Result<T>,
 ) -> Result<&'static T> {
-    static FILLING: Global<()> = Global::new(());
-    if let Some(value) = cell.get() {
-        return Ok(value);
+    match cell.get() {
+        Some(value) => Ok(value),
+        None => fill_alone(cell, fill),
     }
+}
+
+#[cold]
+fn fill_alone<T: Send + Sync>(
+    cell: &'static OnceCell<T>,
+    fill: impl FnOnce() -> Result<T>,
+) -> Result<&'static T> {
+    static FILLING: Global<()> = Global::new(());
     let _alone = FILLING.lock();
     cell.get_or_try_init(fill)
 }
