@@ -22,11 +22,11 @@
 use crate::arch;
 use crate::error::{Error, Result, Status};
 use crate::sys::fork::{Global, Process};
-use crate::sys::lock::Mutex;
+use crate::sys::lock::{Mutex, MutexGuard};
 use crate::vmctx::{self, ControlRef};
 use std::collections::VecDeque;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{MutexGuard, OnceLock};
 
 /// Shards per region. More threads than that share.
 const SHARDS: usize = 32;

@@ -230,10 +230,10 @@ fn patrol(watch: &'static Watch) {
             continue;
         }
         if next == u64::MAX {
-            records = watch.wake.wait(records);
+            watch.wake.wait(&mut records);
         } else {
             let time = Duration::from_nanos(next.saturating_sub(now).max(1_000));
-            records = watch.wake.wait_for(records, time);
+            watch.wake.wait_for(&mut records, time);
         }
     }
 }

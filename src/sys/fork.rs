@@ -19,14 +19,16 @@ use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+static ZERO: AtomicU64 = AtomicU64::new(0);
 /// The word: 0 until this process needs a number.
-static WORD: AtomicPtr<AtomicU64> = AtomicPtr::new(std::ptr::null_mut());
+static WORD: AtomicPtr<AtomicU64> = AtomicPtr::new((&raw const ZERO).cast_mut());
 /// Numbers given out by this process and those it was forked from.
 static GIVEN: AtomicU64 = AtomicU64::new(0);
 
-fn word() -> Option<&'static AtomicU64> {
-    // SAFETY: null, or the start of a page that is never unmapped and only used as this atomic.
-    unsafe { WORD.load(Ordering::Acquire).as_ref() }
+#[inline(always)]
+fn word() -> &'static AtomicU64 {
+    // SAFETY: `ZERO`, or the start of a page that is never unmapped and only used as this atomic.
+    unsafe { &*WORD.load(Ordering::Acquire) }
 }
 
 /// A process in a line of forks.
@@ -40,19 +42,16 @@ impl Process {
     /// `OutOfMemory` for want of a page; `Io` on kernels before 4.14.
     pub fn current() -> Result<Self> {
         on_fork();
-        let word = match word() {
-            Some(w) => w,
-            None => {
-                let page = Mapping::wiped_in_children(super::PAGE)?;
-                let at = page.address() as *mut AtomicU64;
-                let null = std::ptr::null_mut();
-                match WORD.compare_exchange(null, at, Ordering::AcqRel, Ordering::Acquire) {
-                    Ok(_) => std::mem::forget(page),
-                    Err(_) => drop(page),
-                }
-                return Self::current();
+        let word = word();
+        if std::ptr::eq(word, &ZERO) {
+            let page = Mapping::wiped_in_children(super::PAGE)?;
+            let (none, at) = ((&raw const ZERO).cast_mut(), page.address() as *mut AtomicU64);
+            match WORD.compare_exchange(none, at, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => std::mem::forget(page),
+                Err(_) => drop(page),
             }
-        };
+            return Self::current();
+        }
         let number = word.load(Ordering::Relaxed);
         if number != 0 {
             return Ok(Self(number));
@@ -70,7 +69,7 @@ impl Process {
         self.0
     }
 
-    /// The process with this number; 0 is none.
+    /// The process with this number.
     #[must_use]
     pub fn from_number(number: u64) -> Self {
         Self(number)
@@ -80,7 +79,7 @@ impl Process {
     #[inline(always)]
     #[must_use]
     pub fn is_current(self) -> bool {
-        word().is_some_and(|w| w.load(Ordering::Relaxed) == self.0 && self.0 != 0)
+        word().load(Ordering::Relaxed) == self.0
     }
 }
 
@@ -179,10 +178,8 @@ extern "C" fn after_fork() {
 }
 
 extern "C" fn after_fork_in_child() {
-    if let Some(word) = word() {
-        // The kernel did it already, unless it is one that forgets.
-        word.store(0, Ordering::Relaxed);
-    }
+    // The kernel did it already, unless it is one that forgets.
+    word().store(0, Ordering::Relaxed);
     after_fork();
 }
 
