@@ -75,6 +75,8 @@ unsafe impl lock_api::RawMutex for Word {
         self.0.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
+    /// # Safety
+    /// The caller has the lock.
     #[inline(always)]
     unsafe fn unlock(&self) {
         if self.0.swap(0, Ordering::Release) == 2 {

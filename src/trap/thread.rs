@@ -31,7 +31,7 @@ fn prepare() -> Result<()> {
             ),
         ));
     }
-    signals::ensure_alternate_stack()?;
+    signals::ensure_alternate_stack(|| arch::thread_words().prepared.store(0, Ordering::Relaxed))?;
     arch::thread_words().prepared.store(1, Ordering::Relaxed);
     Ok(())
 }
