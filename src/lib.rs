@@ -19,6 +19,7 @@ mod import;
 mod instance;
 pub mod loader;
 mod module;
+mod names;
 mod outcome;
 pub mod region;
 mod signature;

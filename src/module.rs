@@ -9,6 +9,7 @@ use crate::idle;
 use crate::import::Imports;
 use crate::instance::{self, constant};
 use crate::loader::{self, Loaded, Source};
+use crate::names::Names;
 use crate::region::Image;
 use crate::signature;
 use crate::sys::arena;
@@ -20,7 +21,6 @@ use lucet_artifact::contract::{ExportKind, ImportKind};
 use lucet_artifact::init::{ElemItem, SegmentMode};
 use lucet_artifact::types::{NO_CODE, RefType};
 use lucet_artifact::{FuncType, layout};
-use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -60,6 +60,24 @@ pub(crate) struct CallInfo {
     /// Their types, the first in the lowest byte, if there are at most [`PACKED`].
     pub param_types: u64,
     pub result_types: u64,
+}
+
+/// What a function returns.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Returns {
+    /// Number of results.
+    pub number: usize,
+    /// Index of the function's type.
+    pub ty: u32,
+    /// As [`CallInfo::result_types`].
+    pub packed: u64,
+}
+
+impl CallInfo {
+    #[inline(always)]
+    pub(crate) fn returns(&self) -> Returns {
+        Returns { number: self.results.into(), ty: self.ty, packed: self.result_types }
+    }
 }
 
 /// Types that fit into one word of a [`CallInfo`].
@@ -105,7 +123,7 @@ pub struct Core {
     /// Number of [`Module`]s.
     handles: AtomicU32,
     pub(crate) loaded: Loaded,
-    exports: HashMap<String, (ExportKind, u32)>,
+    exports: Names,
     /// Builtins, then imported functions; read by the host thunk.
     pub(crate) entries: Box<[HostEntry]>,
     /// Which imported functions no host function was found for (linkable modules).
@@ -204,12 +222,7 @@ impl Core {
         let mut module = Self {
             handles: AtomicU32::new(0),
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-            exports: loaded
-                .exports
-                .exports
-                .iter()
-                .map(|e| (e.name.clone(), (e.kind, e.index)))
-                .collect(),
+            exports: Names::new(loaded.exports.exports.iter().map(|e| e.name.as_str())),
             entries,
             unbound,
             descriptors,
@@ -257,20 +270,9 @@ impl Core {
     /// # Errors
     /// `NoSuchExport`, with names that are similar; `ExportTypeMismatch` with both types.
     pub fn find(&self, name: &str, ty: Option<&FuncType>) -> Result<Func> {
-        let Some((kind, index)) = self.exports.get(name) else {
-            return Err(Error::new(
-                Status::NoSuchExport,
-                format!("the module has no export \"{name}\"{}", self.export_hint()),
-            ));
-        };
-        if *kind != ExportKind::Func {
-            return Err(Error::new(
-                Status::ExportTypeMismatch,
-                format!("export \"{name}\" is a {}, not a function", kind.word()),
-            ));
-        }
-        let func = Func { module: self.id, index: *index };
-        let found = self.func_type(*index);
+        let index = self.function(name.as_bytes())?;
+        let func = Func { module: self.id, index };
+        let found = self.func_type(index);
         if let Some(ty) = ty
             && ty != found
         {
@@ -280,6 +282,38 @@ impl Core {
             ));
         }
         Ok(func)
+    }
+
+    /// The index of the function exported as `name`.
+    #[inline(always)]
+    pub(crate) fn function(&self, name: &[u8]) -> Result<u32> {
+        let found = self.exports.find(name).and_then(|n| self.loaded.exports.exports.get(n));
+        match found {
+            Some(e) if e.kind == ExportKind::Func => Ok(e.index),
+            other => Err(self.no_function(name, other.map(|e| e.kind))),
+        }
+    }
+
+    /// The same as a handle.
+    pub(crate) fn function_handle(&self, name: &[u8]) -> Result<Func> {
+        Ok(Func { module: self.id, index: self.function(name)? })
+    }
+
+    #[cold]
+    fn no_function(&self, name: &[u8], other: Option<ExportKind>) -> Error {
+        let Ok(name) = std::str::from_utf8(name) else {
+            return Error::new(Status::InvalidArgument, "the export's name is not UTF-8");
+        };
+        match other {
+            Some(kind) => Error::new(
+                Status::ExportTypeMismatch,
+                format!("export \"{name}\" is a {}, not a function", kind.word()),
+            ),
+            None => Error::new(
+                Status::NoSuchExport,
+                format!("the module has no export \"{name}\"{}", self.export_hint()),
+            ),
+        }
     }
 
     fn export_hint(&self) -> String {
@@ -303,7 +337,8 @@ impl Core {
     /// Kind and index of an export.
     #[must_use]
     pub fn export(&self, name: &str) -> Option<(ExportKind, u32)> {
-        self.exports.get(name).copied()
+        let e = self.loaded.exports.exports.get(self.exports.find(name.as_bytes())?)?;
+        Some((e.kind, e.index))
     }
 
     /// What the artifact says about itself.

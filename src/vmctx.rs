@@ -138,20 +138,16 @@ impl Activation {
         self.depth >= MAX_DEPTH
     }
 
-    /// How the guest left.
-    pub(crate) fn left(&self, exit: Exit, slots: usize) -> Left {
-        let pc = if exit == Exit::Pending { suspended_pc(self.guest_sp) } else { self.trap_pc };
-        Left {
-            exit,
-            slots,
-            guest_sp: self.guest_sp,
-            trap_code: self.trap_code,
-            pc,
-            fault: (self.fault as u64).checked_sub(1),
-            // SAFETY: null, or written by the thunk from the CONTROL word of a live instance.
-            leaver: unsafe { self.leaver.get().as_ref() }.map(ControlRef),
-            may_yield: self.may_yield,
-        }
+    /// The instance that left with a pending action.
+    #[inline(always)]
+    pub(crate) fn leaver(&self) -> Option<ControlRef> {
+        // SAFETY: null, or written by the thunk from the CONTROL word of a live instance.
+        unsafe { self.leaver.get().as_ref() }.map(ControlRef)
+    }
+
+    /// What trapped: code, address of the instruction, offset in memory of the fault.
+    pub(crate) fn trap(&self) -> (u32, usize, Option<u64>) {
+        (self.trap_code, self.trap_pc, (self.fault as u64).checked_sub(1))
     }
 }
 
@@ -193,24 +189,6 @@ pub(crate) struct GuestCall {
     pub slots: usize,
 }
 
-/// How a guest came back.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Left {
-    pub exit: Exit,
-    /// Address of the value slots on the guest stack.
-    pub slots: usize,
-    /// See [`Activation`].
-    pub guest_sp: usize,
-    pub trap_code: u32,
-    /// Address of the trapping instruction, or the return address of the host call that left.
-    pub pc: usize,
-    /// Offset in memory of the fault.
-    pub fault: Option<u64>,
-    pub leaver: Option<ControlRef>,
-    /// See [`Activation`].
-    pub may_yield: bool,
-}
-
 /// Bytes of guest stack that a call needs besides its value slots, so that it gets far enough for
 /// an overflow to be told apart.
 const CALL_RESERVE: usize = 512;
@@ -236,8 +214,7 @@ impl GuestCall {
 /// `slots` is where they go (see [`GuestCall::place`]). `activation` is a new one of `control`'s
 /// instance.
 ///
-/// Kept apart from what is made of it ([`Activation::left`]) because almost every call returns, and
-/// then nobody wants to know more.
+/// How it left is in the activation; almost every call returns, and then nobody wants to know more.
 #[inline(always)]
 pub(crate) fn enter(
     activation: &mut Activation,
@@ -259,17 +236,17 @@ pub(crate) fn enter(
     exit
 }
 
-/// Continues a guest that left with a pending action and waits until it leaves again. `guest_sp`
-/// and `slots` are what that [`Left`] said.
-pub(crate) fn resume(control: ControlRef, guest_sp: usize, slots: usize, result: u64) -> Left {
-    let mut activation = Activation::new(control, true);
-    let p: *mut Activation = &mut activation;
+/// Continues a guest that left with a pending action and waits until it leaves again. `guest_sp` is
+/// what the activation said then, `activation` is a new one.
+#[inline(always)]
+pub(crate) fn resume(activation: &mut Activation, guest_sp: usize, result: u64) -> Exit {
+    let p: *mut Activation = activation;
     arch::set_current(p);
     // SAFETY: the instance was SUSPENDED with this stack pointer, and nothing runs on a suspended
     // stack but nested runs of its `resume_fn`, which stay below it.
     let exit = unsafe { arch::resume(p, guest_sp, result) };
     arch::set_current(activation.previous);
-    activation.left(exit, slots)
+    exit
 }
 
 /// Reads the value slots of a call that returned; they begin at `slots`, on its guest stack, which
@@ -559,24 +536,24 @@ impl Lease {
         Ok(lease)
     }
 
-    /// Takes exclusive use of an instance that is ready: what [`Lease::take`] does, for the path of
-    /// each request.
+    /// Takes exclusive use of an instance that is in state `state`: what [`Lease::take`] does, for
+    /// the path of each request.
     ///
     /// # Errors
     /// As [`Lease::take`].
     #[inline(always)]
-    pub(crate) fn ready(control: ControlRef, generation: u32) -> Result<Self> {
-        let (from, to) = (State::Ready.word(generation), State::Running.word(generation));
+    pub(crate) fn from(control: ControlRef, generation: u32, state: State) -> Result<Self> {
+        let (from, to) = (state.word(generation), State::Running.word(generation));
         let word = &control.0.word;
         let taken = word.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok();
         // SAFETY: as in `take`.
         if taken && unsafe { (*control.0.group.get()).is_none() } {
-            return Ok(Self { control, generation, next: State::Ready, group: None });
+            return Ok(Self { control, generation, next: state, group: None });
         }
         if taken {
             word.store(from, Ordering::Release);
         }
-        Self::take(control, generation, &[State::Ready])
+        Self::take(control, generation, &[state])
     }
 
     /// As [`Lease::take`], for whoever has the instance's group already.
@@ -637,8 +614,19 @@ impl Lease {
 }
 
 impl Drop for Lease {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
+        if self.group.is_some() || self.next == State::Free {
+            return self.end();
+        }
+        self.control.0.word.store(self.next.word(self.generation), Ordering::Release);
+    }
+}
+
+impl Lease {
+    /// The end of the use of a member of a group, or of an instance.
+    #[cold]
+    fn end(&mut self) {
         drop(self.group.take());
         let word = &self.control.0.word;
         if self.next == State::Free {

@@ -1,6 +1,6 @@
 //! Instances in C: life, calls, memory, globals.
 
-use super::args::{Out, array, array_mut, required, text};
+use super::args::{Out, array, array_mut, bytes, required, text};
 use super::error::border;
 use super::handle::{self, of_instance};
 use super::module::{MODULES, lucet_func, lucet_module};
@@ -101,7 +101,7 @@ pub unsafe extern "C" fn lucet_instance_run(
     border(|| {
         let i = handle::instance(instance, "instance")?;
         // SAFETY: the header asks for a NUL-terminated text.
-        let name = unsafe { text(name, "name") }?;
+        let name = unsafe { bytes(name, "name") }?;
         let call = Call { args, nargs, results, nresults, out: outcome };
         // SAFETY: the header asks for arrays of these lengths.
         unsafe { call.direct(&i, Callee::Name(name)) }
@@ -149,7 +149,7 @@ pub unsafe extern "C" fn lucet_instance_resume(
         let i = handle::instance(instance, "instance")?;
         let call = Call { args: std::ptr::null(), nargs: 0, results, nresults, out: outcome };
         // SAFETY: the header asks for an array of this length.
-        unsafe { call.through(|_, results| i.resume_into(value, results)) }
+        unsafe { call.resume(&i, value) }
     })
 }
 

@@ -220,10 +220,29 @@ impl Call {
             args::required(self.results, "results")?;
         }
         let ended = i.call(callee, given, Some(self.nresults), |ty, n, slot| {
-            let v = lucet_val::new(Val::from_slot(ty, slot));
             // SAFETY: the caller's promise: there are `nresults` places, which the call has
             // compared with the number of results.
-            unsafe { self.results.add(n).write(v) };
+            unsafe { self.results.add(n).write(lucet_val::new(Val::from_slot(ty, slot))) };
+        })?;
+        out.set(ended.into());
+        Ok(())
+    }
+
+    /// Continues an instance, with the arrays as they are.
+    ///
+    /// # Safety
+    /// As [`Call::through`].
+    #[inline(always)]
+    pub(super) unsafe fn resume(&self, i: &InstanceRef, value: u64) -> Result<()> {
+        // SAFETY: the caller's promise.
+        let out = unsafe { args::Out::new(self.out, "outcome", lucet_outcome::default()) }?;
+        at_most(self.nresults, "nresults")?;
+        if self.nresults > 0 {
+            args::required(self.results, "results")?;
+        }
+        let ended = i.resume_with(value, Some(self.nresults), |ty, n, slot| {
+            // SAFETY: as in `direct`.
+            unsafe { self.results.add(n).write(lucet_val::new(Val::from_slot(ty, slot))) };
         })?;
         out.set(ended.into());
         Ok(())

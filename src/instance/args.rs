@@ -65,7 +65,7 @@ pub(super) fn with_slots<R>(args: &[Val], call: impl FnOnce(&[u128]) -> R) -> R 
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Callee<'a> {
     /// By the name of its export.
-    Name(&'a str),
+    Name(&'a [u8]),
     /// Looked up before.
     Func(Func),
 }
@@ -73,7 +73,7 @@ pub(crate) enum Callee<'a> {
 impl Callee<'_> {
     fn find(self, module: &Core) -> Result<Func> {
         match self {
-            Self::Name(name) => module.find(name, None),
+            Self::Name(name) => module.function_handle(name),
             Self::Func(func) => Ok(func),
         }
     }
@@ -93,13 +93,6 @@ pub(super) fn check_results(
         Status::ExportTypeMismatch,
         format!("{what} has {} results, but there is room for {room}", types.len()),
     ))
-}
-
-/// Writes result `i` to its place.
-pub(super) fn store(results: &mut [Val], types: &[ValType], i: usize, slot: u128) {
-    if let (Some(to), Some(ty)) = (results.get_mut(i), types.get(i)) {
-        *to = Val::from_slot(*ty, slot);
-    }
 }
 
 /// The index of a function that was looked up before.

@@ -22,7 +22,7 @@ mod watch;
 use crate::error::{Error, Result, Status};
 use crate::group;
 use crate::idle::Parked;
-use crate::module::{self, Module};
+use crate::module::{self, Module, Returns};
 use crate::region::{self, Region, Slot, Stack};
 use crate::value::Val;
 use crate::vmctx::{self, ControlRef, InstanceData, Lease, Pending, ResumeFn, State, TableEntry};
@@ -74,8 +74,8 @@ pub(crate) fn set_fault(control: ControlRef, fault: Fault) {
 struct Suspended {
     guest_sp: usize,
     slots: usize,
-    /// Type index of the function that was called.
-    ty: u32,
+    /// What the function that was called returns.
+    returns: Returns,
     /// The instance whose host call yielded: another one than this only in a group.
     leaver: ControlRef,
     resume: Option<ResumeFn>,

@@ -10,7 +10,7 @@ use super::run::{finish, no_stack, release_stack, settle};
 use super::{Ended, Inner, InstanceRef, deadline};
 use crate::arch::Exit;
 use crate::error::{Error, Result, Status};
-use crate::module::{self, CallInfo, Func, PACKED};
+use crate::module::{self, CallInfo, Func, PACKED, Returns};
 use crate::outcome::Outcome;
 use crate::trap;
 use crate::value::{Argument, Val};
@@ -62,7 +62,7 @@ impl Inner {
         let index = match callee {
             Callee::Func(f) if f.module == self.module.id() => f.index,
             Callee::Func(f) => super::args::index_of(&self.module, f)?,
-            Callee::Name(n) => self.module.find(n, None)?.index,
+            Callee::Name(n) => self.module.function(n)?,
         };
         let info = self.call_info(index)?;
         if !fits(self, index, info, args) {
@@ -86,21 +86,22 @@ fn wrong_results(i: &Inner, index: u32, room: usize) -> Error {
 
 /// Gives results with their types and numbers to `f`.
 #[inline(always)]
-fn results(
+pub(super) fn results(
     control: ControlRef,
-    (n, ty, packed): (usize, u32, u64),
+    returns: Returns,
     slots: usize,
     mut f: impl FnMut(ValType, usize, u128),
 ) {
+    let n = returns.number;
     if n <= PACKED {
         vmctx::read_slots(slots, n, |n, slot| {
-            if let Some(ty) = ValType::from_byte((packed >> (8 * n)) as u8) {
+            if let Some(ty) = ValType::from_byte((returns.packed >> (8 * n)) as u8) {
                 f(ty, n, slot);
             }
         });
     } else {
         control.with(|i| {
-            let types = &i.module.loaded.types.types[ty as usize].ty.results;
+            let types = &i.module.loaded.types.types[returns.ty as usize].ty.results;
             vmctx::read_slots(slots, n, |n, slot| f(types[n], n, slot));
         });
     }
@@ -116,14 +117,14 @@ impl InstanceRef {
         room: Option<usize>,
         result: impl FnMut(ValType, usize, u128),
     ) -> Result<Ended> {
-        let mut lease = Lease::ready(self.control, self.generation)?;
+        let mut lease = Lease::from(self.control, self.generation, State::Ready)?;
         trap::prepare_thread()?;
         let control = lease.control;
         let mut i = control.inner();
         let info = i.callee(callee, args, room)?;
         let (code, entry) = (info.code, info.entry);
-        let types = (usize::from(info.results), info.ty, info.result_types);
-        let room = args.len().max(types.0);
+        let returns = info.returns();
+        let room = args.len().max(returns.number);
         let (bottom, top, lent) = i.stack()?;
         let (vmctx, limit) = (i.data.vmctx(), i.time_limit);
         drop(i);
@@ -151,11 +152,11 @@ impl InstanceRef {
         let exit = vmctx::enter(&mut activation, &call, slots, args.iter().map(A::slot));
         drop(run);
         if exit != Exit::Returned {
-            return Ok(otherwise(&mut lease, &activation, exit, slots, types.1));
+            return Ok(otherwise(&mut lease, &activation, exit, slots, returns));
         }
         lease.set_next(State::Ready);
-        if types.0 > 0 {
-            results(control, types, slots, result);
+        if returns.number > 0 {
+            results(control, returns, slots, result);
         }
         if lent {
             release_stack(control);
@@ -166,15 +167,14 @@ impl InstanceRef {
 
 /// The end of a call that did not return.
 #[inline(never)]
-fn otherwise(
+pub(super) fn otherwise(
     lease: &mut Lease,
     activation: &Activation,
     exit: Exit,
     slots: usize,
-    ty: u32,
+    returns: Returns,
 ) -> Ended {
-    let left = activation.left(exit, slots);
-    let ended = finish(lease.control, &left, ty, &mut |_, _| {});
+    let ended = finish(lease.control, activation, exit, slots, returns);
     settle(lease, &ended);
     ended
 }
@@ -193,7 +193,7 @@ impl InstanceRef {
     /// `NoSuchExport`, `ExportTypeMismatch` if the arguments do not fit, `WrongState` if the
     /// instance is suspended or faulted, `Busy`, `InvalidHandle`, `SignalsBlocked`.
     pub fn run(&self, name: &str, args: &[Val]) -> Result<Outcome> {
-        self.run_callee(Callee::Name(name), args)
+        self.run_callee(Callee::Name(name.as_bytes()), args)
     }
 
     /// Calls a function that was looked up before.
