@@ -476,7 +476,7 @@ lucet_status lucet_region_create(const lucet_region_config *config,
 
 /**
  * Frees a region and gives its address space back. All of its instances must have been freed. Any
- * thread.
+ * thread. In a forked child it may always be called: the parent keeps what it has.
  *
  * LUCET_STATUS_BUSY while instances are alive; LUCET_STATUS_NULL_ARGUMENT,
  * LUCET_STATUS_INVALID_HANDLE.

@@ -122,10 +122,20 @@ fn fuel_limits_runs_by_steps() {
     run(Command::new(program("fuel", &[])).args(files));
 }
 
+#[test]
+fn forked_children_hear_that_they_are() {
+    run(Command::new(program("forks", &[])).arg(artifact()));
+}
+
+#[test]
+fn threads_end_with_instances() {
+    run(Command::new(program("threads", &[])).arg(artifact()));
+}
+
 /// Host code under AddressSanitizer: it sees what goes wrong on the C side of the border.
 #[test]
 fn works_under_address_sanitizer() {
-    for name in ["works", "misuse"] {
+    for name in ["works", "misuse", "forks", "threads"] {
         run(Command::new(program(name, &["-fsanitize=address"])).arg(artifact()).env(
             "ASAN_OPTIONS",
             "handle_segv=0:handle_sigbus=0:handle_sigill=0:handle_sigfpe=0:\
