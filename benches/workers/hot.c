@@ -6,8 +6,12 @@
  */
 #include "worker.h"
 #include <lucet.h>
+#include <sys/resource.h>
 
 enum { SLOTS = 256, BATCH = 128 };
+
+/* HOT_SLOTS=5 in the environment makes regions that valgrind has room for. */
+static uint32_t slots = SLOTS;
 
 static lucet_region *region, *small_stacks;
 static lucet_module *module, *pages, *data;
@@ -176,8 +180,9 @@ static double traps(long n, lucet_region *in, const trap_case *t)
 {
     lucet_instance *batch[BATCH];
     double time = 0;
-    for (long done = 0; done < n; done += BATCH) {
-        long now = n - done < BATCH ? n - done : BATCH;
+    long most = slots / 2;
+    for (long done = 0; done < n; done += most) {
+        long now = n - done < most ? n - done : most;
         for (long i = 0; i < now; i++) {
             check(lucet_instance_create(in, module, &batch[i]), "create");
         }
@@ -209,8 +214,22 @@ static double trap_unreachable(long n) { return traps(n, region, &UNREACHABLE); 
 static double trap_divide(long n) { return traps(n, region, &DIVIDE); }
 static double trap_indirect(long n) { return traps(n, region, &INDIRECT); }
 static double trap_bounds(long n) { return traps(n, region, &BOUNDS); }
+
 /* The recursion is part of it; small stacks keep that part small. */
-static double trap_overflow(long n) { return traps(n, small_stacks, &OVERFLOW); }
+static double trap_overflow(long n)
+{
+    if (!small_stacks) {
+        lucet_region_config *settings = lucet_region_config_create();
+        check(lucet_region_config_set_slots(settings, slots), "slots");
+        check(lucet_region_config_set_stack_bytes(settings, 16 << 10), "stacks");
+        /* A stack also gets what a module leaves over of the room for instance data. */
+        check(lucet_region_config_set_max_instance_data(settings, 4096), "stacks");
+        check(lucet_region_create(settings, &small_stacks), "region");
+        lucet_region_config_free(settings);
+    }
+    return traps(n, small_stacks, &OVERFLOW);
+}
+
 static double fresh_trap_unreachable(long n) { return fresh_trap(n, &UNREACHABLE); }
 static double fresh_trap_bounds(long n) { return fresh_trap(n, &BOUNDS); }
 static double fresh_trap_overflow(long n) { return fresh_trap(n, &OVERFLOW); }
@@ -256,6 +275,18 @@ static double terminations(long n, double place)
 
 static double terminate_p50(long n) { return terminations(n, 0.5); }
 static double terminate_p99(long n) { return terminations(n, 0.99); }
+
+/* ---- counts: the answers are no times --------------------------------------------------------- */
+
+static double faults(long n)
+{
+    struct rusage before, after;
+    fresh_touch(100);
+    getrusage(RUSAGE_SELF, &before);
+    fresh_touch(n);
+    getrusage(RUSAGE_SELF, &after);
+    return (double)(after.ru_minflt - before.ru_minflt + after.ru_majflt - before.ru_majflt);
+}
 
 /* ---- floors ---------------------------------------------------------------------------------- */
 
@@ -314,6 +345,7 @@ static const bench_row ROWS[] = {
     {"fresh instance, trap: stack overflow, 256 KiB", fresh_trap_overflow},
     {"terminate, p50", terminate_p50},
     {"terminate, p99", terminate_p99},
+    {"count: page faults, fresh instance", faults},
     {"floor: memcpy 64 KiB", floor_memcpy},
     {"floor: getppid", floor_getppid},
     {"floor: empty loop", floor_loop},
@@ -363,14 +395,12 @@ static void prepare(char **files)
     lucet_module_config_free(config);
     find_all();
 
-    lucet_region_config *slots = lucet_region_config_create();
-    check(lucet_region_config_set_slots(slots, SLOTS), "slots");
-    check(lucet_region_create(slots, &region), "region");
-    /* A stack also gets what a module leaves over of the room for instance data. */
-    check(lucet_region_config_set_stack_bytes(slots, 16 << 10), "stacks");
-    check(lucet_region_config_set_max_instance_data(slots, 4096), "stacks");
-    check(lucet_region_create(slots, &small_stacks), "region");
-    lucet_region_config_free(slots);
+    slots = getenv("HOT_SLOTS") ? (uint32_t)atoi(getenv("HOT_SLOTS")) : slots;
+    slots = slots < 5 || slots > SLOTS ? SLOTS : slots;
+    lucet_region_config *settings = lucet_region_config_create();
+    check(lucet_region_config_set_slots(settings, slots), "slots");
+    check(lucet_region_create(settings, &region), "region");
+    lucet_region_config_free(settings);
 
     check(lucet_instance_create(region, module, &kept), "create");
     check(lucet_instance_create(region, module, &limited), "create");
