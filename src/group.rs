@@ -5,7 +5,7 @@
 
 use crate::error::{Error, Result, Status};
 use crate::instance::Instance;
-use crate::module::Module;
+use crate::module::{Core, Module};
 use crate::region::Region;
 use crate::vmctx::ControlRef;
 use parking_lot::Mutex;
@@ -51,7 +51,7 @@ pub(crate) struct Member {
     /// had handed out references to itself.
     pub name: Option<String>,
     pub control: ControlRef,
-    pub module: Arc<Module>,
+    pub module: Arc<Core>,
 }
 
 /// What the members share.
@@ -122,7 +122,7 @@ impl Group {
         self.shared.members.lock().push(Member {
             name: name.map(str::to_owned),
             control: instance.control(),
-            module: module.clone(),
+            module: module.core().clone(),
         });
     }
 

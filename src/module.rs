@@ -5,9 +5,11 @@
 
 use crate::arch;
 use crate::error::{Error, Result, Status};
+use crate::idle;
 use crate::import::Imports;
-use crate::instance::constant;
+use crate::instance::{self, constant};
 use crate::loader::{self, Loaded, Source};
+use crate::names::Names;
 use crate::region::Image;
 use crate::signature;
 use crate::sys::arena;
@@ -19,9 +21,9 @@ use lucet_artifact::contract::{ExportKind, ImportKind};
 use lucet_artifact::init::{ElemItem, SegmentMode};
 use lucet_artifact::types::{NO_CODE, RefType};
 use lucet_artifact::{FuncType, layout};
-use std::collections::HashMap;
+use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// How to load a module.
 #[derive(Debug, Clone, Default)]
@@ -43,12 +45,85 @@ pub struct Func {
     pub(crate) index: u32,
 }
 
+/// What a call of a function needs to know of it, in one place.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct CallInfo {
+    /// Address of the code, of the import stub for an imported function; 0: there is none.
+    pub code: usize,
+    /// Address of the entry trampoline of its type.
+    pub entry: usize,
+    /// Index of its type.
+    pub ty: u32,
+    /// Numbers of parameters and results.
+    pub params: u16,
+    pub results: u16,
+    /// Their types, the first in the lowest byte, if there are at most [`PACKED`].
+    pub param_types: u64,
+    pub result_types: u64,
+}
+
+/// What a function returns.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Returns {
+    /// Number of results.
+    pub number: usize,
+    /// Index of the function's type.
+    pub ty: u32,
+    /// As [`CallInfo::result_types`].
+    pub packed: u64,
+}
+
+impl CallInfo {
+    #[inline(always)]
+    pub(crate) fn returns(&self) -> Returns {
+        Returns { number: self.results.into(), ty: self.ty, packed: self.result_types }
+    }
+}
+
+/// Types that fit into one word of a [`CallInfo`].
+pub(crate) const PACKED: usize = 8;
+
+/// Types as one word.
+pub(crate) fn pack(types: impl Iterator<Item = u8>) -> u64 {
+    types.take(PACKED).enumerate().fold(0, |word, (n, ty)| word | u64::from(ty) << (8 * n))
+}
+
+fn call_infos(loaded: &Loaded) -> Box<[CallInfo]> {
+    let base = loaded.text.base();
+    let address = |offset: u32| if offset == NO_CODE { 0 } else { base + offset as usize };
+    let info = |f: &lucet_artifact::code::FuncRecord| {
+        let Some(record) = loaded.types.types.get(f.ty as usize) else {
+            return CallInfo::default();
+        };
+        CallInfo {
+            code: address(f.offset),
+            entry: address(record.entry),
+            ty: f.ty,
+            params: record.ty.params.len() as u16,
+            results: record.ty.results.len() as u16,
+            param_types: pack(record.ty.params.iter().map(|t| *t as u8)),
+            result_types: pack(record.ty.results.iter().map(|t| *t as u8)),
+        }
+    };
+    loaded.funcs.funcs.iter().map(info).collect()
+}
+
 /// A loaded module.
+///
+/// Dropping the last handle lets idle instances of it go; those that are alive keep its code.
 #[derive(Debug)]
 pub struct Module {
+    core: Arc<Core>,
+}
+
+/// What a module and its instances share.
+#[derive(Debug)]
+pub struct Core {
     id: u64,
+    /// Number of [`Module`]s.
+    handles: AtomicU32,
     pub(crate) loaded: Loaded,
-    exports: HashMap<String, (ExportKind, u32)>,
+    exports: Names,
     /// Builtins, then imported functions; read by the host thunk.
     pub(crate) entries: Box<[HostEntry]>,
     /// Which imported functions no host function was found for (linkable modules).
@@ -61,6 +136,11 @@ pub struct Module {
     pub(crate) tables: Vec<Box<[TableEntry]>>,
     /// Whether anything but functions is imported: then instances live in groups only.
     pub(crate) imports_state: bool,
+    /// What calls need to know, by function index.
+    pub(crate) calls: Box<[CallInfo]>,
+    /// Whether an instance alone is complete once its slot is: no segments are left to apply, and
+    /// there is no start function.
+    pub(crate) plain: bool,
     /// What instantiation must trap with, if an element segment never fits.
     pub(crate) elem_failure: bool,
     code: Box<CodeInfo>,
@@ -92,6 +172,41 @@ impl Module {
     }
 
     fn load(source: Source<'_>, config: &ModuleConfig) -> Result<Arc<Self>> {
+        Ok(Self::of(&Arc::new(Core::load(source, config)?)))
+    }
+
+    /// One more handle.
+    pub(crate) fn of(core: &Arc<Core>) -> Arc<Self> {
+        core.handles.fetch_add(1, Ordering::Relaxed);
+        Arc::new(Self { core: core.clone() })
+    }
+
+    /// What instances share with it.
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+}
+
+impl Deref for Module {
+    type Target = Core;
+
+    fn deref(&self) -> &Core {
+        &self.core
+    }
+}
+
+impl Drop for Module {
+    fn drop(&mut self) {
+        if self.core.handles.fetch_sub(1, Ordering::AcqRel) == 1 {
+            for control in idle::evict(self.core.id) {
+                instance::discard(control);
+            }
+        }
+    }
+}
+
+impl Core {
+    fn load(source: Source<'_>, config: &ModuleConfig) -> Result<Self> {
         let options = loader::LoadOptions {
             allow_unsigned: config.allow_unsigned,
             development: config.development,
@@ -105,19 +220,17 @@ impl Module {
         let descriptors = descriptors(&loaded, &sigs);
         let code = Box::new(CodeInfo::new(loaded.text.base(), &loaded.traps));
         let mut module = Self {
+            handles: AtomicU32::new(0),
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-            exports: loaded
-                .exports
-                .exports
-                .iter()
-                .map(|e| (e.name.clone(), (e.kind, e.index)))
-                .collect(),
+            exports: Names::new(loaded.exports.exports.iter().map(|e| e.name.as_str())),
             entries,
             unbound,
             descriptors,
             template: Box::default(),
             tables: Vec::new(),
             imports_state,
+            calls: call_infos(&loaded),
+            plain: false,
             elem_failure: false,
             code,
             loaded,
@@ -126,8 +239,24 @@ impl Module {
         if !imports_state {
             module.build_tables()?;
         }
+        module.plain = module.is_plain();
         arena::set_owner(module.loaded.text.range(), std::ptr::from_ref(&*module.code) as usize);
-        Ok(Arc::new(module))
+        Ok(module)
+    }
+
+    fn is_plain(&self) -> bool {
+        let l = &self.loaded;
+        let applied = |m: &SegmentMode| !matches!(m, SegmentMode::Active { .. });
+        !self.imports_state
+            && !self.unbound.contains(&true)
+            && !self.elem_failure
+            && l.contract.start.is_none()
+            && l.init.datas.iter().all(|d| applied(&d.mode))
+    }
+
+    /// Whether nobody can make new instances any more.
+    pub(crate) fn retired(&self) -> bool {
+        self.handles.load(Ordering::Acquire) == 0
     }
 
     /// Unique in the process, never reused.
@@ -141,20 +270,9 @@ impl Module {
     /// # Errors
     /// `NoSuchExport`, with names that are similar; `ExportTypeMismatch` with both types.
     pub fn find(&self, name: &str, ty: Option<&FuncType>) -> Result<Func> {
-        let Some((kind, index)) = self.exports.get(name) else {
-            return Err(Error::new(
-                Status::NoSuchExport,
-                format!("the module has no export \"{name}\"{}", self.export_hint()),
-            ));
-        };
-        if *kind != ExportKind::Func {
-            return Err(Error::new(
-                Status::ExportTypeMismatch,
-                format!("export \"{name}\" is a {}, not a function", kind.word()),
-            ));
-        }
-        let func = Func { module: self.id, index: *index };
-        let found = self.func_type(*index);
+        let index = self.function(name.as_bytes())?;
+        let func = Func { module: self.id, index };
+        let found = self.func_type(index);
         if let Some(ty) = ty
             && ty != found
         {
@@ -164,6 +282,38 @@ impl Module {
             ));
         }
         Ok(func)
+    }
+
+    /// The index of the function exported as `name`.
+    #[inline(always)]
+    pub(crate) fn function(&self, name: &[u8]) -> Result<u32> {
+        let found = self.exports.find(name).and_then(|n| self.loaded.exports.exports.get(n));
+        match found {
+            Some(e) if e.kind == ExportKind::Func => Ok(e.index),
+            other => Err(self.no_function(name, other.map(|e| e.kind))),
+        }
+    }
+
+    /// The same as a handle.
+    pub(crate) fn function_handle(&self, name: &[u8]) -> Result<Func> {
+        Ok(Func { module: self.id, index: self.function(name)? })
+    }
+
+    #[cold]
+    fn no_function(&self, name: &[u8], other: Option<ExportKind>) -> Error {
+        let Ok(name) = std::str::from_utf8(name) else {
+            return Error::new(Status::InvalidArgument, "the export's name is not UTF-8");
+        };
+        match other {
+            Some(kind) => Error::new(
+                Status::ExportTypeMismatch,
+                format!("export \"{name}\" is a {}, not a function", kind.word()),
+            ),
+            None => Error::new(
+                Status::NoSuchExport,
+                format!("the module has no export \"{name}\"{}", self.export_hint()),
+            ),
+        }
     }
 
     fn export_hint(&self) -> String {
@@ -187,7 +337,8 @@ impl Module {
     /// Kind and index of an export.
     #[must_use]
     pub fn export(&self, name: &str) -> Option<(ExportKind, u32)> {
-        self.exports.get(name).copied()
+        let e = self.loaded.exports.exports.get(self.exports.find(name.as_bytes())?)?;
+        Some((e.kind, e.index))
     }
 
     /// What the artifact says about itself.

@@ -1,5 +1,6 @@
 //! Typed values that cross the border between host and guest.
 
+use crate::error::Result;
 use lucet_artifact::ValType;
 
 /// A value with its type.
@@ -22,6 +23,32 @@ pub enum Val {
     FuncRef(u64),
     /// externref
     ExternRef(u64),
+}
+
+/// Where arguments come from: [`Val`]s, or what the C API is given.
+pub(crate) trait Argument {
+    /// The number of its type ([`ValType`]); 0 if it has none.
+    fn type_byte(&self) -> u8;
+    /// It as a value slot.
+    fn slot(&self) -> u128;
+    /// The typed value, or what is wrong with it.
+    fn value(&self) -> Result<Val>;
+}
+
+impl Argument for Val {
+    #[inline(always)]
+    fn type_byte(&self) -> u8 {
+        self.ty() as u8
+    }
+
+    #[inline(always)]
+    fn slot(&self) -> u128 {
+        self.to_slot()
+    }
+
+    fn value(&self) -> Result<Val> {
+        Ok(*self)
+    }
 }
 
 impl Val {

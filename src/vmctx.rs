@@ -107,7 +107,7 @@ pub(crate) struct Activation {
 
 impl Activation {
     #[inline(always)]
-    fn new(control: ControlRef, may_yield: bool) -> Self {
+    pub(crate) fn new(control: ControlRef, may_yield: bool) -> Self {
         let previous = arch::current();
         // SAFETY: null, or an activation in a frame of `enter`, `resume` or `call_resume_fn` up
         // this thread's stack.
@@ -127,20 +127,22 @@ impl Activation {
         }
     }
 
+    /// Whether there are too many runs inside one another for the host's stack.
     #[inline(always)]
-    fn left(&self, exit: Exit, slots: usize) -> Left {
-        let pc = if exit == Exit::Pending { suspended_pc(self.guest_sp) } else { self.trap_pc };
-        Left {
-            exit,
-            slots,
-            guest_sp: self.guest_sp,
-            trap_code: self.trap_code,
-            pc,
-            fault: (self.fault as u64).checked_sub(1),
-            // SAFETY: null, or written by the thunk from the CONTROL word of a live instance.
-            leaver: unsafe { self.leaver.get().as_ref() }.map(ControlRef),
-            may_yield: self.may_yield,
-        }
+    pub(crate) fn too_deep(&self) -> bool {
+        self.depth >= MAX_DEPTH
+    }
+
+    /// The instance that left with a pending action.
+    #[inline(always)]
+    pub(crate) fn leaver(&self) -> Option<ControlRef> {
+        // SAFETY: null, or written by the thunk from the CONTROL word of a live instance.
+        unsafe { self.leaver.get().as_ref() }.map(ControlRef)
+    }
+
+    /// What trapped: code, address of the instruction, offset in memory of the fault.
+    pub(crate) fn trap(&self) -> (u32, usize, Option<u64>) {
+        (self.trap_code, self.trap_pc, (self.fault as u64).checked_sub(1))
     }
 }
 
@@ -180,28 +182,6 @@ pub(crate) struct GuestCall {
     pub code: usize,
     /// Value slots: the larger one of the numbers of parameters and results.
     pub slots: usize,
-    /// Whether host functions may yield.
-    pub may_yield: bool,
-    /// Whether the stack goes back to a pool after the outermost run.
-    pub lent: bool,
-}
-
-/// How a guest came back.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Left {
-    pub exit: Exit,
-    /// Address of the value slots on the guest stack.
-    pub slots: usize,
-    /// See [`Activation`].
-    pub guest_sp: usize,
-    pub trap_code: u32,
-    /// Address of the trapping instruction, or the return address of the host call that left.
-    pub pc: usize,
-    /// Offset in memory of the fault.
-    pub fault: Option<u64>,
-    pub leaver: Option<ControlRef>,
-    /// See [`Activation`].
-    pub may_yield: bool,
 }
 
 /// Bytes of guest stack that a call needs besides its value slots, so that it gets far enough for
@@ -216,57 +196,61 @@ const MAX_DEPTH: u32 = 128;
 /// six registers, see `arch`.
 const SUSPENDED_RETURN: usize = 48;
 
-/// Enters a guest and waits until it leaves; `args` are the value slots of the arguments. `None`:
-/// not enough guest stack is left, or there are too many runs inside one another for the host's.
+impl GuestCall {
+    /// Where the value slots of the call begin. `None`: not enough guest stack is left.
+    #[inline(always)]
+    pub(crate) fn place(&self) -> Option<usize> {
+        let slots = (self.stack_top & !15).checked_sub(self.slots * size_of::<u128>())?;
+        (slots >= self.stack_bottom + CALL_RESERVE).then_some(slots)
+    }
+}
+
+/// Enters a guest and waits until it leaves; `args` are the value slots of the arguments, and
+/// `slots` is where they go (see [`GuestCall::place`]). `activation` is a new one of `control`'s
+/// instance.
+///
+/// How it left is in the activation; almost every call returns, and then nobody wants to know more.
 #[inline(always)]
 pub(crate) fn enter(
-    control: ControlRef,
+    activation: &mut Activation,
     call: &GuestCall,
-    args: impl ExactSizeIterator<Item = u128>,
-) -> Option<Left> {
-    let top = call.stack_top & !15;
-    let room = call.slots.max(args.len());
-    let slots = top.checked_sub(room * size_of::<u128>())?;
-    if slots < call.stack_bottom + CALL_RESERVE {
-        return None;
-    }
-    for (i, v) in args.take(room).enumerate() {
-        // SAFETY: `GuestCall` names unused, accessible guest stack from `stack_bottom` to
-        // `stack_top`; there are `room` slots in it.
+    slots: usize,
+    args: impl Iterator<Item = u128>,
+) -> Exit {
+    for (i, v) in args.take(call.slots).enumerate() {
+        // SAFETY: `GuestCall` names unused, accessible guest stack, and `slots` is `call.slots`
+        // value slots below its top.
         unsafe { (slots as *mut u128).add(i).write(v) };
     }
-    let mut activation = Activation::new(control, call.may_yield);
-    if activation.depth >= MAX_DEPTH {
-        return None;
-    }
-    let p: *mut Activation = &mut activation;
+    let p: *mut Activation = activation;
     arch::set_current(p);
     // SAFETY: the activation is current, and a `GuestCall` is made from an accepted module and a
     // live instance that this thread has exclusive use of; there is room for the slots.
     let exit = unsafe { arch::enter(p, slots, call.entry, call.vmctx, call.code, slots as *mut _) };
     arch::set_current(activation.previous);
-    Some(activation.left(exit, slots))
+    exit
 }
 
-/// Continues a guest that left with a pending action and waits until it leaves again. `guest_sp`
-/// and `slots` are what that [`Left`] said.
-pub(crate) fn resume(control: ControlRef, guest_sp: usize, slots: usize, result: u64) -> Left {
-    let mut activation = Activation::new(control, true);
-    let p: *mut Activation = &mut activation;
+/// Continues a guest that left with a pending action and waits until it leaves again. `guest_sp` is
+/// what the activation said then, `activation` is a new one.
+#[inline(always)]
+pub(crate) fn resume(activation: &mut Activation, guest_sp: usize, result: u64) -> Exit {
+    let p: *mut Activation = activation;
     arch::set_current(p);
     // SAFETY: the instance was SUSPENDED with this stack pointer, and nothing runs on a suspended
     // stack but nested runs of its `resume_fn`, which stay below it.
     let exit = unsafe { arch::resume(p, guest_sp, result) };
     arch::set_current(activation.previous);
-    activation.left(exit, slots)
+    exit
 }
 
-/// Reads the value slots of a call that returned.
-pub(crate) fn read_slots(left: &Left, n: usize, mut f: impl FnMut(usize, u128)) {
+/// Reads the value slots of a call that returned; they begin at `slots`, on its guest stack, which
+/// nobody used since.
+#[inline(always)]
+pub(crate) fn read_slots(slots: usize, n: usize, mut f: impl FnMut(usize, u128)) {
     for i in 0..n {
-        // SAFETY: the call had at least `n` slots there, on its guest stack, which nobody used
-        // since it returned.
-        f(i, unsafe { std::ptr::read((left.slots as *const u128).add(i)) });
+        // SAFETY: the call had at least `n` slots there.
+        f(i, unsafe { std::ptr::read((slots as *const u128).add(i)) });
     }
 }
 
@@ -361,7 +345,7 @@ pub struct Control {
     /// Generation and [`State`].
     word: AtomicU64,
     borrowed: Cell<bool>,
-    /// Thread and number of the run that is going on.
+    /// The run that is going on.
     runner: AtomicU64,
     inner: UnsafeCell<Option<Box<Inner>>>,
     /// The lock of the instance's group. Not in `inner`, which only the lock's holder may touch.
@@ -387,6 +371,35 @@ impl std::fmt::Debug for ControlRef {
 impl PartialEq for ControlRef {
     fn eq(&self, other: &Self) -> bool {
         std::ptr::eq(self.0, other.0)
+    }
+}
+
+/// The inner state of an instance in use.
+pub(crate) struct InnerGuard {
+    borrowed: &'static Cell<bool>,
+    inner: &'static mut Inner,
+}
+
+impl std::ops::Deref for InnerGuard {
+    type Target = Inner;
+
+    #[inline(always)]
+    fn deref(&self) -> &Inner {
+        self.inner
+    }
+}
+
+impl std::ops::DerefMut for InnerGuard {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut Inner {
+        self.inner
+    }
+}
+
+impl Drop for InnerGuard {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.borrowed.set(false);
     }
 }
 
@@ -433,6 +446,22 @@ impl ControlRef {
         }
     }
 
+    /// The inner state, until the guard is dropped: what [`ControlRef::with`] does, for hot paths
+    /// in which a closure would not be inlined.
+    ///
+    /// # Panics
+    /// As [`ControlRef::with`].
+    #[inline(always)]
+    pub(crate) fn inner(self) -> InnerGuard {
+        assert!(!self.0.borrowed.replace(true), "inner state of an instance used twice");
+        // SAFETY: invariant "one thread" gives exclusive use, `borrowed` excludes overlap.
+        let inner = unsafe { (*self.0.inner.get()).as_deref_mut() };
+        match inner {
+            Some(inner) => InnerGuard { borrowed: &self.0.borrowed, inner },
+            None => panic!("inner state of a freed instance used"),
+        }
+    }
+
     pub(crate) fn set_entries(self, address: usize) {
         self.0.entries.set(address);
     }
@@ -452,16 +481,16 @@ impl ControlRef {
         self.0.pending.set(p as u32);
     }
 
-    /// Notes which thread runs the instance and the number of its run there; 0: none.
-    pub(crate) fn set_runner(self, thread: i32, run: u32) {
-        let word = u64::from(thread as u32) << 32 | u64::from(run);
-        self.0.runner.store(word, Ordering::Release);
+    /// Notes the number of the run that is going on; 0: none. It names its thread too, see
+    /// `instance::deadline`.
+    #[inline(always)]
+    pub(crate) fn set_runner(self, run: u64) {
+        self.0.runner.store(run, Ordering::Release);
     }
 
     /// What [`ControlRef::set_runner`] noted.
-    pub(crate) fn runner(self) -> (i32, u32) {
-        let word = self.0.runner.load(Ordering::SeqCst);
-        ((word >> 32) as i32, word as u32)
+    pub(crate) fn runner(self) -> u64 {
+        self.0.runner.load(Ordering::SeqCst)
     }
 
     /// The generation and state now.
@@ -497,6 +526,26 @@ impl Lease {
         Ok(lease)
     }
 
+    /// Takes exclusive use of an instance that is in state `state`: what [`Lease::take`] does, for
+    /// the path of each request.
+    ///
+    /// # Errors
+    /// As [`Lease::take`].
+    #[inline(always)]
+    pub(crate) fn from(control: ControlRef, generation: u32, state: State) -> Result<Self> {
+        let (from, to) = (state.word(generation), State::Running.word(generation));
+        let word = &control.0.word;
+        let taken = word.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        // SAFETY: as in `take`.
+        if taken && unsafe { (*control.0.group.get()).is_none() } {
+            return Ok(Self { control, generation, next: state, group: None });
+        }
+        if taken {
+            word.store(from, Ordering::Release);
+        }
+        Self::take(control, generation, &[state])
+    }
+
     /// As [`Lease::take`], for whoever has the instance's group already.
     ///
     /// # Errors
@@ -524,6 +573,19 @@ impl Lease {
         self.next = next;
     }
 
+    /// Makes all handles stale and leaves the inner state where it is, for the next instance:
+    /// the control block is not free, but belongs to whoever is told of it.
+    pub(crate) fn park(self) {
+        let next = State::Free.word(self.generation.wrapping_add(1));
+        self.control.0.word.store(next, Ordering::Release);
+        std::mem::forget(self);
+    }
+
+    /// Whether the control block can name another instance after this one.
+    pub(crate) fn has_successor(&self) -> bool {
+        self.generation < LAST_GENERATION
+    }
+
     /// Frees the instance: takes its inner state out and makes all handles stale.
     pub(crate) fn free(mut self) -> Option<Box<Inner>> {
         self.next = State::Free;
@@ -542,13 +604,28 @@ impl Lease {
 }
 
 impl Drop for Lease {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
+        if self.group.is_some() || self.next == State::Free {
+            return self.end();
+        }
+        self.control.0.word.store(self.next.word(self.generation), Ordering::Release);
+    }
+}
+
+impl Lease {
+    /// The end of the use of a member of a group, or of an instance.
+    #[cold]
+    fn end(&mut self) {
         drop(self.group.take());
         let word = &self.control.0.word;
         if self.next == State::Free {
             word.store(State::Free.word(self.generation.wrapping_add(1)), Ordering::Release);
-            FREE.lock().push(self.control);
+            // A control block whose generations are used up is never used again: old handles could
+            // mean new instances.
+            if self.has_successor() {
+                FREE.lock().push(self.control);
+            }
         } else {
             word.store(self.next.word(self.generation), Ordering::Release);
         }
@@ -578,6 +655,9 @@ fn refusal(own: bool, state: State) -> Error {
     };
     Error::new(status, message)
 }
+
+/// The last generation of a control block.
+const LAST_GENERATION: u32 = u32::MAX - 1;
 
 /// Control blocks are allocated in chunks of this many, and never freed.
 const CHUNK: usize = 256;
@@ -634,7 +714,24 @@ pub(crate) fn allocate(
     Ok(Lease { control, generation, next: State::Ready, group })
 }
 
+/// Makes an instance of a control block that was parked, which the caller has for itself.
+#[inline(always)]
+pub(crate) fn wake(control: ControlRef) -> Lease {
+    let (generation, _) = control.state();
+    control.0.word.store(State::Running.word(generation), Ordering::Release);
+    Lease { control, generation, next: State::Faulted, group: None }
+}
+
+/// Takes the inner state out of a control block that was parked, which the caller has for itself.
+pub(crate) fn dissolve(control: ControlRef) -> Option<Box<Inner>> {
+    // SAFETY: a parked control block is used by nobody but who took it off the list of idle ones.
+    let inner = unsafe { (*control.0.inner.get()).take() };
+    FREE.lock().push(control);
+    inner
+}
+
 /// The control block with this index, for decoding handles.
+#[inline(always)]
 pub(crate) fn control_at(index: u32) -> Option<ControlRef> {
     let chunk = CHUNKS.get(index as usize / CHUNK)?.get()?;
     chunk.get(index as usize % CHUNK).map(ControlRef)

@@ -34,7 +34,7 @@
 use crate::vmctx::{Activation, Control};
 use std::arch::{asm, global_asm};
 use std::mem::offset_of;
-use std::sync::atomic::{AtomicPtr, AtomicU32};
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64};
 
 /// Why `enter` or `resume` came back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,21 +49,37 @@ pub(crate) enum Exit {
     Ended,
 }
 
-/// The thread-local words. Other threads reach them through the address that
-/// [`thread_words`] gives, while the thread lives.
+/// The thread-local words: all that entering and leaving a guest, and beginning and ending a run,
+/// look at. Other threads reach them through the address that [`thread_words`] gives, while the
+/// thread lives. A cache line of their own: nobody else writes there unless a run is to end.
 #[derive(Debug)]
-#[repr(C)]
+#[repr(C, align(64))]
 pub(crate) struct ThreadWords {
     /// The innermost activation.
     activation: AtomicPtr<Activation>,
     /// 1 while guest code runs, 0 in the host. Written by the routines below.
     pub phase: AtomicU32,
-    /// The run that somebody wants to end: what `run` is or was. Written by other threads.
-    pub request: AtomicU32,
-    /// The run that is going on. Never equal to `request` unless that one is to end.
-    pub run: AtomicU32,
-    /// Why it is to end. Written by other threads before `request`.
+    /// Why the run is to end. Written by other threads before `request`.
     pub reason: AtomicU32,
+    /// The run that is going on, 0 in between.
+    pub run: AtomicU64,
+    /// The run that somebody wants to end: what `run` is or was. Written by other threads.
+    pub request: AtomicU64,
+    /// The run that is being terminated, until it is over; 0: none. Written by other threads.
+    pub doomed: AtomicU64,
+    /// The run that was begun last.
+    pub last: AtomicU64,
+    /// When the run that is going on must end; 0: never.
+    pub deadline: AtomicU64,
+    /// 1 if others know of this thread.
+    pub registered: AtomicU32,
+    /// 1 if the signal that ends runs is blocked in this thread.
+    pub blocked: AtomicU32,
+    /// Words of this thread alone that stand on the path of each request. (A thread-local of Rust
+    /// costs a call in a shared library.) Whether traps are prepared for: `trap::thread`.
+    pub prepared: AtomicU32,
+    /// Number of the thread's shard of idle instances plus one: `idle`.
+    pub shard: AtomicU32,
 }
 
 global_asm!(
@@ -73,7 +89,7 @@ global_asm!(
     .globl lucet_arch_tls
     .type lucet_arch_tls, @object
     .size lucet_arch_tls, {tls_size}
-    .p2align 3
+    .p2align 6
 lucet_arch_tls:
     .zero {tls_size}
 
@@ -197,8 +213,8 @@ lucet_arch_host_thunk:
     # In the host from here on: no signal may be sent to this thread any more. One that is on its
     # way was announced by a request, and then the host function is not called at all.
     mov dword ptr fs:[rax + {phase}], 0
-    mov r11d, fs:[rax + {request}]
-    cmp r11d, fs:[rax + {run}]
+    mov r11, fs:[rax + {request}]
+    cmp r11, fs:[rax + {run}]
     je 6f
     mov eax, esi
     shl rax, 5
@@ -216,8 +232,8 @@ lucet_arch_host_thunk:
     jne 5f
     mov r10, [rip + lucet_arch_tls@GOTTPOFF]
     mov dword ptr fs:[r10 + {phase}], 1
-    mov r11d, fs:[r10 + {request}]
-    cmp r11d, fs:[r10 + {run}]
+    mov r11, fs:[r10 + {request}]
+    cmp r11, fs:[r10 + {run}]
     je 6f
     pop rbx
     pop rbp

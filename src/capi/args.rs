@@ -51,6 +51,15 @@ pub(super) unsafe fn text<'a>(p: *const c_char, param: &str) -> Result<&'a str> 
         .map_err(|_| Error::new(Status::InvalidArgument, format!("`{param}` is not UTF-8")))
 }
 
+/// A NUL-terminated text as bytes, for a look-up that finds nothing if they are not UTF-8.
+///
+/// # Safety
+/// As [`text`].
+pub(super) unsafe fn bytes<'a>(p: *const c_char, param: &str) -> Result<&'a [u8]> {
+    // SAFETY: not NULL, and the caller's promise.
+    Ok(unsafe { CStr::from_ptr(required(p, param)?) }.to_bytes())
+}
+
 /// A path.
 ///
 /// # Safety

@@ -16,7 +16,8 @@
 use crate::error::{Error, Result, Status};
 use crate::instance::InstanceRef;
 use parking_lot::RwLock;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// What a handle is a handle to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,25 +55,34 @@ fn invalid(message: String) -> Error {
     Error::new(Status::InvalidHandle, message)
 }
 
+#[cold]
 fn made_up(param: &str, kind: Kind) -> Error {
     invalid(format!("`{param}` is not a handle; a {} was expected", kind.name()))
 }
 
 /// Index and generation in a handle of this kind. `param` is the parameter's name, for messages.
+#[inline(always)]
 fn decode<T>(p: *const T, kind: Kind, param: &str) -> Result<(u32, u32)> {
     let word = p.addr() as u64;
+    let (index, generation) = ((word >> 8) as u32 & ((1 << INDEX_BITS) - 1), (word >> 32) as u32);
+    if word & 0xff == kind as u64 {
+        return Ok((index, generation));
+    }
+    Err(wrong_kind(word, kind, param))
+}
+
+#[cold]
+fn wrong_kind(word: u64, kind: Kind, param: &str) -> Error {
     if word == 0 {
         let message = format!("`{param}` is NULL; a {} was expected", kind.name());
-        return Err(Error::new(Status::NullArgument, message));
+        return Error::new(Status::NullArgument, message);
     }
-    let (index, generation) = ((word >> 8) as u32 & ((1 << INDEX_BITS) - 1), (word >> 32) as u32);
     match Kind::ALL.into_iter().find(|(k, _)| *k as u64 == word & 0xff) {
-        Some((k, _)) if k == kind => Ok((index, generation)),
         Some((_, other)) => {
             let wanted = kind.name();
-            Err(invalid(format!("`{param}` is a {other} handle; a {wanted} was expected")))
+            invalid(format!("`{param}` is a {other} handle; a {wanted} was expected"))
         }
-        None => Err(made_up(param, kind)),
+        None => made_up(param, kind),
     }
 }
 
@@ -80,6 +90,17 @@ fn decode<T>(p: *const T, kind: Kind, param: &str) -> Result<(u32, u32)> {
 pub(super) fn kind_of<T>(p: *const T) -> Option<&'static str> {
     Kind::ALL.into_iter().find(|(k, _)| *k as usize == p.addr() & 0xff).map(|(_, name)| name)
 }
+
+/// What can be known of an entry without the table's lock: see [`Table::number`].
+#[derive(Debug, Default)]
+struct Mark {
+    generation: AtomicU32,
+    number: AtomicU64,
+}
+
+/// Marks are allocated in chunks of this many, for the first entries of a table.
+const CHUNK: usize = 32;
+const CHUNKS: usize = 2048;
 
 #[derive(Debug)]
 struct Entry<T> {
@@ -98,12 +119,49 @@ struct Entries<T> {
 pub(super) struct Table<T> {
     kind: Kind,
     entries: RwLock<Entries<T>>,
+    marks: [OnceLock<Box<[Mark; CHUNK]>>; CHUNKS],
 }
 
 impl<T> Table<T> {
     pub(super) const fn new(kind: Kind) -> Self {
         let entries = Entries { all: Vec::new(), free: Vec::new() };
-        Self { kind, entries: RwLock::new(entries) }
+        Self { kind, entries: RwLock::new(entries), marks: [const { OnceLock::new() }; CHUNKS] }
+    }
+
+    fn mark(&self, index: u32) -> Option<&Mark> {
+        self.marks.get(index as usize / CHUNK)?.get()?.get(index as usize % CHUNK)
+    }
+
+    /// The number that a handle was given out with, if it is alive: takes no lock and writes
+    /// nothing, so that threads that use the same handle do not slow one another down. `None` means
+    /// that one has to ask [`Table::get`].
+    #[inline]
+    pub(super) fn number<C>(&self, p: *const C) -> Option<u64> {
+        let word = p.addr() as u64;
+        let (index, generation) = ((word >> 8) as u32 & ((1 << INDEX_BITS) - 1), word >> 32);
+        if word & 0xff != self.kind as u64 {
+            return None;
+        }
+        let mark = self.mark(index)?;
+        let alive = || u64::from(mark.generation.load(Ordering::Acquire)) == generation;
+        if !alive() {
+            return None;
+        }
+        let number = mark.number.load(Ordering::Acquire);
+        // Not one of a later handle.
+        (alive() && number != 0).then_some(number)
+    }
+
+    /// Gives out a handle that [`Table::number`] knows by `number`, which is not 0.
+    pub(super) fn insert_numbered<C>(&self, value: Arc<T>, number: u64) -> Result<*mut C> {
+        let p: *mut C = self.insert(value)?;
+        let (index, generation) = decode(p, self.kind, "handle")?;
+        if let Some(chunk) = self.marks.get(index as usize / CHUNK) {
+            let mark = &chunk.get_or_init(Box::default)[index as usize % CHUNK];
+            mark.number.store(number, Ordering::Release);
+            mark.generation.store(generation, Ordering::Release);
+        }
+        Ok(p)
     }
 
     /// Gives out a handle. `C` is its type in C.
@@ -157,6 +215,9 @@ impl<T> Table<T> {
         let (index, generation) = decode(p, self.kind, param)?;
         let mut entries = self.entries.write();
         allowed(self.check(entries.all.get(index as usize), generation, param)?)?;
+        if let Some(mark) = self.mark(index) {
+            mark.generation.store(0, Ordering::Release);
+        }
         let entry = &mut entries.all[index as usize];
         let value = entry.value.take();
         // An entry whose generations are used up is never used again.
@@ -179,6 +240,7 @@ pub(super) fn of_instance<C>(instance: InstanceRef) -> *mut C {
 }
 
 /// The instance a handle names; each use of it checks whether it is alive.
+#[inline(always)]
 pub(super) fn instance<C>(p: *const C, param: &str) -> Result<InstanceRef> {
     let (index, generation) = decode(p, Kind::Instance, param)?;
     InstanceRef::from_parts(index, generation).ok_or_else(|| made_up(param, Kind::Instance))

@@ -1,6 +1,6 @@
 //! Instances in C: life, calls, memory, globals.
 
-use super::args::{Out, array, array_mut, required, text};
+use super::args::{Out, array, array_mut, bytes, required, text};
 use super::error::border;
 use super::handle::{self, of_instance};
 use super::module::{MODULES, lucet_func, lucet_module};
@@ -34,8 +34,16 @@ pub unsafe extern "C" fn lucet_instance_create(
     border(|| {
         // SAFETY: the header asks for a place for a handle.
         let out = unsafe { Out::new(out, "out", std::ptr::null_mut()) }?;
-        let (region, module) = (REGIONS.get(region, "region")?, MODULES.get(module, "module")?);
-        out.set(of_instance(Instance::new(&region, &module)?.into_ref()));
+        let numbers = REGIONS.number(region).zip(MODULES.number(module));
+        let again = numbers.and_then(|(region, module)| Instance::again(region, module));
+        let made = match again {
+            Some(made) => made?,
+            None => {
+                let region = REGIONS.get(region, "region")?;
+                Instance::new(&region, &MODULES.get(module, "module")?)?
+            }
+        };
+        out.set(of_instance(made.into_ref()));
         Ok(())
     })
 }
@@ -93,10 +101,10 @@ pub unsafe extern "C" fn lucet_instance_run(
     border(|| {
         let i = handle::instance(instance, "instance")?;
         // SAFETY: the header asks for a NUL-terminated text.
-        let name = unsafe { text(name, "name") }?;
+        let name = unsafe { bytes(name, "name") }?;
         let call = Call { args, nargs, results, nresults, out: outcome };
         // SAFETY: the header asks for arrays of these lengths.
-        unsafe { call.through(|args, results| i.run_into(Callee::Name(name), args, results)) }
+        unsafe { call.direct(&i, Callee::Name(name)) }
     })
 }
 
@@ -119,7 +127,7 @@ pub unsafe extern "C" fn lucet_instance_run_func(
         let call = Call { args, nargs, results, nresults, out: outcome };
         let callee = Callee::Func(func.get());
         // SAFETY: the header asks for arrays of these lengths.
-        unsafe { call.through(|args, results| i.run_into(callee, args, results)) }
+        unsafe { call.direct(&i, callee) }
     })
 }
 
@@ -141,7 +149,7 @@ pub unsafe extern "C" fn lucet_instance_resume(
         let i = handle::instance(instance, "instance")?;
         let call = Call { args: std::ptr::null(), nargs: 0, results, nresults, out: outcome };
         // SAFETY: the header asks for an array of this length.
-        unsafe { call.through(|_, results| i.resume_into(value, results)) }
+        unsafe { call.resume(&i, value) }
     })
 }
 

@@ -149,6 +149,12 @@ fn config_or_default(config: *const lucet_module_config) -> crate::Result<Module
     }
 }
 
+/// A handle for a module.
+fn insert(module: Arc<Module>) -> crate::Result<*mut lucet_module> {
+    let number = module.id();
+    MODULES.insert_numbered(module, number)
+}
+
 /// Loads an artifact that lucetc wrote. It is checked completely, and its imports are bound; its
 /// bytes are copied into sealed memory (but see lucet_module_config_set_development), so the file
 /// may be replaced afterwards. NULL as `config` means the defaults, which load nothing in this
@@ -171,7 +177,7 @@ pub unsafe extern "C" fn lucet_module_load_file(
         let out = unsafe { Out::new(out, "out", std::ptr::null_mut()) }?;
         // SAFETY: the header asks for a NUL-terminated text.
         let path = unsafe { args::path(path, "path") }?;
-        out.set(MODULES.insert(Module::load_file(path, &config_or_default(config)?)?)?);
+        out.set(insert(Module::load_file(path, &config_or_default(config)?)?)?);
         Ok(())
     })
 }
@@ -191,7 +197,7 @@ pub unsafe extern "C" fn lucet_module_load_bytes(
         args::required(bytes, "bytes")?;
         // SAFETY: the header asks for `len` bytes.
         let bytes = unsafe { array(bytes.cast::<u8>(), len, "bytes") }?;
-        out.set(MODULES.insert(Module::load_bytes(bytes, &config_or_default(config)?)?)?);
+        out.set(insert(Module::load_bytes(bytes, &config_or_default(config)?)?)?);
         Ok(())
     })
 }

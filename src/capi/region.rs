@@ -135,7 +135,9 @@ pub unsafe extern "C" fn lucet_region_create(
             true => RegionConfig::default(),
             false => *CONFIGS.get(config, "config")?.lock(),
         };
-        out.set(REGIONS.insert(Region::new(config)?)?);
+        let region = Region::new(config)?;
+        let number = region.home().id();
+        out.set(REGIONS.insert_numbered(region, number)?);
         Ok(())
     })
 }
@@ -148,12 +150,11 @@ pub unsafe extern "C" fn lucet_region_create(
 #[unsafe(no_mangle)]
 pub extern "C" fn lucet_region_free(region: *mut lucet_region) -> raw::lucet_status {
     border(|| {
-        REGIONS.remove(region, "region", |r| match r.live() {
-            0 => Ok(()),
-            n => Err(Error::new(
-                Status::Busy,
-                format!("{n} instances of the region are alive; free them first"),
-            )),
+        REGIONS.remove(region, "region", |r| {
+            r.close().map_err(|n| {
+                let message = format!("{n} instances of the region are alive; free them first");
+                Error::new(Status::Busy, message)
+            })
         })
     })
 }

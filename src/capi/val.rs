@@ -3,8 +3,8 @@
 use super::raw;
 use super::{args, status::lucet_outcome};
 use crate::error::{Error, Result, Status};
-use crate::instance::Ended;
-use crate::value::Val;
+use crate::instance::{Callee, Ended, InstanceRef};
+use crate::value::{Argument, Val};
 use lucet_artifact::ValType;
 
 /// The type of a value. The numbers are the bytes that stand for types in a wasm file.
@@ -105,6 +105,32 @@ impl lucet_val {
     }
 }
 
+impl Argument for lucet_val {
+    #[inline(always)]
+    fn type_byte(&self) -> u8 {
+        u8::try_from(self.r#type).unwrap_or(0)
+    }
+
+    #[inline(always)]
+    fn slot(&self) -> u128 {
+        // SAFETY: any bits are a value of each member.
+        let (bytes, low) = unsafe { (self.of.v128, self.of.r#ref) };
+        match self.type_byte() {
+            I32 | F32 => u128::from(low as u32),
+            V128 => u128::from_le_bytes(bytes),
+            _ => u128::from(low),
+        }
+    }
+
+    fn value(&self) -> Result<Val> {
+        self.get()
+    }
+}
+
+const I32: u8 = ValType::I32 as u8;
+const F32: u8 = ValType::F32 as u8;
+const V128: u8 = ValType::V128 as u8;
+
 /// Places for `n` values: on the stack, unless there are many.
 fn with_vals<R>(n: usize, f: impl FnOnce(&mut [Val]) -> R) -> R {
     const NONE: Val = Val::I32(0);
@@ -171,6 +197,52 @@ impl Call {
                 }
                 Ok(ended)
             })
+        })?;
+        out.set(ended.into());
+        Ok(())
+    }
+}
+
+impl Call {
+    /// Calls a function of an instance with the arrays as they are: the path of each request.
+    ///
+    /// # Safety
+    /// As [`Call::through`].
+    #[inline(always)]
+    pub(super) unsafe fn direct(&self, i: &InstanceRef, callee: Callee<'_>) -> Result<()> {
+        // SAFETY: the caller's promise.
+        let out = unsafe { args::Out::new(self.out, "outcome", lucet_outcome::default()) }?;
+        at_most(self.nargs, "nargs")?;
+        at_most(self.nresults, "nresults")?;
+        // SAFETY: the caller's promise.
+        let given = unsafe { args::array(self.args, self.nargs, "args") }?;
+        if self.nresults > 0 {
+            args::required(self.results, "results")?;
+        }
+        let ended = i.call(callee, given, Some(self.nresults), |ty, n, slot| {
+            // SAFETY: the caller's promise: there are `nresults` places, which the call has
+            // compared with the number of results.
+            unsafe { self.results.add(n).write(lucet_val::new(Val::from_slot(ty, slot))) };
+        })?;
+        out.set(ended.into());
+        Ok(())
+    }
+
+    /// Continues an instance, with the arrays as they are.
+    ///
+    /// # Safety
+    /// As [`Call::through`].
+    #[inline(always)]
+    pub(super) unsafe fn resume(&self, i: &InstanceRef, value: u64) -> Result<()> {
+        // SAFETY: the caller's promise.
+        let out = unsafe { args::Out::new(self.out, "outcome", lucet_outcome::default()) }?;
+        at_most(self.nresults, "nresults")?;
+        if self.nresults > 0 {
+            args::required(self.results, "results")?;
+        }
+        let ended = i.resume_with(value, Some(self.nresults), |ty, n, slot| {
+            // SAFETY: as in `direct`.
+            unsafe { self.results.add(n).write(lucet_val::new(Val::from_slot(ty, slot))) };
         })?;
         out.set(ended.into());
         Ok(())

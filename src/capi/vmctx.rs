@@ -1,6 +1,6 @@
 //! What host functions do with the instance that called them, in C.
 
-use super::args::{Out, text};
+use super::args::{Out, bytes};
 use super::error::{border, border_or};
 use super::handle::{kind_of, of_instance};
 use super::instance::lucet_instance;
@@ -219,7 +219,7 @@ pub unsafe extern "C" fn lucet_vmctx_run(
         // SAFETY: the header asks for the host function's context.
         let caller = unsafe { caller(ctx) }?;
         // SAFETY: the header asks for a NUL-terminated text.
-        let name = unsafe { text(name, "name") }?;
+        let name = unsafe { bytes(name, "name") }?;
         let call = Call { args, nargs, results, nresults, out: outcome };
         // SAFETY: the header asks for arrays of these lengths.
         unsafe { call.through(|args, results| caller.run_into(Callee::Name(name), args, results)) }

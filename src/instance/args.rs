@@ -6,7 +6,7 @@
 
 use super::tables;
 use crate::error::{Error, Result, Status};
-use crate::module::{Func, Module};
+use crate::module::{Core, Func};
 use crate::value::Val;
 use crate::vmctx::ControlRef;
 use lucet_artifact::ValType;
@@ -24,7 +24,7 @@ pub(super) fn check_reference(control: ControlRef, v: &Val) -> Result<()> {
 }
 
 /// Checks arguments against the type of function `index`.
-fn check_args(control: ControlRef, module: &Module, index: u32, args: &[Val]) -> Result<()> {
+fn check_args(control: ControlRef, module: &Core, index: u32, args: &[Val]) -> Result<()> {
     let ty = module.func_type(index);
     if ty.params.len() != args.len() || ty.params.iter().zip(args).any(|(t, v)| *t != v.ty()) {
         let given: Vec<_> = args.iter().map(|v| v.ty().to_string()).collect();
@@ -65,15 +65,15 @@ pub(super) fn with_slots<R>(args: &[Val], call: impl FnOnce(&[u128]) -> R) -> R 
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Callee<'a> {
     /// By the name of its export.
-    Name(&'a str),
+    Name(&'a [u8]),
     /// Looked up before.
     Func(Func),
 }
 
 impl Callee<'_> {
-    fn find(self, module: &Module) -> Result<Func> {
+    fn find(self, module: &Core) -> Result<Func> {
         match self {
-            Self::Name(name) => module.find(name, None),
+            Self::Name(name) => module.function_handle(name),
             Self::Func(func) => Ok(func),
         }
     }
@@ -95,15 +95,8 @@ pub(super) fn check_results(
     ))
 }
 
-/// Writes result `i` to its place.
-pub(super) fn store(results: &mut [Val], types: &[ValType], i: usize, slot: u128) {
-    if let (Some(to), Some(ty)) = (results.get_mut(i), types.get(i)) {
-        *to = Val::from_slot(*ty, slot);
-    }
-}
-
 /// The index of a function that was looked up before.
-pub(super) fn index_of(module: &Module, func: Func) -> Result<u32> {
+pub(super) fn index_of(module: &Core, func: Func) -> Result<u32> {
     if func.module != module.id() {
         return Err(Error::new(
             Status::InvalidArgument,
@@ -121,7 +114,7 @@ pub(super) fn resolve(
     control: ControlRef,
     callee: Callee<'_>,
     args: &[Val],
-) -> Result<(Arc<Module>, u32)> {
+) -> Result<(Arc<Core>, u32)> {
     let module = control.with(|i| i.module.clone());
     let index = index_of(&module, callee.find(&module)?)?;
     check_args(control, &module, index, args)?;

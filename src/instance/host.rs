@@ -145,8 +145,8 @@ impl Vmctx {
         let types = &module.func_type(index).results;
         let mut results = Vec::with_capacity(types.len());
         let ended: Ended = args::with_slots(args, |slots| {
-            run::nested(self.0, index, slots, &mut |i, slot| {
-                results.extend(types.get(i).map(|t| Val::from_slot(*t, slot)));
+            run::nested(self.0, index, slots, &mut |ty, _, slot| {
+                results.push(Val::from_slot(ty, slot));
             })
         })?;
         Ok(ended.outcome(results))

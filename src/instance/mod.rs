@@ -5,6 +5,7 @@
 //! * [`run`]: calling functions, nested runs, resuming, and what comes back
 //! * [`args`]: arguments and results of calls
 //! * [`memory`], [`tables`]: what builtins and the host do to them
+//! * [`deadline`], [`watch`]: ending runs from outside, from either side
 //! * [`host`]: what a host function may do with the instance that called it
 
 mod args;
@@ -16,11 +17,13 @@ mod run;
 mod start;
 pub(crate) mod tables;
 mod warm;
+mod watch;
 
 use crate::error::{Error, Result, Status};
 use crate::group;
-use crate::module::Module;
-use crate::region::{Region, Slot, Stack};
+use crate::idle::Parked;
+use crate::module::{self, Module, Returns};
+use crate::region::{self, Region, Slot, Stack};
 use crate::value::Val;
 use crate::vmctx::{self, ControlRef, InstanceData, Lease, Pending, ResumeFn, State, TableEntry};
 pub(crate) use args::Callee;
@@ -71,8 +74,8 @@ pub(crate) fn set_fault(control: ControlRef, fault: Fault) {
 struct Suspended {
     guest_sp: usize,
     slots: usize,
-    /// Type index of the function that was called.
-    ty: u32,
+    /// What the function that was called returns.
+    returns: Returns,
     /// The instance whose host call yielded: another one than this only in a group.
     leaver: ControlRef,
     resume: Option<ResumeFn>,
@@ -99,8 +102,8 @@ pub(crate) struct ImportedGlobal {
 /// Everything about an instance that is not in its slot.
 #[derive(Debug)]
 pub struct Inner {
-    pub(crate) module: Arc<Module>,
-    region: Arc<Region>,
+    pub(crate) module: Arc<module::Core>,
+    region: Arc<region::Core>,
     slot: Slot,
     pub(crate) data: InstanceData,
     /// Current and largest size of the own memory 0, in bytes. Instance data holds a copy of the
@@ -174,12 +177,83 @@ impl Inner {
             .then(|| ImportedGlobal { owner: own, offset: layout.global(i) })
     }
 
-    fn release(self: Box<Self>) {
-        let Self { module, region, slot, memory_touched, stack, .. } = *self;
-        if let Some(s) = stack {
-            region.release_stack(s);
+    /// Makes the slot pristine and lets go of whatever else the instance had.
+    ///
+    /// # Errors
+    /// When the system refuses: the slot must not be used again.
+    #[inline]
+    fn wind_down(&mut self) -> Result<()> {
+        if self.stack.is_some_and(|s| s.is_lent())
+            && let Some(s) = self.stack.take()
+        {
+            self.region.release_stack(s);
         }
-        region.release(slot, memory_touched, module.initial_memory(), &module.image());
+        let (used, bytes) = (self.memory_touched, self.module.initial_memory());
+        // There is no memory to look at until the slot was prepared again.
+        self.memory_bytes = 0;
+        self.complete = false;
+        self.suspended = None;
+        self.fault = None;
+        self.dropped_elems.clear();
+        self.dropped_datas.clear();
+        for t in &mut self.tables {
+            if !matches!(t, Table::Own(None)) {
+                *t = Table::Own(None);
+            }
+        }
+        self.region.restore(&mut self.slot, used, bytes, &self.module.image())?;
+        self.memory_touched = bytes;
+        Ok(())
+    }
+
+    /// Gives the slot of an instance that is free back to the region.
+    fn release(mut self: Box<Self>) {
+        let pristine = self.wind_down().is_ok();
+        let Self { region, slot, .. } = *self;
+        if pristine {
+            region.release(slot);
+        }
+        region.home().left();
+    }
+}
+
+/// Gives up an idle instance; its slot is there for others.
+pub(crate) fn discard(control: ControlRef) {
+    if let Some(inner) = vmctx::dissolve(control) {
+        let Inner { region, slot, .. } = *inner;
+        region.release(slot);
+    }
+}
+
+/// Frees an instance: it becomes idle, if that is any use.
+fn retire(lease: Lease) {
+    let control = lease.control;
+    let (pristine, key, home) =
+        control.with(|i| (i.wind_down().is_ok(), i.module.id(), i.region.home()));
+    if pristine && lease.has_successor() {
+        let mut lease = Some(lease);
+        let wanted = || control.with(|i| !i.module.retired());
+        let parked = home.park(key, control, wanted, || {
+            if let Some(lease) = lease.take() {
+                lease.park();
+            }
+        });
+        if parked == Parked::Yes {
+            return;
+        }
+        if let Some(inner) = lease.and_then(Lease::free) {
+            let Inner { region, slot, .. } = *inner;
+            region.release(slot);
+            home.left();
+        }
+        return;
+    }
+    if let Some(inner) = lease.free() {
+        let Inner { region, slot, .. } = *inner;
+        if pristine {
+            region.release(slot);
+        }
+        home.left();
     }
 }
 
@@ -211,10 +285,20 @@ impl Instance {
     /// `RegionFull`, `LimitExceeded` if the module does not fit a slot, `StartFailed`,
     /// `MissingImport` for modules that import from other instances, `OutOfMemory`.
     pub fn new(region: &Arc<Region>, module: &Arc<Module>) -> Result<Self> {
-        start::create(region, module, None).map(Self).map_err(|(e, failed)| {
+        start::create(region.core(), module.core(), None).map(Self).map_err(|(e, failed)| {
             drop(failed.map(Self));
             e
         })
+    }
+
+    /// The same by the numbers of region and module, if an idle instance of the module is at hand.
+    #[inline]
+    pub(crate) fn again(region: u64, module: u64) -> Option<Result<Self>> {
+        let created = start::create_again(region, module)?;
+        Some(created.map(Self).map_err(|(e, failed)| {
+            drop(failed.map(Self));
+            e
+        }))
     }
 
     /// The same as a member of a group. On failure after references may have left it, the instance
@@ -224,7 +308,7 @@ impl Instance {
         module: &Arc<Module>,
         group: &Arc<group::Shared>,
     ) -> std::result::Result<Self, (Error, Option<Self>)> {
-        start::create(region, module, Some(group))
+        start::create(region.core(), module.core(), Some(group))
             .map(Self)
             .map_err(|(e, failed)| (e, failed.map(Self)))
     }
@@ -265,6 +349,7 @@ impl InstanceRef {
 
     /// The handle with this index and generation; whether it is alive is checked at each use.
     #[must_use]
+    #[inline(always)]
     pub fn from_parts(index: u32, generation: u32) -> Option<Self> {
         vmctx::control_at(index).map(|control| Self { control, generation })
     }
@@ -287,9 +372,7 @@ impl InstanceRef {
                 "an instance of a group cannot be freed alone; drop the group",
             ));
         }
-        if let Some(inner) = lease.free() {
-            inner.release();
-        }
+        retire(lease);
         Ok(())
     }
 
@@ -345,7 +428,7 @@ impl InstanceRef {
     /// `InvalidHandle`, `Busy`.
     pub fn module(&self) -> Result<Arc<Module>> {
         let lease = self.lease(&IDLE)?;
-        Ok(lease.control.with(|i| i.module.clone()))
+        Ok(Module::of(&lease.control.with(|i| i.module.clone())))
     }
 
     /// A word for the embedder, which host functions read with [`Vmctx::user_data`].

@@ -6,15 +6,18 @@
 //!  nested: Vmctx::run ── enter on the same guest stack ──► … ── a bad end also ends the run around
 //! ```
 
-use super::args::{Callee, check_results, resolve, store, with_slots};
+use super::args::{Callee, check_results, resolve, with_slots};
+use super::warm::results;
+use super::watch::Reason;
 use super::{Fault, Inner, InstanceRef, Suspended, deadline, set_fault};
 use crate::arch::Exit;
 use crate::error::{Error, Result, Status};
-use crate::module::Module;
+use crate::module::{CallInfo, Core, Returns};
 use crate::outcome::{Outcome, Trap};
+use crate::region::Stack;
 use crate::trap;
 use crate::value::Val;
-use crate::vmctx::{self, ControlRef, GuestCall, Lease, Left, Pending, State};
+use crate::vmctx::{self, Activation, ControlRef, GuestCall, Lease, Pending, ResumeFn, State};
 use lucet_artifact::ValType;
 use lucet_artifact::abi::TrapCode;
 use std::sync::Arc;
@@ -61,48 +64,58 @@ impl Ended {
 }
 
 impl Inner {
-    /// What is needed to call function `index` below `top`, or on the empty stack; and its type.
+    /// The instance's stack, lent to it if it has none: lowest usable address, end, and whether it
+    /// must be given back when nothing runs on it.
     #[inline(always)]
-    pub(super) fn guest_call(
-        &mut self,
-        index: u32,
-        top: Option<usize>,
-        may_yield: bool,
-    ) -> Result<(GuestCall, u32)> {
-        let Some((code, entry)) = self.module.code_of(index) else {
-            return Err(Error::new(Status::Internal, "a function without code"));
-        };
+    pub(super) fn stack(&mut self) -> Result<(usize, usize, bool)> {
         let stack = match self.stack {
             Some(s) => s,
-            None => {
-                let s = self.region.stack(&self.slot, self.module.loaded.layout.size())?;
-                *self.stack.insert(s)
-            }
+            None => self.lend()?,
         };
-        let ty = self.module.func_type(index);
-        let call = GuestCall {
-            stack_bottom: stack.bottom,
-            stack_top: top.unwrap_or(stack.top),
-            entry,
-            vmctx: self.data.vmctx(),
-            code,
-            slots: ty.params.len().max(ty.results.len()),
-            may_yield,
-            lent: stack.is_lent(),
-        };
-        Ok((call, self.module.loaded.funcs.funcs[index as usize].ty))
+        Ok((stack.bottom, stack.top, stack.is_lent()))
+    }
+
+    #[cold]
+    fn lend(&mut self) -> Result<Stack> {
+        let s = self.region.stack(&self.slot, self.module.loaded.layout.size())?;
+        Ok(*self.stack.insert(s))
+    }
+
+    /// What calls need to know of function `index`.
+    #[inline(always)]
+    pub(super) fn call_info(&self, index: u32) -> Result<&CallInfo> {
+        match self.module.calls.get(index as usize) {
+            Some(info) if info.code != 0 => Ok(info),
+            Some(_) => Err(no_code("a function without code", Status::Internal)),
+            None => Err(no_code("a made-up function index", Status::InvalidArgument)),
+        }
     }
 }
 
+#[cold]
+fn no_code(what: &str, status: Status) -> Error {
+    Error::new(status, what)
+}
+
 /// What is needed to call function `index`, below whatever runs on the instance's stack already.
-fn prepare(control: ControlRef, index: u32, may_yield: bool) -> Result<(GuestCall, u32)> {
+fn prepare(control: ControlRef, index: u32) -> Result<(GuestCall, CallInfo)> {
     trap::prepare_thread()?;
     let running = vmctx::guest_sp_of(control);
     control.with(|i| {
         // Below everything that lies on the stack: a suspended run, and runs around this one.
         let suspended = i.suspended.map(|s| s.guest_sp);
         let used = suspended.into_iter().chain(running).min();
-        i.guest_call(index, used, may_yield)
+        let info = *i.call_info(index)?;
+        let (stack_bottom, top, _) = i.stack()?;
+        let call = GuestCall {
+            stack_bottom,
+            stack_top: used.unwrap_or(top),
+            entry: info.entry,
+            vmctx: i.data.vmctx(),
+            code: info.code,
+            slots: usize::from(info.params.max(info.results)),
+        };
+        Ok((call, info))
     })
 }
 
@@ -117,69 +130,84 @@ fn execute(
     index: u32,
     args: &[u128],
     may_yield: bool,
-    result: &mut dyn FnMut(usize, u128),
+    result: &mut dyn FnMut(ValType, usize, u128),
 ) -> Result<Ended> {
-    let (call, ty) = prepare(control, index, may_yield)?;
-    match vmctx::enter(control, &call, args.iter().copied()) {
-        Some(left) => Ok(finish(control, &left, ty, result)),
-        None => Ok(no_stack(control)),
+    let (call, info) = prepare(control, index)?;
+    let mut activation = Activation::new(control, may_yield);
+    let Some(slots) = call.place().filter(|_| !activation.too_deep()) else {
+        return Ok(no_stack(control));
+    };
+    let exit = vmctx::enter(&mut activation, &call, slots, args.iter().copied());
+    if exit == Exit::Returned {
+        results(control, info.returns(), slots, result);
     }
+    Ok(finish(control, &activation, exit, slots, info.returns()))
 }
 
+/// How a stretch of execution ended that `activation` stands for.
+#[inline]
 pub(super) fn finish(
     control: ControlRef,
-    left: &Left,
-    ty: u32,
-    result: &mut dyn FnMut(usize, u128),
+    activation: &Activation,
+    exit: Exit,
+    slots: usize,
+    returns: Returns,
 ) -> Ended {
-    match left.exit {
-        Exit::Returned => {
-            let n = control.with(|i| i.module.loaded.types.types[ty as usize].ty.results.len());
-            vmctx::read_slots(left, n, result);
-            Ended::Returned
+    match exit {
+        Exit::Returned => Ended::Returned,
+        Exit::Pending => {
+            let at =
+                Place { guest_sp: activation.guest_sp, slots, may_yield: activation.may_yield };
+            leave(control, activation.leaver().unwrap_or(control), at, returns)
         }
         Exit::Trapped => {
             // The stack overflowed while the thunk left with a pending action.
-            if let Some(leaver) = left.leaver {
+            if let Some(leaver) = activation.leaver() {
                 leaver.set_pending(Pending::None);
                 leaver.with(|i| i.fault = None);
             }
-            let code = TrapCode::from_u8(left.trap_code as u8).unwrap_or(TrapCode::Unreachable);
-            Ended::Trapped(Box::new(describe(control, code, left.pc, left.fault)))
+            let (code, pc, fault) = activation.trap();
+            let code = TrapCode::from_u8(code as u8).unwrap_or(TrapCode::Unreachable);
+            Ended::Trapped(Box::new(describe(control, code, pc, fault)))
         }
         Exit::Ended => ended_from_outside(),
-        Exit::Pending => {
-            let leaver = left.leaver.unwrap_or(control);
-            leave(control, leaver, left, ty)
-        }
     }
+}
+
+/// Where a guest stopped that has called out.
+#[derive(Clone, Copy)]
+struct Place {
+    guest_sp: usize,
+    slots: usize,
+    may_yield: bool,
 }
 
 /// How a run ended that somebody else ended.
 fn ended_from_outside() -> Ended {
     match deadline::reason() {
-        deadline::Reason::Deadline => Ended::TimedOut,
-        deadline::Reason::Terminate => Ended::Terminated,
+        Reason::Deadline => Ended::TimedOut,
+        Reason::Terminate => Ended::Terminated,
     }
 }
 
 /// Takes the pending action of `leaver` and acts on it.
-fn leave(control: ControlRef, leaver: ControlRef, left: &Left, ty: u32) -> Ended {
+#[inline]
+fn leave(control: ControlRef, leaver: ControlRef, at: Place, returns: Returns) -> Ended {
     leaver.set_pending(Pending::None);
-    match leaver.with(|i| i.fault.take()) {
+    let fault = leaver.inner().fault.take();
+    match fault {
         // The host function used a context that was not its own; nothing can be kept here.
-        Some(Fault::Yield { .. }) if !left.may_yield => {
-            Ended::HostError(Status::NestedYield as u64)
-        }
+        Some(Fault::Yield { .. }) if !at.may_yield => Ended::HostError(Status::NestedYield as u64),
         Some(Fault::Yield { value, resume, state }) => {
-            let (guest_sp, slots) = (left.guest_sp, left.slots);
-            let s = Suspended { guest_sp, slots, ty, leaver, resume, state };
-            control.with(|i| i.suspended = Some(s));
+            let Place { guest_sp, slots, .. } = at;
+            let s = Suspended { guest_sp, slots, returns, leaver, resume, state };
+            control.inner().suspended = Some(s);
             Ended::Yielded(value)
         }
         // The pc is a return address; the call before it is what trapped.
         Some(Fault::Trap(code)) => {
-            Ended::Trapped(Box::new(describe(control, code, left.pc.wrapping_sub(1), None)))
+            let pc = vmctx::suspended_pc(at.guest_sp).wrapping_sub(1);
+            Ended::Trapped(Box::new(describe(control, code, pc, None)))
         }
         Some(Fault::Nested(ended)) => ended,
         Some(Fault::Fail(c)) => Ended::HostError(c),
@@ -194,7 +222,7 @@ fn leave(control: ControlRef, leaver: ControlRef, left: &Left, ty: u32) -> Ended
 fn describe(control: ControlRef, code: TrapCode, pc: usize, address: Option<u64>) -> Trap {
     let own = control.with(|i| (i.module.clone(), i.group.clone()));
     let others = own.1.map(|g| g.members.lock().iter().map(|m| m.module.clone()).collect());
-    let modules: Vec<Arc<Module>> = others.unwrap_or_default();
+    let modules: Vec<Arc<Core>> = others.unwrap_or_default();
     let found = std::iter::once(&own.0)
         .chain(&modules)
         .find_map(|m| m.offset_of(pc).map(|offset| (m, offset)));
@@ -234,7 +262,7 @@ pub(super) fn release_stack(control: ControlRef) {
 /// Runs the start function during creation.
 pub(super) fn start(control: ControlRef, index: u32) -> Result<()> {
     let run = deadline::begin(control, 0)?;
-    let ended = execute(control, index, &[], false, &mut |_, _| {})?;
+    let ended = execute(control, index, &[], false, &mut |_, _, _| {})?;
     drop(run);
     release_stack(control);
     let fail = |m: String| Error::new(Status::StartFailed, format!("the start function {m}"));
@@ -254,7 +282,7 @@ pub(super) fn nested(
     control: ControlRef,
     index: u32,
     args: &[u128],
-    result: &mut dyn FnMut(usize, u128),
+    result: &mut dyn FnMut(ValType, usize, u128),
 ) -> Result<Ended> {
     if control.pending() != Pending::None {
         return Err(Error::new(
@@ -284,7 +312,11 @@ pub(super) fn nested_into(
     let types = &module.func_type(index).results;
     check_results(|| module.describe_func(index), types, results.len())?;
     with_slots(args, |slots| {
-        nested(control, index, slots, &mut |i, slot| store(results, types, i, slot))
+        nested(control, index, slots, &mut |ty, i, slot| {
+            if let Some(to) = results.get_mut(i) {
+                *to = Val::from_slot(ty, slot);
+            }
+        })
     })
 }
 
@@ -296,58 +328,71 @@ impl InstanceRef {
     /// `WrongState` if the instance is not suspended; `Busy`, `InvalidHandle`, `SignalsBlocked`.
     pub fn resume(&self, value: u64) -> Result<Outcome> {
         let mut results = Vec::new();
-        let ended = self.resume_with(value, None, &mut |ty, _, slot| {
+        let ended = self.resume_with(value, None, |ty, _, slot| {
             results.push(Val::from_slot(ty, slot));
         })?;
         Ok(ended.outcome(results))
     }
 
-    /// The same; the results of the function that was suspended go to `results`.
-    pub(crate) fn resume_into(&self, value: u64, results: &mut [Val]) -> Result<Ended> {
-        self.resume_with(value, Some(results.len()), &mut |ty, i, slot| {
-            if let Some(to) = results.get_mut(i) {
-                *to = Val::from_slot(ty, slot);
-            }
-        })
-    }
-
-    fn resume_with(
+    /// The same; each result of the function that was suspended goes to `result`.
+    #[inline(always)]
+    pub(crate) fn resume_with(
         &self,
         value: u64,
         room: Option<usize>,
-        result: &mut dyn FnMut(ValType, usize, u128),
+        result: impl FnMut(ValType, usize, u128),
     ) -> Result<Ended> {
-        let mut lease = self.lease(&[State::Suspended])?;
+        let mut lease = Lease::from(self.control, self.generation, State::Suspended)?;
         trap::prepare_thread()?;
         let control = lease.control;
-        let (Some(s), module) = control.with(|i| (i.suspended, i.module.clone())) else {
-            return Err(Error::new(Status::Internal, "a suspended instance without a place"));
-        };
-        let types = &module.loaded.types.types[s.ty as usize].ty.results;
-        if let Some(room) = room {
-            check_results(|| "the suspended function".into(), types, room)?;
+        let mut i = control.inner();
+        let Some(s) = i.suspended else { return Err(nowhere()) };
+        if room.is_some_and(|room| room != s.returns.number) {
+            let types = &i.module.loaded.types.types[s.returns.ty as usize].ty.results;
+            check_results(|| "the suspended function".into(), types, room.unwrap_or(0))?;
         }
-        let run = deadline::begin(control, control.with(|i| i.time_limit))?;
+        let run = deadline::begin(control, i.time_limit)?;
         lease.set_next(State::Faulted);
-        let ended = match finish_host_call(control, &s, value) {
-            Err(ended) => ended,
-            Ok(value) => {
-                control.with(|i| i.suspended = None);
-                let left = vmctx::resume(control, s.guest_sp, s.slots, value);
-                finish(control, &left, s.ty, &mut |i, slot| {
-                    if let Some(ty) = types.get(i) {
-                        result(*ty, i, slot);
-                    }
-                })
+        if s.resume.is_none() {
+            i.suspended = None;
+        }
+        drop(i);
+        let value = match finish_host_call(control, &s, value) {
+            Ok(value) => value,
+            Err(ended) => {
+                drop(run);
+                over(&mut lease, &ended);
+                return Ok(ended);
             }
         };
+        let mut activation = Activation::new(control, true);
+        let exit = vmctx::resume(&mut activation, s.guest_sp, value);
         drop(run);
-        if ended != Ended::Returned && !matches!(ended, Ended::Yielded(_)) {
-            control.with(|i| i.suspended = None);
+        let ended = finish(control, &activation, exit, s.slots, s.returns);
+        match ended {
+            Ended::Yielded(_) => lease.set_next(State::Suspended),
+            Ended::Returned => {
+                results(control, s.returns, s.slots, result);
+                settle(&mut lease, &ended);
+            }
+            _ => settle(&mut lease, &ended),
         }
-        settle(&mut lease, &ended);
         Ok(ended)
     }
+}
+
+#[cold]
+fn nowhere() -> Error {
+    Error::new(Status::Internal, "a suspended instance without a place")
+}
+
+/// The end of a resume whose resume function did not finish the host call.
+#[cold]
+fn over(lease: &mut Lease, ended: &Ended) {
+    if !matches!(ended, Ended::Yielded(_)) {
+        lease.control.with(|i| i.suspended = None);
+    }
+    settle(lease, ended);
 }
 
 /// The state after a run, and what becomes of its stack.
@@ -359,25 +404,29 @@ pub(super) fn settle(lease: &mut Lease, ended: &Ended) {
 }
 
 /// Runs the resume function, if there is one: the host call's result, or another end of the run.
+#[inline(always)]
 fn finish_host_call(
     control: ControlRef,
     s: &Suspended,
     value: u64,
 ) -> std::result::Result<u64, Ended> {
-    let Some(f) = s.resume else { return Ok(value) };
+    match s.resume {
+        None => Ok(value),
+        Some(f) => call_resume_fn(f, control, s, value),
+    }
+}
+
+fn call_resume_fn(
+    f: ResumeFn,
+    control: ControlRef,
+    s: &Suspended,
+    value: u64,
+) -> std::result::Result<u64, Ended> {
     let result = vmctx::call_resume_fn(f, control, s.guest_sp, s.leaver, value, s.state);
     if s.leaver.pending() == Pending::None {
+        control.with(|i| i.suspended = None);
         return Ok(result);
     }
-    let left = Left {
-        exit: Exit::Pending,
-        slots: s.slots,
-        guest_sp: s.guest_sp,
-        trap_code: 0,
-        pc: vmctx::suspended_pc(s.guest_sp),
-        fault: None,
-        leaver: Some(s.leaver),
-        may_yield: true,
-    };
-    Err(leave(control, s.leaver, &left, s.ty))
+    let at = Place { guest_sp: s.guest_sp, slots: s.slots, may_yield: true };
+    Err(leave(control, s.leaver, at, s.returns))
 }

@@ -8,8 +8,9 @@
 use super::{Fault, ImportedGlobal, Inner, InstanceRef, Table, constant, memory, run, tables};
 use crate::error::{Error, Result, Status};
 use crate::group;
-use crate::module::Module;
-use crate::region::Region;
+use crate::idle::Home;
+use crate::module::Core;
+use crate::region;
 use crate::vmctx::{self, ControlRef, Lease, State, TableEntry};
 use lucet_artifact::abi::{TrapCode, link_slot, table_desc};
 use lucet_artifact::contract::{ExportKind, Import, ImportKind};
@@ -22,23 +23,99 @@ type Created = std::result::Result<InstanceRef, (Error, Option<InstanceRef>)>;
 
 /// Creates an instance; on failure after it became visible to others it comes back with the error.
 pub(super) fn create(
-    region: &Arc<Region>,
-    module: &Arc<Module>,
+    region: &Arc<region::Core>,
+    module: &Arc<Core>,
     group: Option<&Arc<group::Shared>>,
 ) -> Created {
-    let mut lease = occupy(region, module, group).map_err(|e| (e, None))?;
-    let made = InstanceRef::new(&lease);
+    let idle = if group.is_none() { region.home().take(module.id()) } else { None };
+    let occupied = match idle {
+        Some(control) => revive(control),
+        None => occupy(region, module, group),
+    };
+    let lease = occupied.map_err(|e| (e, None))?;
+    finish(lease, module, group)
+}
+
+/// Everything after the slot is there.
+#[inline(always)]
+fn finish(lease: Lease, module: &Arc<Core>, group: Option<&Arc<group::Shared>>) -> Created {
+    if module.plain && group.is_none() {
+        return Ok(complete(lease));
+    }
     match begin(lease.control, module, group) {
-        Ok(()) => {
-            lease.control.with(|i| i.complete = true);
-            lease.set_next(State::Ready);
-            drop(lease);
-            Ok(made)
-        }
+        Ok(()) => Ok(complete(lease)),
         Err(e) => {
+            let made = InstanceRef::new(&lease);
+            let mut lease = lease;
             lease.set_next(State::Faulted);
             drop(lease);
             Err((e, Some(made)))
+        }
+    }
+}
+
+/// The end of setting up.
+#[inline(always)]
+fn complete(mut lease: Lease) -> InstanceRef {
+    lease.control.with(|i| i.complete = true);
+    lease.set_next(State::Ready);
+    InstanceRef::new(&lease)
+}
+
+/// A fresh instance for a region and a module by their numbers ([`Home::id`], [`Core::id`]), if an
+/// idle one of the module is at hand: no look at region or module, so that threads share nothing.
+#[inline]
+pub(super) fn create_again(region: u64, module: u64) -> Option<Created> {
+    let control = Home::of(region)?.take(module)?;
+    let lease = match revive(control) {
+        Ok(lease) => lease,
+        Err(e) => return Some(Err((e, None))),
+    };
+    if control.with(|i| i.module.plain) {
+        return Some(Ok(complete(lease)));
+    }
+    let module = control.with(|i| i.module.clone());
+    Some(finish(lease, &module, None))
+}
+
+/// Sets up an idle instance.
+#[inline(always)]
+fn revive(control: ControlRef) -> Result<Lease> {
+    let lease = vmctx::wake(control);
+    let renewed = crate::trap::prepare_thread().and_then(|()| control.with(|i| i.renew(control)));
+    match renewed {
+        Ok(()) => Ok(lease),
+        Err(e) => {
+            super::retire(lease);
+            Err(e)
+        }
+    }
+}
+
+impl Inner {
+    /// Memory and instance data as they are at the beginning, in a pristine slot.
+    #[inline(always)]
+    fn renew(&mut self, control: ControlRef) -> Result<()> {
+        let bytes = self.module.initial_memory();
+        self.region.prepare(&mut self.slot, bytes, &self.module.image())?;
+        self.memory_bytes = bytes;
+        self.memory_touched = bytes;
+        self.time_limit = 0;
+        self.user_data = 0;
+        self.write_data(control);
+        Ok(())
+    }
+
+    /// Instance data: the template and the words that differ from slot to slot.
+    #[inline(always)]
+    fn write_data(&self, control: ControlRef) {
+        let (data, module) = (self.data, &self.module);
+        data.write_template(&module.template);
+        data.set_u64(layout::CONTROL, control.address() as u64);
+        data.set_u64(layout::MEMORY0_BASE, data.vmctx() as u64);
+        if module.own_memory().is_some() {
+            let descriptor = data.address(layout::MEMORY0_BASE, 16) as u64;
+            data.set_u64(module.loaded.layout.memory(0), descriptor);
         }
     }
 }
@@ -77,7 +154,7 @@ pub(super) fn restart(mut lease: Lease) -> Result<()> {
         Ok(())
     })?;
     control.set_pending(vmctx::Pending::None);
-    write_data(control, &module);
+    control.with(|i| i.write_data(control));
     begin(control, &module, None)?;
     control.with(|i| i.complete = true);
     lease.set_next(State::Ready);
@@ -86,8 +163,8 @@ pub(super) fn restart(mut lease: Lease) -> Result<()> {
 
 /// Takes a slot and a control block.
 fn occupy(
-    region: &Arc<Region>,
-    module: &Arc<Module>,
+    region: &Arc<region::Core>,
+    module: &Arc<Core>,
     group: Option<&Arc<group::Shared>>,
 ) -> Result<Lease> {
     if group.is_none() && (module.imports_state || module.unbound.contains(&true)) {
@@ -109,11 +186,23 @@ fn occupy(
         let max = m.ty.max.unwrap_or(limits::MAX_MEMORY32_PAGES) * limits::WASM_PAGE;
         max.min(region.config().max_memory).min(m.reserve_bytes)
     });
-    let mut slot = region.acquire()?;
+    // Slots that are open already come first: opening one costs memory and mappings.
+    if group.is_none()
+        && let Some(control) = region.home().take_elsewhere(module.id())
+    {
+        return revive(control);
+    }
+    let mut slot = region.acquire().or_else(|full| {
+        let idle = region.home().take_any().and_then(vmctx::dissolve);
+        idle.map(|inner| inner.slot).ok_or(full)
+    })?;
     if let Err(e) = region.prepare(&mut slot, bytes, &module.image()) {
-        region.release(slot, bytes, bytes, &module.image());
+        if region.restore(&mut slot, bytes, bytes, &module.image()).is_ok() {
+            region.release(slot);
+        }
         return Err(e);
     }
+    region.home().arrived();
     let data = memory::instance_data(&slot, size);
     let inner = Box::new(Inner {
         module: module.clone(),
@@ -142,26 +231,14 @@ fn occupy(
         e
     })?;
     lease.control.set_entries(module.entries.as_ptr() as usize);
-    write_data(lease.control, module);
+    lease.control.with(|i| i.write_data(lease.control));
     Ok(lease)
 }
 
-/// Instance data: the template and the words that differ from instance to instance.
-fn write_data(control: ControlRef, module: &Module) {
-    let data = control.with(|i| i.data);
-    data.write_template(&module.template);
-    data.set_u64(layout::CONTROL, control.address() as u64);
-    data.set_u64(layout::MEMORY0_BASE, data.vmctx() as u64);
-    if module.own_memory().is_some() {
-        let descriptor = data.address(layout::MEMORY0_BASE, 16) as u64;
-        data.set_u64(module.loaded.layout.memory(0), descriptor);
-    }
-}
-
-/// Everything after the slot is there.
+/// Imports from members, segments that could not be folded, start function.
 fn begin(
     control: ControlRef,
-    module: &Arc<Module>,
+    module: &Arc<Core>,
     group: Option<&Arc<group::Shared>>,
 ) -> Result<()> {
     match group {
@@ -197,18 +274,18 @@ fn global(control: ControlRef, g: u32) -> Option<u128> {
     Some(cell.owner.with(|i| i.data.slot(cell.offset)))
 }
 
-fn function(control: ControlRef, module: &Module, f: u32) -> Option<u64> {
+fn function(control: ControlRef, module: &Core, f: u32) -> Option<u64> {
     control.with(|i| module.reference(f, i.descriptors()))
 }
 
-fn value(control: ControlRef, module: &Module, e: &ConstExpr) -> Result<u128> {
+fn value(control: ControlRef, module: &Core, e: &ConstExpr) -> Result<u128> {
     constant::eval(e, |g| global(control, g), |f| function(control, module, f))
 }
 
 /// One item of an element segment.
 pub(super) fn element(
     control: ControlRef,
-    module: &Module,
+    module: &Core,
     item: &ElemItem,
     ty: RefType,
 ) -> Result<u64> {
@@ -216,7 +293,7 @@ pub(super) fn element(
 }
 
 /// Own descriptors, tables and globals of a member of a group.
-fn own_state(control: ControlRef, module: &Module) -> Result<()> {
+fn own_state(control: ControlRef, module: &Core) -> Result<()> {
     control.with(|i| {
         let vmctx = i.data.vmctx() as u64;
         let mut all: Box<[TableEntry]> = module.descriptors.clone();
@@ -241,7 +318,7 @@ fn own_state(control: ControlRef, module: &Module) -> Result<()> {
     Ok(())
 }
 
-fn apply_elems(control: ControlRef, module: &Module) -> Result<()> {
+fn apply_elems(control: ControlRef, module: &Core) -> Result<()> {
     for (n, segment) in module.loaded.init.elems.iter().enumerate() {
         if let SegmentMode::Active { target, offset } = &segment.mode {
             let at = u64::from(value(control, module, offset)? as u32);
@@ -253,7 +330,7 @@ fn apply_elems(control: ControlRef, module: &Module) -> Result<()> {
     Ok(())
 }
 
-fn apply_datas(control: ControlRef, module: &Module) -> Result<()> {
+fn apply_datas(control: ControlRef, module: &Core) -> Result<()> {
     for (n, segment) in module.loaded.init.datas.iter().enumerate() {
         if let SegmentMode::Active { target, offset } = &segment.mode {
             let at = u64::from(value(control, module, offset)? as u32);
@@ -290,7 +367,7 @@ fn show(kind: &str, (size, max): (u64, Option<u64>)) -> String {
 }
 
 /// Resolves imports against the members of a group, then host functions.
-fn link(control: ControlRef, module: &Arc<Module>, group: &group::Shared) -> Result<()> {
+fn link(control: ControlRef, module: &Arc<Core>, group: &group::Shared) -> Result<()> {
     let (mut functions, mut tables, mut globals) = (0u32, 0u32, 0u32);
     for import in &module.loaded.imports.imports {
         let member = group.find(&import.module);
@@ -387,7 +464,7 @@ fn wrong_kind(import: &Import, exists: bool) -> Error {
 
 fn link_function(
     control: ControlRef,
-    module: &Module,
+    module: &Core,
     n: u32,
     import: &Import,
     ty: &FuncType,
@@ -413,7 +490,7 @@ fn link_function(
     Ok(())
 }
 
-fn link_global(control: ControlRef, module: &Module, n: u32, cell: ImportedGlobal) {
+fn link_global(control: ControlRef, module: &Core, n: u32, cell: ImportedGlobal) {
     let address = cell.owner.with(|i| i.data.address(cell.offset, 16) as u64);
     control.with(|i| {
         i.globals.push(cell);

@@ -6,79 +6,132 @@
 //! (another end than returning, function references as arguments) goes the general way.
 
 use super::args::{Callee, check_reference, check_results};
-use super::run::{finish, release_stack, settle};
+use super::run::{finish, no_stack, release_stack, settle};
 use super::{Ended, Inner, InstanceRef, deadline};
 use crate::arch::Exit;
 use crate::error::{Error, Result, Status};
-use crate::module::Func;
+use crate::module::{self, CallInfo, Func, PACKED, Returns};
 use crate::outcome::Outcome;
 use crate::trap;
-use crate::value::Val;
-use crate::vmctx::{self, GuestCall, Lease, State};
+use crate::value::{Argument, Val};
+use crate::vmctx::{self, Activation, ControlRef, GuestCall, Lease, State};
 use lucet_artifact::ValType;
 
-/// An outermost call, checked and ready.
-struct Ready {
-    call: GuestCall,
-    /// Type index of the function.
-    ty: u32,
-    results: usize,
-    time_limit: u64,
-}
-
+/// Why arguments do not fit.
 #[cold]
-fn wrong_args(i: &Inner, func: Func, args: &[Val]) -> Error {
-    let given: Vec<_> = args.iter().map(|v| v.ty().to_string()).collect();
-    let (what, ty) = (i.module.describe_func(func.index), i.module.func_type(func.index));
+fn wrong_args<A: Argument>(i: &Inner, index: u32, args: &[A]) -> Error {
+    let mut given = Vec::new();
+    for (n, a) in args.iter().enumerate() {
+        match a.value() {
+            Ok(v) => given.push(v.ty().to_string()),
+            Err(e) => return e.context(format!("argument {n}")),
+        }
+    }
+    let (what, ty) = (i.module.describe_func(index), i.module.func_type(index));
     Error::new(
         Status::ExportTypeMismatch,
         format!("{what} has type {ty}, but was called with ({})", given.join(", ")),
     )
 }
 
+/// Whether arguments have the types of the parameters.
+#[inline(always)]
+fn fits<A: Argument>(i: &Inner, index: u32, info: &CallInfo, args: &[A]) -> bool {
+    if args.len() != usize::from(info.params) {
+        return false;
+    }
+    if args.len() <= PACKED {
+        return module::pack(args.iter().map(A::type_byte)) == info.param_types;
+    }
+    let params = &i.module.func_type(index).params;
+    params.iter().zip(args).all(|(t, a)| *t as u8 == a.type_byte())
+}
+
+/// The type byte of a reference to a function.
+const FUNCREF: u8 = ValType::FuncRef as u8;
+
 impl Inner {
-    /// Checks a call against the function's type.
+    /// What must be known of the callee, whose type fits the arguments and `room` for results.
     #[inline(always)]
-    fn ready(&mut self, callee: Callee<'_>, args: &[Val], room: Option<usize>) -> Result<Ready> {
-        let func = match callee {
-            Callee::Func(f) => f,
-            Callee::Name(n) => self.module.find(n, None)?,
+    fn callee<A: Argument>(
+        &self,
+        callee: Callee<'_>,
+        args: &[A],
+        room: Option<usize>,
+    ) -> Result<&CallInfo> {
+        let index = match callee {
+            Callee::Func(f) if f.module == self.module.id() => f.index,
+            Callee::Func(f) => super::args::index_of(&self.module, f)?,
+            Callee::Name(n) => self.module.function(n)?,
         };
-        super::args::index_of(&self.module, func)?;
-        let ty = self.module.func_type(func.index);
-        if ty.params.len() != args.len() || ty.params.iter().zip(args).any(|(t, v)| *t != v.ty()) {
-            return Err(wrong_args(self, func, args));
+        let info = self.call_info(index)?;
+        if !fits(self, index, info, args) {
+            return Err(wrong_args(self, index, args));
         }
-        let results = ty.results.len();
-        if let Some(room) = room {
-            check_results(|| self.module.describe_func(func.index), &ty.results, room)?;
+        if room.is_some_and(|room| room != usize::from(info.results)) {
+            return Err(wrong_results(self, index, room.unwrap_or(0)));
         }
-        let (call, ty) = self.guest_call(func.index, None, true)?;
-        Ok(Ready { call, ty, results, time_limit: self.time_limit })
+        Ok(info)
+    }
+}
+
+#[cold]
+fn wrong_results(i: &Inner, index: u32, room: usize) -> Error {
+    let types = &i.module.func_type(index).results;
+    match check_results(|| i.module.describe_func(index), types, room) {
+        Err(e) => e,
+        Ok(()) => Error::new(Status::Internal, "results that fit and do not"),
+    }
+}
+
+/// Gives results with their types and numbers to `f`.
+#[inline(always)]
+pub(super) fn results(
+    control: ControlRef,
+    returns: Returns,
+    slots: usize,
+    mut f: impl FnMut(ValType, usize, u128),
+) {
+    let n = returns.number;
+    if n <= PACKED {
+        vmctx::read_slots(slots, n, |n, slot| {
+            if let Some(ty) = ValType::from_byte((returns.packed >> (8 * n)) as u8) {
+                f(ty, n, slot);
+            }
+        });
+    } else {
+        control.with(|i| {
+            let types = &i.module.loaded.types.types[returns.ty as usize].ty.results;
+            vmctx::read_slots(slots, n, |n, slot| f(types[n], n, slot));
+        });
     }
 }
 
 impl InstanceRef {
     /// Calls a function; each result goes to `result` with its type and number.
-    #[inline]
-    fn call(
+    #[inline(always)]
+    pub(crate) fn call<A: Argument>(
         &self,
         callee: Callee<'_>,
-        args: &[Val],
+        args: &[A],
         room: Option<usize>,
-        mut result: impl FnMut(ValType, usize, u128),
+        result: impl FnMut(ValType, usize, u128),
     ) -> Result<Ended> {
-        let mut lease: Lease = self.lease(&[State::Ready])?;
+        let mut lease = Lease::from(self.control, self.generation, State::Ready)?;
         trap::prepare_thread()?;
         let control = lease.control;
-        let ready = control.with(|i| i.ready(callee, args, room))?;
-        if args.iter().any(|v| matches!(v, Val::FuncRef(r) if *r != 0))
-            && let Err(e) = args.iter().try_for_each(|v| check_reference(control, v))
-        {
-            release_stack(control);
-            return Err(e);
+        let mut i = control.inner();
+        let info = i.callee(callee, args, room)?;
+        let (code, entry) = (info.code, info.entry);
+        let returns = info.returns();
+        let room = args.len().max(returns.number);
+        let (bottom, top, lent) = i.stack()?;
+        let (vmctx, limit) = (i.data.vmctx(), i.time_limit);
+        drop(i);
+        if args.iter().any(|a| a.type_byte() == FUNCREF) {
+            references(control, args)?;
         }
-        let run = match deadline::begin(control, ready.time_limit) {
+        let run = match deadline::begin(control, limit) {
             Ok(run) => run,
             Err(e) => {
                 release_stack(control);
@@ -87,44 +140,60 @@ impl InstanceRef {
         };
         // Whatever goes wrong from here on, the instance is not as it was.
         lease.set_next(State::Faulted);
-        let left = vmctx::enter(control, &ready.call, args.iter().map(|v| v.to_slot()));
+        let call =
+            GuestCall { stack_bottom: bottom, stack_top: top, entry, vmctx, code, slots: room };
+        let mut activation = Activation::new(control, true);
+        let Some(slots) = call.place().filter(|_| !activation.too_deep()) else {
+            drop(run);
+            let ended = no_stack(control);
+            settle(&mut lease, &ended);
+            return Ok(ended);
+        };
+        let exit = vmctx::enter(&mut activation, &call, slots, args.iter().map(A::slot));
         drop(run);
-        match left {
-            Some(left) if left.exit == Exit::Returned => {
-                lease.set_next(State::Ready);
-                if ready.results > 0 {
-                    control.with(|i| {
-                        let types = &i.module.loaded.types.types[ready.ty as usize].ty.results;
-                        vmctx::read_slots(&left, ready.results, |n, slot| {
-                            result(types[n], n, slot);
-                        });
-                    });
-                }
-                if ready.call.lent {
-                    release_stack(control);
-                }
-                Ok(Ended::Returned)
-            }
-            Some(left) => {
-                let ended = finish(control, &left, ready.ty, &mut |_, _| {});
-                settle(&mut lease, &ended);
-                Ok(ended)
-            }
-            None => {
-                let ended = super::run::no_stack(control);
-                settle(&mut lease, &ended);
-                Ok(ended)
-            }
+        if exit != Exit::Returned {
+            return Ok(otherwise(&mut lease, &activation, exit, slots, returns));
         }
+        lease.set_next(State::Ready);
+        if returns.number > 0 {
+            results(control, returns, slots, result);
+        }
+        if lent {
+            release_stack(control);
+        }
+        Ok(Ended::Returned)
     }
+}
 
+/// The end of a call that did not return.
+#[inline(never)]
+pub(super) fn otherwise(
+    lease: &mut Lease,
+    activation: &Activation,
+    exit: Exit,
+    slots: usize,
+    returns: Returns,
+) -> Ended {
+    let ended = finish(lease.control, activation, exit, slots, returns);
+    settle(lease, &ended);
+    ended
+}
+
+/// Function references among arguments must be ones that the instance could have.
+#[cold]
+fn references<A: Argument>(control: ControlRef, args: &[A]) -> Result<()> {
+    let check = |a: &A| check_reference(control, &a.value()?);
+    args.iter().try_for_each(check).inspect_err(|_| release_stack(control))
+}
+
+impl InstanceRef {
     /// Calls an exported function by name.
     ///
     /// # Errors
     /// `NoSuchExport`, `ExportTypeMismatch` if the arguments do not fit, `WrongState` if the
     /// instance is suspended or faulted, `Busy`, `InvalidHandle`, `SignalsBlocked`.
     pub fn run(&self, name: &str, args: &[Val]) -> Result<Outcome> {
-        self.run_callee(Callee::Name(name), args)
+        self.run_callee(Callee::Name(name.as_bytes()), args)
     }
 
     /// Calls a function that was looked up before.
@@ -141,20 +210,5 @@ impl InstanceRef {
             results.push(Val::from_slot(ty, slot));
         })?;
         Ok(ended.outcome(results))
-    }
-
-    /// Calls a function; its results go to `results`, which has room for exactly all of them.
-    pub(crate) fn run_into(
-        &self,
-        callee: Callee<'_>,
-        args: &[Val],
-        results: &mut [Val],
-    ) -> Result<Ended> {
-        let room = Some(results.len());
-        self.call(callee, args, room, |ty, n, slot| {
-            if let Some(to) = results.get_mut(n) {
-                *to = Val::from_slot(ty, slot);
-            }
-        })
     }
 }

@@ -14,6 +14,7 @@ mod resident;
 pub(crate) mod zones;
 
 use crate::error::{Error, Result, Status};
+use crate::idle::Home;
 use crate::sys::map::Mapping;
 use crate::sys::{Pagemap, Support};
 use layout::Geometry;
@@ -21,8 +22,8 @@ use parking_lot::Mutex;
 pub(crate) use reset::Image;
 pub use reset::Rung;
 use resident::SlotPages;
+use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 /// What a region's slots offer. All sizes in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,9 +104,16 @@ impl Stack {
     }
 }
 
-/// A region. Shared by its instances; address space is given back when the last reference goes.
+/// A region. Dropping it lets its idle instances go; those that are alive keep their slots until
+/// they are freed.
 #[derive(Debug)]
 pub struct Region {
+    core: Arc<Core>,
+}
+
+/// What a region and its instances share; address space is given back when the last reference goes.
+#[derive(Debug)]
+pub struct Core {
     config: RegionConfig,
     geometry: Geometry,
     /// Start of the first slot.
@@ -120,7 +128,7 @@ pub struct Region {
     pagemap: Option<Pagemap>,
     free: Mutex<Vec<Slot>>,
     free_stacks: Mutex<Vec<u32>>,
-    live: AtomicU32,
+    home: Home,
 }
 
 impl Region {
@@ -129,6 +137,39 @@ impl Region {
     /// # Errors
     /// `InvalidArgument` for sizes that make no sense, `OutOfMemory` when the system refuses.
     pub fn new(config: RegionConfig) -> Result<Arc<Self>> {
+        Ok(Arc::new(Self { core: Arc::new(Core::new(config)?) }))
+    }
+
+    /// What instances share with it.
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
+    /// Closes the region if none of its instances is alive, so that none can be created any more.
+    ///
+    /// # Errors
+    /// The number of instances that are alive.
+    pub(crate) fn close(&self) -> std::result::Result<(), u32> {
+        self.core.home.close(true)
+    }
+}
+
+impl Deref for Region {
+    type Target = Core;
+
+    fn deref(&self) -> &Core {
+        &self.core
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        let _ = self.core.home.close(false);
+    }
+}
+
+impl Core {
+    fn new(config: RegionConfig) -> Result<Self> {
         let geometry = Geometry::new(&config)?;
         let reserve = |bytes: u64, what: &str| {
             Mapping::reserve(bytes as usize).map_err(|e| {
@@ -166,7 +207,7 @@ impl Region {
             contents: Contents::Zero,
             opened: config.compact,
         });
-        Ok(Arc::new(Self {
+        Ok(Self {
             config,
             geometry,
             base,
@@ -179,8 +220,8 @@ impl Region {
             rung_forced: config.reset.is_some(),
             pages_map,
             pagemap,
-            live: AtomicU32::new(0),
-        }))
+            home: Home::new()?,
+        })
     }
 
     /// The configuration the region was created with.
@@ -207,12 +248,20 @@ impl Region {
     /// Number of instances alive.
     #[must_use]
     pub fn live(&self) -> u32 {
-        self.live.load(Ordering::Relaxed)
+        self.home.live()
     }
 
-    /// Takes a slot.
+    /// Where the region's idle instances are.
+    pub(crate) fn home(&self) -> Home {
+        self.home
+    }
+
+    /// Takes a slot that holds no idle instance.
+    ///
+    /// # Errors
+    /// `RegionFull`.
     pub(crate) fn acquire(&self) -> Result<Slot> {
-        let slot = self.free.lock().pop().ok_or_else(|| {
+        self.free.lock().pop().ok_or_else(|| {
             Error::new(
                 Status::RegionFull,
                 format!(
@@ -221,9 +270,7 @@ impl Region {
                     self.config.slots
                 ),
             )
-        })?;
-        self.live.fetch_add(1, Ordering::Relaxed);
-        Ok(slot)
+        })
     }
 
     /// Makes the slot's memory `bytes` long with the pristine contents of `image`, and its stack
@@ -242,14 +289,9 @@ impl Region {
         self.load(slot, bytes, image)
     }
 
-    /// Gives a slot back. Its bytes are made pristine for `image` or cleared; when the system
-    /// refuses even that, the slot is never used again.
-    pub(crate) fn release(&self, mut slot: Slot, used: u64, bytes: u64, image: &Image<'_>) {
-        slot.contents = Contents::Dirty;
-        if self.restore(&mut slot, used, bytes, image).is_ok() {
-            self.free.lock().push(slot);
-        }
-        self.live.fetch_sub(1, Ordering::Relaxed);
+    /// Gives a slot back that was made pristine or never used.
+    pub(crate) fn release(&self, slot: Slot) {
+        self.free.lock().push(slot);
     }
 
     /// Makes a used slot pristine in place: `used` bytes of memory may have been written, `bytes`
@@ -348,7 +390,7 @@ impl Region {
     }
 }
 
-impl Drop for Region {
+impl Drop for Core {
     fn drop(&mut self) {
         // First nobody may find the addresses any more, then they may go.
         self.zones = [None, None];

@@ -18,7 +18,7 @@
 //! module it last held are zero or inaccessible.
 
 use super::resident::{MAX_PAGES, SlotPages};
-use super::{Contents, Region, Slot};
+use super::{Contents, Core, Slot};
 use crate::error::Result;
 use lucet_artifact::init::ImageRun;
 use lucet_artifact::limits::NATIVE_PAGE;
@@ -100,7 +100,7 @@ fn clear(slot: &Slot, from: u64, to: u64) {
     unsafe { std::ptr::write_bytes(at, 0, (to - from) as usize) }
 }
 
-impl Region {
+impl Core {
     /// The rung for memories of `bytes`.
     fn rung_for(&self, bytes: u64) -> Rung {
         match self.rung {

@@ -1,26 +1,26 @@
 //! Getting ready for traps: handlers once per process, an alternate stack once per thread.
 
 use super::handler::entry;
+use crate::arch;
 use crate::error::{Error, Result, Status};
 use crate::sys::signals;
 use once_cell::sync::OnceCell;
-use std::cell::Cell;
+use std::sync::atomic::Ordering;
 
 static INSTALLED: OnceCell<()> = OnceCell::new();
-
-thread_local! {
-    static READY: Cell<bool> = const { Cell::new(false) };
-}
 
 /// Makes this thread able to run guests: signal handlers once per process, an alternate signal
 /// stack once per thread.
 ///
 /// # Errors
 /// `SignalsBlocked` if one of the signals is blocked in this thread, `OutOfMemory`.
+#[inline(always)]
 pub(crate) fn prepare_thread() -> Result<()> {
-    if READY.get() {
-        return Ok(());
-    }
+    if arch::thread_words().prepared.load(Ordering::Relaxed) != 0 { Ok(()) } else { prepare() }
+}
+
+#[cold]
+fn prepare() -> Result<()> {
     INSTALLED.get_or_try_init(|| signals::install(entry))?;
     if let Some(name) = signals::blocked() {
         return Err(Error::new(
@@ -32,6 +32,6 @@ pub(crate) fn prepare_thread() -> Result<()> {
         ));
     }
     signals::ensure_alternate_stack()?;
-    READY.set(true);
+    arch::thread_words().prepared.store(1, Ordering::Relaxed);
     Ok(())
 }

@@ -7,13 +7,15 @@
 //! ```text
 //!  control.rs   blocks, loops, branches          memory.rs   addresses, loads, stores, bulk
 //!  numeric.rs   arithmetic, by table             table.rs    tables, indirect calls, references
-//!  body.rs      calls, traps                     abi.rs      signatures, flags, regions
+//!  checked.rs   checks of divisions              abi.rs      signatures, flags, regions
+//!  body.rs      calls, traps
 //! ```
 //!
 //! Bodies were validated, so what cannot happen is [`Fail::Internal`], never a panic.
 
 pub mod abi;
 pub mod body;
+mod checked;
 mod control;
 mod memory;
 mod numeric;

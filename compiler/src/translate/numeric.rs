@@ -1,14 +1,14 @@
 //! Numeric operators.
 //!
-//! Division, remainder and the trapping conversions bring their own checks and trap codes; `min`,
-//! `max`, `nearest` and `copysign` have wasm's meaning in CLIF. Loads, stores, moves, `neg`, `abs`
-//! and `copysign` keep the bits of a NaN.
+//! The trapping conversions bring their own checks and trap codes, division and remainder are
+//! checked in `checked.rs`; `min`, `max`, `nearest` and `copysign` have wasm's meaning in CLIF.
+//! Loads, stores, moves, `neg`, `abs` and `copysign` keep the bits of a NaN.
 
 use super::numeric_ops::{binary, float_compare, int_compare, unary};
 use super::{Res, Translator};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::immediates::{Ieee32, Ieee64};
-use cranelift_codegen::ir::{Endianness, InstBuilder, MemFlagsData, Type, types};
+use cranelift_codegen::ir::{Endianness, InstBuilder, MemFlagsData, Opcode, Type, types};
 use lucet_artifact::contract::feature;
 use wasmparser::Operator;
 
@@ -17,6 +17,9 @@ impl Translator<'_, '_> {
     pub(super) fn numeric(&mut self, op: &Operator<'_>) -> Res<bool> {
         if let Some(opcode) = binary(op) {
             let (x, y) = self.pop2()?;
+            if matches!(opcode, Opcode::Sdiv | Opcode::Udiv | Opcode::Srem | Opcode::Urem) {
+                self.check_division(opcode, x, y);
+            }
             let ty = self.body.b.func.dfg.value_type(x);
             let (inst, dfg) = self.body.b.ins().Binary(opcode, ty, x, y);
             let v = dfg.first_result(inst);

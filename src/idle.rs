@@ -1,0 +1,286 @@
+//! Idle instances: slots that were used and made pristine, kept together with their control block
+//! and inner state for the next instance of the same module.
+//!
+//! ```text
+//!  region ── Home { id, lists } ──► Lists   ┌ shard 0 ┐┌ shard 1 ┐ … each behind its own lock,
+//!                                           │ m7 #12  ││ m7 #3   │   on cache lines of its own;
+//!                                           │ m9 #40  ││         │   a thread uses its own shard
+//!                                           └─────────┘└─────────┘
+//! ```
+//!
+//! Creating an instance takes an idle one of its module from the thread's shard, and freeing puts
+//! it back there: two locks that nobody else wants, and nothing else that is shared between
+//! threads, no reference count either. Only a thread that finds nothing looks further: at other
+//! shards, then at the region's unused slots, and last it takes the slot of another module.
+//!
+//! [`Lists`] are never freed but used again by later regions, so that [`Home`] is a plain number
+//! that can be looked up without keeping the region alive. `owner` tells whose they are; it changes
+//! only with all shards locked.
+//!
+//! A region that is closed and a module that is dropped take their idle instances with them.
+
+use crate::arch;
+use crate::error::{Error, Result, Status};
+use crate::vmctx::{self, ControlRef};
+use parking_lot::{Mutex, MutexGuard};
+use std::collections::VecDeque;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// Shards per region. More threads than that share.
+const SHARDS: usize = 32;
+
+/// Entries of a shard that are compared before the search is given up.
+const SEARCH: usize = 64;
+
+/// Most regions that exist at the same time in one process.
+const MAX_LISTS: usize = 1 << 16;
+
+#[derive(Debug, Default)]
+struct Shard {
+    /// The region whose list this is; 0: none.
+    owner: u64,
+    /// Instances created minus instances freed by threads of this shard.
+    live: i64,
+    /// Module id and control block; the one used last is last.
+    idle: VecDeque<(u64, ControlRef)>,
+}
+
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Aligned(Mutex<Shard>);
+
+/// The idle instances of one region.
+#[derive(Debug, Default)]
+struct Lists {
+    shards: [Aligned; SHARDS],
+}
+
+static ALL: [OnceLock<Box<Lists>>; MAX_LISTS] = [const { OnceLock::new() }; MAX_LISTS];
+/// Indices in [`ALL`] that belong to no region now, and how many were ever made.
+static UNUSED: Mutex<(Vec<u32>, u32)> = Mutex::new((Vec::new(), 0));
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+/// This thread's shard.
+#[inline(always)]
+fn own() -> usize {
+    match arch::thread_words().shard.load(Ordering::Relaxed) {
+        0 => choose(),
+        n => n as usize - 1,
+    }
+}
+
+/// Gives this thread a shard.
+#[cold]
+fn choose() -> usize {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let n = NEXT.fetch_add(1, Ordering::Relaxed) % SHARDS as u32;
+    arch::thread_words().shard.store(n + 1, Ordering::Relaxed);
+    n as usize
+}
+
+/// Where the idle instances of one region are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Home {
+    id: u64,
+    lists: &'static Lists,
+}
+
+/// What [`Home::park`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Parked {
+    /// The instance is idle now.
+    Yes,
+    /// Nobody wants it any more: free it for good.
+    No,
+}
+
+impl Home {
+    /// A home for a new region.
+    ///
+    /// # Errors
+    /// `LimitExceeded` if there are too many regions.
+    pub(crate) fn new() -> Result<Self> {
+        let index = {
+            let mut unused = UNUSED.lock();
+            match unused.0.pop() {
+                Some(index) => index,
+                None if (unused.1 as usize) < MAX_LISTS => {
+                    unused.1 += 1;
+                    unused.1 - 1
+                }
+                None => {
+                    let message = format!("a process can have {MAX_LISTS} regions");
+                    return Err(Error::new(Status::LimitExceeded, message));
+                }
+            }
+        };
+        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed) << 16 | u64::from(index);
+        let lists = ALL[index as usize].get_or_init(Box::default);
+        let home = Self { id, lists };
+        for mut shard in home.all() {
+            *shard = Shard { owner: id, ..Shard::default() };
+        }
+        Ok(home)
+    }
+
+    /// The number from which [`Home::of`] makes it again.
+    pub(crate) fn id(self) -> u64 {
+        self.id
+    }
+
+    /// The home with this number, of a region that exists or existed.
+    #[inline(always)]
+    pub(crate) fn of(id: u64) -> Option<Self> {
+        let lists = ALL[(id & (MAX_LISTS as u64 - 1)) as usize].get()?;
+        Some(Self { id, lists })
+    }
+
+    fn all(self) -> Vec<MutexGuard<'static, Shard>> {
+        self.lists.shards.iter().map(|s| s.0.lock()).collect()
+    }
+
+    /// This thread's shard, if the region still exists.
+    #[inline(always)]
+    fn shard(self) -> Option<MutexGuard<'static, Shard>> {
+        let shard = self.lists.shards[own()].0.lock();
+        (shard.owner == self.id).then_some(shard)
+    }
+
+    /// Takes an idle instance of module `key` from this thread's shard. The caller has it for
+    /// itself; it counts as alive.
+    #[inline(always)]
+    pub(crate) fn take(self, key: u64) -> Option<ControlRef> {
+        let mut shard = self.shard()?;
+        let found = take_from(&mut shard, key)?;
+        shard.live += 1;
+        Some(found)
+    }
+
+    /// The same from any other shard.
+    pub(crate) fn take_elsewhere(self, key: u64) -> Option<ControlRef> {
+        let mut found = None;
+        for other in &self.lists.shards {
+            let mut shard = other.0.lock();
+            if shard.owner == self.id {
+                found = take_from(&mut shard, key);
+            }
+            if found.is_some() {
+                shard.live += 1;
+                break;
+            }
+        }
+        found
+    }
+
+    /// Takes an idle instance of any module, from this thread's shard first. It does not count as
+    /// alive.
+    pub(crate) fn take_any(self) -> Option<ControlRef> {
+        let own = own();
+        (0..SHARDS).find_map(|n| {
+            let mut shard = self.lists.shards[(own + n) % SHARDS].0.lock();
+            // The one that waited longest: the others are more likely to be wanted again.
+            if shard.owner != self.id {
+                return None;
+            }
+            shard.idle.pop_front().map(|(_, c)| c)
+        })
+    }
+
+    /// Counts an instance that was created without an idle one.
+    pub(crate) fn arrived(self) {
+        if let Some(mut shard) = self.shard() {
+            shard.live += 1;
+        }
+    }
+
+    /// Counts an instance that was freed for good.
+    pub(crate) fn left(self) {
+        if let Some(mut shard) = self.shard() {
+            shard.live -= 1;
+        }
+    }
+
+    /// Makes a free instance of module `key` idle, unless the region is gone or `wanted` says no.
+    /// `before` is called once it is certain and before anybody can find it.
+    #[inline(always)]
+    pub(crate) fn park(
+        self,
+        key: u64,
+        control: ControlRef,
+        wanted: impl FnOnce() -> bool,
+        before: impl FnOnce(),
+    ) -> Parked {
+        let Some(mut shard) = self.shard() else { return Parked::No };
+        if !wanted() {
+            return Parked::No;
+        }
+        before();
+        shard.live -= 1;
+        shard.idle.push_back((key, control));
+        Parked::Yes
+    }
+
+    /// Number of instances alive.
+    pub(crate) fn live(self) -> u32 {
+        let sum: i64 = self.all().iter().filter(|s| s.owner == self.id).map(|s| s.live).sum();
+        u32::try_from(sum).unwrap_or(0)
+    }
+
+    /// Closes the region's lists and lets go of what was idle.
+    ///
+    /// # Errors
+    /// If `empty` and instances are alive, their number; nothing is closed then.
+    pub(crate) fn close(self, empty: bool) -> std::result::Result<(), u32> {
+        let mut all = self.all();
+        if all.iter().any(|s| s.owner != self.id) {
+            return Ok(());
+        }
+        let live: i64 = all.iter().map(|s| s.live).sum();
+        if empty && live > 0 {
+            return Err(live as u32);
+        }
+        let mut idle = Vec::new();
+        for shard in &mut all {
+            idle.extend(std::mem::take(&mut **shard).idle.into_iter().map(|(_, c)| c));
+        }
+        drop(all);
+        // Their slots need not be given back: nobody can ask for one any more.
+        idle.into_iter().for_each(|c| drop(vmctx::dissolve(c)));
+        UNUSED.lock().0.push((self.id & (MAX_LISTS as u64 - 1)) as u32);
+        Ok(())
+    }
+}
+
+/// The last one of module `key` in a shard.
+#[inline(always)]
+fn take_from(shard: &mut Shard, key: u64) -> Option<ControlRef> {
+    match shard.idle.back() {
+        Some((k, _)) if *k == key => shard.idle.pop_back().map(|(_, c)| c),
+        None => None,
+        Some(_) => {
+            let at = shard.idle.iter().rev().take(SEARCH).position(|(k, _)| *k == key)?;
+            let at = shard.idle.len() - 1 - at;
+            // Order matters little here: the hole is filled with the last one.
+            shard.idle.swap_remove_back(at).map(|(_, c)| c)
+        }
+    }
+}
+
+/// Takes every idle instance of module `key`, in whatever region.
+pub(crate) fn evict(key: u64) -> Vec<ControlRef> {
+    let made = UNUSED.lock().1 as usize;
+    let mut found = Vec::new();
+    for lists in ALL.iter().take(made).filter_map(OnceLock::get) {
+        for shard in &lists.shards {
+            let mut shard = shard.0.lock();
+            shard.idle.retain(|(k, c)| {
+                if *k == key {
+                    found.push(*c);
+                }
+                *k != key
+            });
+        }
+    }
+    found
+}
