@@ -112,7 +112,7 @@ static double host_call(long n)
     return bench_now() - begin;
 }
 
-/* ---- traps: caught with wasm_rt_impl_try, which is a setjmp ----------------------------------- */
+/* ---- traps: caught with wasm_rt_impl_try, which is a setjmp ---------------------------------- */
 
 static void do_unreachable(void) { Z_hotZ_unreachable(&kept); }
 static void do_divide(void) { Z_hotZ_divide(&kept, 0); }
