@@ -4,7 +4,7 @@
 use lucet::{
     HostCode, Imports, Instance, Module, ModuleConfig, Outcome, Region, RegionConfig, Rung,
 };
-use lucet_bench_peers::{Row, serve, time};
+use lucet_bench_peers::{Row, process_time, serve, time};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
@@ -29,7 +29,8 @@ fn config() -> lucet::Result<ModuleConfig> {
 }
 
 fn compile(wasm: &[u8]) -> Vec<u8> {
-    lucetc::compile(wasm, &lucetc::Options::default()).unwrap_or_else(|e| panic!("{e}"))
+    lucetc::compile(wasm, &lucetc::Options { threads: 1, ..lucetc::Options::default() })
+        .unwrap_or_else(|e| panic!("{e}"))
 }
 
 /// A request: fresh instance, call, drop.
@@ -59,7 +60,7 @@ fn reset_rows(rows: &mut Vec<Row>, wasm: &[u8]) -> lucet::Result<()> {
 }
 
 fn compile_rows(rows: &mut Vec<Row>, name: &str, wasm: Vec<u8>) {
-    let run = move |n| time(|| (0..n).for_each(|_| drop(compile(&wasm))));
+    let run = move |n| process_time(|| (0..n).for_each(|_| drop(compile(&wasm))));
     rows.push((format!("compile {name}"), Box::new(run)));
 }
 
@@ -108,19 +109,40 @@ struct Many {
     all_p50: f64,
 }
 
+/// One of many modules: each differs in code and data, as plugins of different customers do.
+fn customer(i: usize, config: &ModuleConfig) -> lucet::Result<(Arc<Module>, lucet::Func)> {
+    let text = format!(
+        r#"(module (memory (export "memory") 1) (data (i32.const 64) "customer {i}")
+          (func (export "touch") (i32.store (i32.const 100) (i32.const {i}))))"#
+    );
+    let module = Module::load_bytes(&compile(text.as_bytes()), config)?;
+    let touch = module.find("touch", None)?;
+    Ok((module, touch))
+}
+
+/// Few modules in turns, in a region with many slots.
+fn turns_row(rows: &mut Vec<Row>) -> lucet::Result<()> {
+    let config = config()?;
+    let modules = (0..10).map(|i| customer(i, &config)).collect::<lucet::Result<Vec<_>>>()?;
+    let region = Region::new(RegionConfig { slots: SLOTS, ..RegionConfig::default() })?;
+    let run = move |n: u64| {
+        let mut turn = modules.iter().cycle();
+        time(|| {
+            for (module, touch) in turn.by_ref().take(n as usize) {
+                request(&region, module, *touch);
+            }
+        })
+    };
+    rows.push(("10 modules in turns".into(), Box::new(run)));
+    Ok(())
+}
+
 fn many() -> lucet::Result<Many> {
     let config = config()?;
     let (maps_before, kib_before) = (mappings(), proc_kib("status", "RssAnon:"));
     let mut modules = Vec::with_capacity(MODULES);
     for i in 0..MODULES {
-        // Each differs in code and data, as plugins of ten thousand customers do.
-        let text = format!(
-            r#"(module (memory (export "memory") 1) (data (i32.const 64) "customer {i}")
-              (func (export "touch") (i32.store (i32.const 100) (i32.const {i}))))"#
-        );
-        let module = Module::load_bytes(&compile(text.as_bytes()), &config)?;
-        let touch = module.find("touch", None)?;
-        modules.push((module, touch));
+        modules.push(customer(i, &config)?);
     }
     let each = MODULES as f64;
     let mut result = Many {
@@ -198,6 +220,7 @@ fn main() -> Result<(), String> {
         }
         compile_rows(&mut rows, &name, wasm);
     }
+    turns_row(&mut rows).map_err(|e| e.to_string())?;
     many_rows(&mut rows);
     serve(rows).map_err(|e| e.to_string())
 }

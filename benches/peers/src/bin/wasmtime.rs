@@ -11,7 +11,7 @@
 //!
 //! The other arguments are the wasm files.
 
-use lucet_bench_peers::{Row, Worker, half, serve, time, together, two_threads};
+use lucet_bench_peers::{Row, Worker, half, process_time, serve, time, together, two_threads};
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -308,7 +308,9 @@ fn compile_rows<'a>(rows: &mut Rows<'a>, engine: &'a Engine, files: &[(String, R
     for (name, wasm) in files {
         let bytes = wasm.clone();
         let run = move |n| {
-            time(|| (0..n).for_each(|_| drop(engine.precompile_module(&bytes).expect("compiles"))))
+            process_time(|| {
+                (0..n).for_each(|_| drop(engine.precompile_module(&bytes).expect("compiles")))
+            })
         };
         rows.push((format!("compile {name}"), Box::new(run)));
         let bytes = wasm.clone();

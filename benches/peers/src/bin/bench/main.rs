@@ -129,7 +129,7 @@ fn run() -> Result<(), String> {
     let [dir, targets, words @ ..] = arguments.as_slice() else {
         return Err("usage: bench DIRECTORY targets.toml [WORD...]".into());
     };
-    let promises = judge::read(targets)?;
+    let mut promises = judge::read(targets)?;
     let mut entries = plan::entries();
     entries.retain(|e| words.is_empty() || words.iter().any(|w| e.name.contains(w)));
     let all = measure_all(dir, &entries)?;
@@ -146,6 +146,9 @@ fn run() -> Result<(), String> {
     if let Ok(text) = std::fs::read_to_string(&density) {
         let rows: Vec<Line> = serde_json::from_str(&text).map_err(|e| format!("{density}: {e}"))?;
         lines.extend(rows);
+    }
+    if !words.is_empty() {
+        promises.retain(|p| p.check.iter().all(|c| lines.iter().any(|l| l.name == c.row)));
     }
     table::print(&lines);
     table::print_verdicts(&promises, &lines);

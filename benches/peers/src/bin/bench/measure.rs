@@ -89,17 +89,18 @@ fn calibrate(
     match kind {
         Kind::Number(_) => return Ok(Some(1)),
         Kind::Fixed(n) => return Ok(Some(n)),
-        Kind::Time => {}
+        Kind::Time | Kind::Pair => {}
     }
+    let round = if kind == Kind::Pair { ROUND / 4.0 } else { ROUND };
     let mut n = 1;
     loop {
         let Some(Answer { value: ns, .. }) = ask(workers, worker, row, n)? else {
             return Ok(None);
         };
-        if ns >= ROUND || n > 1 << 30 {
+        if ns >= round || n > 1 << 30 {
             return Ok(Some(n));
         }
-        let wanted = n as f64 * ROUND * 1.1 / ns.max(1.0);
+        let wanted = n as f64 * round * 1.1 / ns.max(1.0);
         n = (wanted as u64).clamp(n + 1, n * 64);
     }
 }
@@ -112,10 +113,14 @@ pub fn measure(workers: &mut Workers, entry: &Entry) -> Result<Measured, String>
             parts.push((part, n, Samples::default()));
         }
     }
-    let most = if matches!(entry.kind, Kind::Number(_)) { 1 } else { MOST };
+    let (most, patience) = match entry.kind {
+        Kind::Number(_) => (1, 0.0),
+        Kind::Pair => (MOST * 20, PATIENCE * 3.0),
+        Kind::Time | Kind::Fixed(_) => (MOST, PATIENCE),
+    };
     let begin = Instant::now();
     for round in 0..most {
-        if round >= FEWEST && begin.elapsed().as_secs_f64() > PATIENCE {
+        if round >= FEWEST && begin.elapsed().as_secs_f64() > patience {
             break;
         }
         // Not always in the same order: what ran before leaves its traces in caches.

@@ -61,6 +61,8 @@ fn shown(value: f64, unit: &str) -> String {
 fn beside(line: &Line, prefix: &str) -> (String, String) {
     let Some((_, value)) = line.best(prefix) else { return (String::new(), String::new()) };
     let ratio = match line.ratio(prefix) {
+        // Of ratios and percentages none is taken.
+        _ if !["ns", "bytes"].contains(&line.unit.as_str()) => String::new(),
         Some(r) if r.noisy => "noisy".to_owned(),
         Some(r) if r.value >= 10.0 => format!("{:.0}x", r.value),
         Some(r) => format!("{:.2}x", r.value),
