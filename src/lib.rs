@@ -23,6 +23,7 @@ mod names;
 mod outcome;
 pub mod region;
 mod signature;
+pub mod snapshot;
 pub mod sys;
 mod trap;
 mod value;
@@ -37,7 +38,8 @@ pub use lucet_artifact::{FuncType, ValType};
 pub use module::{Func, Module, ModuleConfig};
 pub use outcome::{Outcome, OutcomeKind, Trap};
 pub use region::{Region, RegionConfig, Rung};
-pub use trap::handle_signal;
+pub use snapshot::{ChildOptions, SnapshotOptions};
+pub use trap::{Backtrace, Frame, FrameKind, handle_signal};
 pub use value::Val;
 pub use vmctx::{Control, HostCode, ResumeFn};
 

@@ -35,6 +35,14 @@ pub extern "C" fn lucet_region_config_free(config: *mut lucet_region_config) {
     });
 }
 
+/// The settings; NULL means the defaults.
+pub(super) fn config_or_default(config: *const lucet_region_config) -> crate::Result<RegionConfig> {
+    match config.is_null() {
+        true => Ok(RegionConfig::default()),
+        false => Ok(*CONFIGS.get(config, "config")?.lock()),
+    }
+}
+
 fn set(config: *mut lucet_region_config, change: impl FnOnce(&mut RegionConfig)) -> i32 {
     border(|| {
         change(&mut CONFIGS.get(config, "config")?.lock());
@@ -116,6 +124,16 @@ pub extern "C" fn lucet_region_config_set_first_touch(
     set(config, |c| c.first_touch = first_touch)
 }
 
+/// Whether runs of the region's instances that end badly leave a backtrace: see
+/// lucet_instance_set_backtrace, which changes it for one instance. Off by default.
+#[unsafe(no_mangle)]
+pub extern "C" fn lucet_region_config_set_backtrace(
+    config: *mut lucet_region_config,
+    on: bool,
+) -> raw::lucet_status {
+    set(config, |c| c.backtrace = on)
+}
+
 /// Creates a region; NULL as `config` means the defaults. `*out` is the region, or NULL if the call
 /// fails. Free it with lucet_region_free. Any thread.
 ///
@@ -131,11 +149,7 @@ pub unsafe extern "C" fn lucet_region_create(
     border(|| {
         // SAFETY: the header asks for a place for a handle.
         let out = unsafe { Out::new(out, "out", std::ptr::null_mut()) }?;
-        let config = match config.is_null() {
-            true => RegionConfig::default(),
-            false => *CONFIGS.get(config, "config")?.lock(),
-        };
-        let region = Region::new(config)?;
+        let region = Region::new(config_or_default(config)?)?;
         let number = region.home().id();
         out.set(REGIONS.insert_numbered(region, number)?);
         Ok(())
