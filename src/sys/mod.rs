@@ -4,6 +4,7 @@
 //! ```text
 //!  arena    executable code of all modules, one reservation for the whole process
 //!  map      an owned mapping; everything else that maps memory goes through it
+//!  valgrind guest stacks, as valgrind wants to be told of them
 //!  sealed   a memfd that can no longer change, with a read-only view of it
 //! ```
 //!
@@ -17,6 +18,7 @@ mod pages;
 mod protect;
 pub mod sealed;
 pub mod signals;
+pub mod valgrind;
 
 pub use pages::{GUARD_REMOVE, Pagemap, Support};
 

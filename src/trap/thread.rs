@@ -3,7 +3,7 @@
 use super::handler::entry;
 use crate::arch;
 use crate::error::{Error, Result, Status};
-use crate::sys::signals;
+use crate::sys::{signals, valgrind};
 use once_cell::sync::OnceCell;
 use std::sync::atomic::Ordering;
 
@@ -32,6 +32,11 @@ fn prepare() -> Result<()> {
         ));
     }
     signals::ensure_alternate_stack()?;
+    if valgrind::is_there() {
+        // Not ready for good: it wants to hear of each run.
+        valgrind::open_all();
+        return Ok(());
+    }
     arch::thread_words().prepared.store(1, Ordering::Relaxed);
     Ok(())
 }
