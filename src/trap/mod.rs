@@ -17,7 +17,7 @@ use lucet_artifact::abi::TrapCode;
 use lucet_artifact::code::TrapTable;
 pub use report::{Backtrace, Frame, FrameKind};
 use std::sync::atomic::{AtomicU64, Ordering};
-pub(crate) use thread::prepare_thread;
+pub(crate) use thread::{is_prepared, prepare_thread};
 
 /// What the signal handler needs to know about a module's code. Immutable; its address is the owner
 /// word of the module's range in the code arena.
