@@ -164,8 +164,8 @@ lucet_arch_resume:
     pop rcx
     jmp rcx
 
-    # Early exit by a signal: rsp and rcx = host_sp of the activation, eax = exit kind. A checker that
-    # follows the stack pointer does not see what a handler does to it; it sees this move.
+    # Early exit by a signal: rsp and rcx = host_sp of the activation, eax = exit kind. A checker
+    # that follows the stack pointer does not see what a handler does to it; it sees this move.
     .p2align 5
     .hidden lucet_arch_leave_by_signal
     .globl lucet_arch_leave_by_signal
