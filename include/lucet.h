@@ -155,6 +155,8 @@ enum lucet_status
   LUCET_STATUS_INTERNAL = 23,
   /** Something this version cannot do. */
   LUCET_STATUS_UNSUPPORTED = 24,
+  /** A snapshot would freeze random numbers or clocks that were read during start-up. */
+  LUCET_STATUS_IMPURE = 25,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -510,7 +512,7 @@ typedef void (*lucet_host_fn)(void);
 
 /**
  * An exported function, looked up once. Plain data: copy it as you like. Valid for instances of
- * the module it came from, and refused by others.
+ * the module it came from and of snapshots taken of those in this process, refused by others.
  */
 typedef struct lucet_func {
   /** Private. */
@@ -551,6 +553,19 @@ lucet_status lucet_module_config_add_function(lucet_module_config *config,
                                               const char *signature,
                                               lucet_host_fn fn,
                                               void *user_data);
+
+/**
+ * Marks a function that was added before as impure: it gives guests random numbers, the time, or
+ * whatever else must not be the same in each instance of a snapshot. An instance that called it
+ * becomes a snapshot only if it can be reseeded; see lucet_instance_snapshot. Calls of functions
+ * that are not marked cost nothing more.
+ *
+ * LUCET_STATUS_INVALID_ARGUMENT if there is no such function; LUCET_STATUS_NULL_ARGUMENT,
+ * LUCET_STATUS_INVALID_HANDLE.
+ */
+lucet_status lucet_module_config_mark_impure(lucet_module_config *config,
+                                             const char *module,
+                                             const char *name);
 
 /**
  * Whether artifacts that nobody vouches for are loaded. The machine code in an artifact is trusted
@@ -935,6 +950,122 @@ lucet_status lucet_instance_write_backtrace(lucet_instance *instance,
                                             size_t cap,
                                             size_t *len);
 
+/* ---- snapshots ------------------------------------------------------------------------------- */
+
+/** How to take snapshots. Any thread may use it. */
+typedef struct lucet_snapshot_config lucet_snapshot_config;
+
+
+/**
+ * A configuration with the defaults: lucet_reseed as reseed function, if there is one, and frozen
+ * randomness refused. Free it with lucet_snapshot_config_free. NULL if there is no memory.
+ */
+lucet_snapshot_config *lucet_snapshot_config_create(void);
+
+/** Frees a configuration. NULL is allowed; a wrong handle does nothing but set lucet_last_error. */
+void lucet_snapshot_config_free(lucet_snapshot_config *config);
+
+/**
+ * Names the export that every instance of the snapshot calls before it is handed out, to get
+ * random numbers of its own: of type () -> (), or (i64) -> () and given 64 random bits (which
+ * costs a system call). NULL: lucet_reseed, if the module has it. The text is copied.
+ *
+ * LUCET_STATUS_INVALID_ARGUMENT, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+ */
+lucet_status lucet_snapshot_config_set_reseed(lucet_snapshot_config *config,
+                                              const char *name);
+
+/**
+ * Whether snapshots are taken although the instance called impure functions (see
+ * lucet_module_config_mark_impure) and nothing reseeds: every instance then has the same random
+ * numbers and the same time. Off by default.
+ *
+ * LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+ */
+lucet_status lucet_snapshot_config_allow_frozen_randomness(lucet_snapshot_config *config,
+                                                           bool allow);
+
+/**
+ * For lucet_snapshot_in_child: an export of type () -> () that is called after the start function,
+ * such as "_initialize". NULL: none. The text is copied.
+ *
+ * LUCET_STATUS_INVALID_ARGUMENT, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+ */
+lucet_status lucet_snapshot_config_set_function(lucet_snapshot_config *config,
+                                                const char *name);
+
+/**
+ * For lucet_snapshot_in_child: the child is killed after so many nanoseconds; 10 seconds by
+ * default.
+ *
+ * LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+ */
+lucet_status lucet_snapshot_config_set_time_limit(lucet_snapshot_config *config,
+                                                  uint64_t nanoseconds);
+
+/**
+ * Makes a module of an instance that ran its start-up: its instances begin where this one is, with
+ * its memory, globals and tables, and cost what those of any module cost. Start functions do not
+ * run again. The snapshot has the code, imports and exports of the instance's module, and shares
+ * its memory for code; a lucet_func of one works for the other. The instance stays as it is.
+ *
+ * `config` may be NULL for the defaults. `*out` is the module, or NULL if the call fails. Free it
+ * with lucet_module_free. Any thread.
+ *
+ * LUCET_STATUS_BUSY while the instance runs, LUCET_STATUS_WRONG_STATE if it is suspended or
+ * faulted; LUCET_STATUS_IMPURE if it called impure functions and nothing reseeds, the message
+ * names them; LUCET_STATUS_UNSUPPORTED if a table or global of it holds an externref;
+ * LUCET_STATUS_NO_SUCH_EXPORT, LUCET_STATUS_EXPORT_TYPE_MISMATCH for the reseed function;
+ * LUCET_STATUS_LIMIT_EXCEEDED, LUCET_STATUS_OUT_OF_MEMORY, LUCET_STATUS_IO,
+ * LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+ */
+LUCET_NODISCARD
+lucet_status lucet_instance_snapshot(lucet_instance *instance,
+                                     const lucet_snapshot_config *config,
+                                     lucet_module **out);
+
+/**
+ * Creates an instance of `module` in a child process, runs its start-up there, and makes a module
+ * of it here: start-up code may loop, crash or eat memory without harm to this process. Only the
+ * state comes back, checked like a file; the code is the module's. Blocks until the child is done
+ * or its time is up.
+ *
+ * The child is a fork: it has this process's user, limits and descriptors, the default action for
+ * signals, and may leave no core file. If this process has one thread, the child raises no SIGCHLD
+ * and waitpid(-1) does not find it; handlers of pthread_atfork are not called. Otherwise it is a
+ * child like any, and host functions that start-up calls must not wait for locks that other
+ * threads of yours may hold. `region` says how large the child's slot is. NULL for either
+ * configuration means its defaults. `*out` as in lucet_instance_snapshot.
+ *
+ * LUCET_STATUS_START_FAILED if start-up ended in any way but returning, took too long, or ended
+ * the child; otherwise as lucet_instance_create, lucet_instance_run and lucet_instance_snapshot.
+ */
+LUCET_NODISCARD
+lucet_status lucet_snapshot_in_child(lucet_module *module,
+                                     const lucet_region_config *region,
+                                     const lucet_snapshot_config *config,
+                                     lucet_module **out);
+
+/**
+ * Writes a module to a file that lucet_module_load_file loads: a snapshot as an artifact that is
+ * not signed and names its parent's hash, any other module as it was loaded. The file appears when
+ * it is complete and on the disk, and replaces one of that name; if the call fails nothing is left
+ * behind. Its mode is 0600, for it holds what the guest's memory held. Any thread.
+ *
+ * LUCET_STATUS_IO, LUCET_STATUS_OUT_OF_MEMORY, LUCET_STATUS_LIMIT_EXCEEDED if it is larger than an
+ * artifact may be, LUCET_STATUS_INVALID_ARGUMENT, LUCET_STATUS_NULL_ARGUMENT,
+ * LUCET_STATUS_INVALID_HANDLE.
+ */
+LUCET_NODISCARD lucet_status lucet_module_save(lucet_module *module, const char *path);
+
+/**
+ * Writes the same to an open descriptor, at its position. If the call fails, part of it may be
+ * there. The descriptor stays open.
+ *
+ * As lucet_module_save; LUCET_STATUS_INVALID_ARGUMENT if `fd` is negative.
+ */
+LUCET_NODISCARD lucet_status lucet_module_save_fd(lucet_module *module, int32_t fd);
+
 /* ---- inside a host function ------------------------------------------------------------------ */
 
 /**
@@ -996,6 +1127,15 @@ lucet_status lucet_vmctx_memory_range(lucet_vmctx *ctx,
  * LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
  */
 lucet_status lucet_vmctx_memory_size(lucet_vmctx *ctx, uint64_t *bytes);
+
+/**
+ * Notes that this call gave the guest something that must not be the same in each instance of a
+ * snapshot. For functions that do so only sometimes; mark those that always do with
+ * lucet_module_config_mark_impure.
+ *
+ * LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+ */
+lucet_status lucet_vmctx_mark_impure(lucet_vmctx *ctx);
 
 /**
  * Suspends the guest when the host function returns, instead of blocking the thread: the run ends

@@ -8,13 +8,13 @@ use crate::error::{Error, Result, Status};
 use crate::idle;
 use crate::import::Imports;
 use crate::instance::{self, constant};
-use crate::loader::{self, Loaded, Source};
+use crate::loader::{self, Loaded, Source, State};
 use crate::names::Names;
 use crate::region::Image;
 use crate::signature;
 use crate::sys::arena;
 use crate::trap::CodeInfo;
-use crate::vmctx::{self, HostEntry, TableEntry};
+use crate::vmctx::{self, HostEntry, ImpureHost, TableEntry};
 use lucet_artifact::abi::{FIRST_IMPORT, host_call_stack_bytes};
 use lucet_artifact::code::NO_REF;
 use lucet_artifact::contract::{ExportKind, ImportKind};
@@ -38,7 +38,8 @@ pub struct ModuleConfig {
     pub linkable: bool,
 }
 
-/// An exported function, looked up once. Valid for instances of the module it came from.
+/// An exported function, looked up once. Valid for instances of the module it came from, and of
+/// snapshots that were taken of them in this process: those have the same code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Func {
     pub(crate) module: u64,
@@ -139,10 +140,14 @@ pub struct Module {
 #[derive(Debug)]
 pub struct Core {
     id: u64,
+    /// What [`Func`]s carry: the id of the module whose code this is.
+    code_id: u64,
     /// Number of [`Module`]s.
     handles: AtomicU32,
     pub(crate) loaded: Loaded,
     exports: Names,
+    /// Address of the code.
+    text_base: usize,
     /// Builtins, then imported functions; read by the host thunk.
     pub(crate) entries: Box<[HostEntry]>,
     /// Which imported functions no host function was found for (linkable modules).
@@ -162,8 +167,21 @@ pub struct Core {
     pub(crate) plain: bool,
     /// What instantiation must trap with, if an element segment never fits.
     pub(crate) elem_failure: bool,
-    code: Box<CodeInfo>,
+    /// The impure functions among the imports, to which entries point.
+    impure: Arc<[ImpureHost]>,
+    /// Function that each instance calls first, and bits of [`Control::impure`] it begins with.
+    pub(crate) reseed: Option<u32>,
+    pub(crate) impure_from_start: u64,
+    /// Shared with snapshots, like the code.
+    code: Arc<CodeInfo>,
 }
+
+/// Bit of impure functions that said so themselves.
+pub(crate) const IMPURE_MARKED: u64 = 1 << 63;
+/// Bit of instances of a snapshot whose state is impure.
+const IMPURE_INHERITED: u64 = 1 << 62;
+/// Bits for functions by name.
+const IMPURE_NAMED: u32 = 62;
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
@@ -192,6 +210,11 @@ impl Module {
 
     fn load(source: Source<'_>, config: &ModuleConfig) -> Result<Arc<Self>> {
         Ok(Self::of(&Arc::new(Core::load(source, config)?)))
+    }
+
+    /// A module with the code and the imports of `parent`, in another state.
+    pub(crate) fn from_state(parent: &Core, state: State) -> Result<Arc<Self>> {
+        Ok(Self::of(&Arc::new(Core::from_state(parent, state)?)))
     }
 
     /// One more handle.
@@ -231,19 +254,48 @@ impl Core {
             development: config.development,
         };
         let loaded = loader::load(source, &options)?;
-        let (entries, unbound) = bind(&loaded, config)?;
+        let bound = bind(&loaded, config)?;
+        let code = Arc::new(CodeInfo::new(loaded.text.base(), &loaded.traps));
+        let module = Self::build(loaded, bound, code, None)?;
+        arena::set_owner(module.loaded.text.range(), std::ptr::from_ref(&*module.code) as usize);
+        Ok(module)
+    }
+
+    /// A module with the code and the imports of `parent`, in another state.
+    pub(crate) fn from_state(parent: &Self, state: State) -> Result<Self> {
+        let bound = Bound {
+            entries: parent.entries.clone(),
+            unbound: parent.unbound.clone(),
+            impure: parent.impure.clone(),
+        };
+        let loaded = parent.loaded.with_state(state);
+        Self::build(loaded, bound, parent.code.clone(), Some(parent.code_id))
+    }
+
+    fn build(
+        loaded: Loaded,
+        bound: Bound,
+        code: Arc<CodeInfo>,
+        code_id: Option<u64>,
+    ) -> Result<Self> {
         let imports_state =
             loaded.imports.imports.iter().any(|i| !matches!(i.kind, ImportKind::Func(_)));
         let sigs: Vec<u32> =
             loaded.types.types.iter().map(|t| signature::id(&t.ty)).collect::<Result<_>>()?;
         let descriptors = descriptors(&loaded, &sigs);
-        let code = Box::new(CodeInfo::new(loaded.text.base(), &loaded.traps));
+        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+        let snapshot = loaded.snapshot.unwrap_or_default();
         let mut module = Self {
             handles: AtomicU32::new(0),
-            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            id,
+            code_id: code_id.unwrap_or(id),
+            reseed: snapshot.reseed,
+            impure_from_start: if snapshot.impure { IMPURE_INHERITED } else { 0 },
             exports: Names::new(loaded.exports.exports.iter().map(|e| e.name.as_str())),
-            entries,
-            unbound,
+            text_base: loaded.text.base(),
+            entries: bound.entries,
+            unbound: bound.unbound,
+            impure: bound.impure,
             descriptors,
             template: Box::default(),
             tables: Vec::new(),
@@ -259,7 +311,6 @@ impl Core {
             module.build_tables()?;
         }
         module.plain = module.is_plain();
-        arena::set_owner(module.loaded.text.range(), std::ptr::from_ref(&*module.code) as usize);
         Ok(module)
     }
 
@@ -270,6 +321,8 @@ impl Core {
             && !self.unbound.contains(&true)
             && !self.elem_failure
             && l.contract.start.is_none()
+            && self.reseed.is_none()
+            && self.impure_from_start == 0
             && l.init.datas.iter().all(|d| applied(&d.mode))
     }
 
@@ -284,13 +337,39 @@ impl Core {
         self.id
     }
 
+    /// The module whose code this is: its own id, or that of the module that a snapshot was taken
+    /// of in this process.
+    pub(crate) fn code_id(&self) -> u64 {
+        self.code_id
+    }
+
+    /// The impure functions of these bits, for messages.
+    pub(crate) fn impure_names(&self, bits: u64) -> String {
+        let functions =
+            self.loaded.imports.imports.iter().filter(|i| matches!(i.kind, ImportKind::Func(_)));
+        let entries = self.entries.iter().skip(FIRST_IMPORT as usize);
+        let called = functions.zip(entries).filter(|(_, e)| {
+            let host = self.impure.iter().find(|h| std::ptr::from_ref(*h).addr() == e.user_data);
+            e.code == arch::impure_entry as *const () as usize
+                && host.is_some_and(|h| h.bit & bits != 0)
+        });
+        let mut names: Vec<_> = called.map(|(i, _)| format!("{}.{}", i.module, i.name)).collect();
+        if bits & IMPURE_MARKED != 0 {
+            names.push("a host function that says it is impure".into());
+        }
+        if bits & IMPURE_INHERITED != 0 {
+            names.push("such functions before the snapshot that it began as".into());
+        }
+        names.join(", ")
+    }
+
     /// Looks up an exported function.
     ///
     /// # Errors
     /// `NoSuchExport`, with names that are similar; `ExportTypeMismatch` with both types.
     pub fn find(&self, name: &str, ty: Option<&FuncType>) -> Result<Func> {
         let index = self.function(name.as_bytes())?;
-        let func = Func { module: self.id, index };
+        let func = Func { module: self.code_id, index };
         let found = self.func_type(index);
         if let Some(ty) = ty
             && ty != found
@@ -315,7 +394,7 @@ impl Core {
 
     /// The same as a handle.
     pub(crate) fn function_handle(&self, name: &[u8]) -> Result<Func> {
-        Ok(Func { module: self.id, index: self.function(name)? })
+        Ok(Func { module: self.code_id, index: self.function(name)? })
     }
 
     #[cold]
@@ -398,14 +477,14 @@ impl Core {
     /// trampoline of its type.
     pub(crate) fn code_of(&self, index: u32) -> Option<(usize, usize)> {
         let f = self.loaded.funcs.funcs.get(index as usize)?;
-        let base = self.loaded.text.base();
+        let base = self.text_base;
         let entry = self.loaded.types.types.get(f.ty as usize)?.entry;
         (f.offset != NO_CODE).then(|| (base + f.offset as usize, base + entry as usize))
     }
 
     /// Whether `pc` lies in this module's code; if so, its offset in `.text`.
     pub(crate) fn offset_of(&self, pc: usize) -> Option<u64> {
-        let offset = pc.checked_sub(self.loaded.text.base())?;
+        let offset = pc.checked_sub(self.text_base)?;
         (offset < self.loaded.text.len()).then_some(offset as u64)
     }
 
@@ -421,8 +500,8 @@ impl Core {
 
     /// The initial contents of memory 0.
     pub(crate) fn image(&self) -> Image<'_> {
-        let bytes = self.loaded.file.as_slice().get(self.loaded.image.clone());
-        Image { id: self.id, runs: &self.loaded.init.image, bytes: bytes.unwrap_or_default() }
+        let bytes = self.loaded.image_bytes();
+        Image { id: self.id, runs: &self.loaded.init.image, bytes }
     }
 
     /// Bytes of memory 0 at the beginning, if the module has one of its own.
@@ -560,11 +639,18 @@ impl Core {
     }
 }
 
+/// The host functions of a module.
+struct Bound {
+    entries: Box<[HostEntry]>,
+    unbound: Vec<bool>,
+    impure: Arc<[ImpureHost]>,
+}
+
 /// Binds imported functions to host functions.
-fn bind(loaded: &Loaded, config: &ModuleConfig) -> Result<(Box<[HostEntry]>, Vec<bool>)> {
+fn bind(loaded: &Loaded, config: &ModuleConfig) -> Result<Bound> {
     let mut entries = vmctx::builtins::entries();
     debug_assert_eq!(entries.len(), FIRST_IMPORT as usize);
-    let (mut unbound, mut missing) = (Vec::new(), Vec::new());
+    let (mut unbound, mut missing, mut impure) = (Vec::new(), Vec::new(), Vec::new());
     for import in &loaded.imports.imports {
         let ImportKind::Func(t) = import.kind else {
             if !config.linkable {
@@ -583,6 +669,11 @@ fn bind(loaded: &Loaded, config: &ModuleConfig) -> Result<(Box<[HostEntry]>, Vec
         let ty = &loaded.types.types[t as usize].ty;
         match config.imports.find(&import.module, &import.name, ty) {
             Ok(f) => {
+                if f.impure {
+                    let bit = 1 << (impure.len() as u32).min(IMPURE_NAMED - 1);
+                    let host = ImpureHost { code: f.code.address(), user_data: f.user_data, bit };
+                    impure.push((entries.len(), host));
+                }
                 entries.push(HostEntry {
                     code: f.code.address(),
                     user_data: f.user_data,
@@ -604,7 +695,13 @@ fn bind(loaded: &Loaded, config: &ModuleConfig) -> Result<(Box<[HostEntry]>, Vec
         let text = format!("{}{}", first.message(), more.concat());
         return Err(Error::new(first.status(), text));
     }
-    Ok((entries.into_boxed_slice(), unbound))
+    let (at, hosts): (Vec<_>, Vec<_>) = impure.into_iter().unzip();
+    let impure: Arc<[ImpureHost]> = hosts.into();
+    for (at, host) in at.into_iter().zip(&*impure) {
+        entries[at].code = arch::impure_entry as *const () as usize;
+        entries[at].user_data = std::ptr::from_ref(host).expose_provenance();
+    }
+    Ok(Bound { entries: entries.into_boxed_slice(), unbound, impure })
 }
 
 /// Function descriptors in the order of reference indices, sealed.

@@ -47,6 +47,17 @@ pub(crate) struct HostEntry {
     pub reserved2: u64,
 }
 
+/// A host function whose results should differ from instance to instance. Its [`HostEntry`] calls
+/// `arch::impure_entry` with this as user data, which notes the call and goes on to the function.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct ImpureHost {
+    pub code: usize,
+    pub user_data: usize,
+    /// The bit of [`Control::impure`]: that of `names[n]` is the n-th; many share the last.
+    pub bit: u64,
+}
+
 const _: () = {
     use lucet_artifact::{abi::host_entry, layout};
     assert!(size_of::<HostEntry>() == host_entry::SIZE as usize);
@@ -376,6 +387,9 @@ pub struct Control {
     /// [`Pending`], read by the thunk after each host call.
     pub(crate) pending: Cell<u32>,
     index: u32,
+    /// Which impure functions the instance called, see [`ImpureHost::bit`]. Written by the entry of
+    /// such functions in `arch`.
+    pub(crate) impure: Cell<u64>,
     /// Generation and [`State`].
     word: AtomicU64,
     borrowed: Cell<bool>,
@@ -520,6 +534,16 @@ impl ControlRef {
 
     pub(crate) fn set_pending(self, p: Pending) {
         self.0.pending.set(p as u32);
+    }
+
+    /// Which impure functions were called since the instance was fresh.
+    pub(crate) fn impure(self) -> u64 {
+        self.0.impure.get()
+    }
+
+    #[inline(always)]
+    pub(crate) fn set_impure(self, bits: u64) {
+        self.0.impure.set(bits);
     }
 
     /// Notes the number of the run that is going on; 0: none. It names its thread too, see
@@ -755,6 +779,7 @@ pub(crate) fn allocate(
                     entries: Cell::new(0),
                     pending: Cell::new(0),
                     index: (n * CHUNK + i) as u32,
+                    impure: Cell::new(0),
                     word: AtomicU64::new(State::Free.word(1)),
                     borrowed: Cell::new(false),
                     runner: AtomicU64::new(0),

@@ -5,9 +5,9 @@
 //! * **the ABI between compiled code and the runtime** ([`abi`], [`layout`]): where instance data
 //!   lies below `vmctx`, which builtins exist, what a table entry looks like, which number a trap
 //!   has. lucetc turns these into immediate operands; liblucet lays the same bytes out in memory.
-//! * **the artifact's sections** ([`contract`], [`types`], [`init`], [`code`], [`trailer`]): each
-//!   has an encoder and a decoder side by side, and every count, length and offset in it is
-//!   checked against [`limits`] in both directions.
+//! * **the artifact's sections** ([`contract`], [`types`], [`init`], [`code`], [`snapshot`],
+//!   [`trailer`]): each has an encoder and a decoder side by side, and every count, length and
+//!   offset in it is checked against [`limits`] in both directions.
 //! * **the container's fixed facts** ([`container`]): section names and alignments of the ELF file
 //!   that the sections travel in. Writing ELF is the compiler's business, reading it the loader's.
 //!
@@ -25,6 +25,7 @@ pub mod contract;
 pub mod init;
 pub mod layout;
 pub mod limits;
+pub mod snapshot;
 pub mod trailer;
 pub mod types;
 

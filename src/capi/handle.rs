@@ -28,15 +28,17 @@ pub(super) enum Kind {
     Module = 3,
     ModuleConfig = 4,
     Instance = 5,
+    SnapshotConfig = 6,
 }
 
 impl Kind {
-    const ALL: [(Self, &str); 5] = [
+    const ALL: [(Self, &str); 6] = [
         (Self::Region, "lucet_region"),
         (Self::RegionConfig, "lucet_region_config"),
         (Self::Module, "lucet_module"),
         (Self::ModuleConfig, "lucet_module_config"),
         (Self::Instance, "lucet_instance"),
+        (Self::SnapshotConfig, "lucet_snapshot_config"),
     ];
 
     fn name(self) -> &'static str {

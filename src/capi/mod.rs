@@ -10,7 +10,7 @@
 //! * [`error`]: the panic boundary, and the message of the last failed call
 //! * [`args`]: checks of parameters
 //! * [`status`], [`val`], [`library`], [`region`], [`module`], [`instance`], [`backtrace`],
-//!   [`vmctx`]: the sections of the header, in its order
+//!   [`snapshot`], [`vmctx`]: the sections of the header, in its order
 //!
 //! The header is generated from these files, their comments included, by `header.rs`; so the
 //! comments on public items speak C. Types have their C names for the same reason. Enumerations
@@ -37,6 +37,7 @@ mod layout;
 mod library;
 mod module;
 mod region;
+mod snapshot;
 mod status;
 mod val;
 mod vmctx;

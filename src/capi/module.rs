@@ -24,7 +24,7 @@ pub struct lucet_module;
 pub struct lucet_module_config;
 
 /// An exported function, looked up once. Plain data: copy it as you like. Valid for instances of
-/// the module it came from, and refused by others.
+/// the module it came from and of snapshots taken of those in this process, refused by others.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct lucet_func {
@@ -110,6 +110,27 @@ pub unsafe extern "C" fn lucet_module_config_add_function(
     })
 }
 
+/// Marks a function that was added before as impure: it gives guests random numbers, the time, or
+/// whatever else must not be the same in each instance of a snapshot. An instance that called it
+/// becomes a snapshot only if it can be reseeded; see lucet_instance_snapshot. Calls of functions
+/// that are not marked cost nothing more.
+///
+/// LUCET_STATUS_INVALID_ARGUMENT if there is no such function; LUCET_STATUS_NULL_ARGUMENT,
+/// LUCET_STATUS_INVALID_HANDLE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn lucet_module_config_mark_impure(
+    config: *mut lucet_module_config,
+    module: *const c_char,
+    name: *const c_char,
+) -> raw::lucet_status {
+    border(|| {
+        let config = CONFIGS.get(config, "config")?;
+        // SAFETY: the header asks for NUL-terminated texts.
+        let (module, name) = unsafe { (text(module, "module")?, text(name, "name")?) };
+        config.lock().imports.mark_impure(module, name)
+    })
+}
+
 /// Whether artifacts that nobody vouches for are loaded. The machine code in an artifact is trusted
 /// like any library's, so allow this only for files that you compiled yourself and that nobody else
 /// can write to. Off by default; this version cannot check signatures, so nothing loads without it.
@@ -150,7 +171,7 @@ fn config_or_default(config: *const lucet_module_config) -> crate::Result<Module
 }
 
 /// A handle for a module.
-fn insert(module: Arc<Module>) -> crate::Result<*mut lucet_module> {
+pub(super) fn insert(module: Arc<Module>) -> crate::Result<*mut lucet_module> {
     let number = module.id();
     MODULES.insert_numbered(module, number)
 }

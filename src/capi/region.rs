@@ -35,6 +35,14 @@ pub extern "C" fn lucet_region_config_free(config: *mut lucet_region_config) {
     });
 }
 
+/// The settings; NULL means the defaults.
+pub(super) fn config_or_default(config: *const lucet_region_config) -> crate::Result<RegionConfig> {
+    match config.is_null() {
+        true => Ok(RegionConfig::default()),
+        false => Ok(*CONFIGS.get(config, "config")?.lock()),
+    }
+}
+
 fn set(config: *mut lucet_region_config, change: impl FnOnce(&mut RegionConfig)) -> i32 {
     border(|| {
         change(&mut CONFIGS.get(config, "config")?.lock());
@@ -141,11 +149,7 @@ pub unsafe extern "C" fn lucet_region_create(
     border(|| {
         // SAFETY: the header asks for a place for a handle.
         let out = unsafe { Out::new(out, "out", std::ptr::null_mut()) }?;
-        let config = match config.is_null() {
-            true => RegionConfig::default(),
-            false => *CONFIGS.get(config, "config")?.lock(),
-        };
-        let region = Region::new(config)?;
+        let region = Region::new(config_or_default(config)?)?;
         let number = region.home().id();
         out.set(REGIONS.insert_numbered(region, number)?);
         Ok(())

@@ -119,6 +119,20 @@ pub unsafe extern "C" fn lucet_vmctx_memory_size(
     })
 }
 
+/// Notes that this call gave the guest something that must not be the same in each instance of a
+/// snapshot. For functions that do so only sometimes; mark those that always do with
+/// lucet_module_config_mark_impure.
+///
+/// LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn lucet_vmctx_mark_impure(ctx: *mut lucet_vmctx) -> raw::lucet_status {
+    border(|| {
+        // SAFETY: the header asks for the host function's context.
+        unsafe { caller(ctx) }?.mark_impure();
+        Ok(())
+    })
+}
+
 /// Suspends the guest when the host function returns, instead of blocking the thread: the run ends
 /// with LUCET_OUTCOME_YIELDED and `value`. What the host function returns is ignored. `resume`
 /// gives the guest's call its result when lucet_instance_resume is called; NULL means that the

@@ -116,6 +116,13 @@ impl Vmctx {
         Ok(())
     }
 
+    /// Notes that the host function gave the guest something that must not be the same in each
+    /// instance of a snapshot, such as random numbers; see [`crate::Imports::mark_impure`] for
+    /// functions that always do.
+    pub fn mark_impure(&self) {
+        self.0.set_impure(self.0.impure() | crate::module::IMPURE_MARKED);
+    }
+
     fn undecided(&self) -> Result<()> {
         match self.0.pending() {
             Pending::None => Ok(()),

@@ -11,6 +11,7 @@
 
 mod args;
 mod backtrace;
+mod capture;
 pub(crate) mod constant;
 mod deadline;
 mod host;

@@ -276,12 +276,12 @@ pub(super) fn release_stack(control: ControlRef) {
 }
 
 /// Runs the start function during creation.
-pub(super) fn start(control: ControlRef, index: u32) -> Result<()> {
+pub(super) fn start(control: ControlRef, index: u32, args: &[u128], what: &str) -> Result<()> {
     let run = deadline::begin(control, 0)?;
-    let ended = execute(control, index, &[], false, &mut |_, _, _| {})?;
+    let ended = execute(control, index, args, false, &mut |_, _, _| {})?;
     drop(run);
     release_stack(control);
-    let fail = |m: String| Error::new(Status::StartFailed, format!("the start function {m}"));
+    let fail = |m: String| Error::new(Status::StartFailed, format!("the {what} function {m}"));
     match ended {
         Ended::Returned => Ok(()),
         Ended::Trapped(mut t) => {

@@ -120,6 +120,7 @@ impl Inner {
     #[inline(always)]
     fn write_data(&self, control: ControlRef) {
         let (data, module) = (self.data, &self.module);
+        control.set_impure(0);
         data.write_template(&module.template);
         data.set_u64(layout::CONTROL, control.address() as u64);
         data.set_u64(layout::MEMORY0_BASE, data.vmctx() as u64);
@@ -266,9 +267,21 @@ fn begin(
     }
     apply_datas(control, module)?;
     if let Some(f) = module.loaded.contract.start {
-        run::start(control, f)?;
+        run::start(control, f, &[], "start")?;
     }
-    Ok(())
+    if module.impure_from_start != 0 {
+        control.set_impure(control.impure() | module.impure_from_start);
+    }
+    module.reseed.map_or(Ok(()), |f| reseed(control, module, f))
+}
+
+/// Lets an instance of a snapshot get random numbers of its own.
+#[cold]
+fn reseed(control: ControlRef, module: &Core, f: u32) -> Result<()> {
+    if module.func_type(f).params.is_empty() {
+        return run::start(control, f, &[], "reseed");
+    }
+    run::start(control, f, &[u128::from(crate::sys::random()?)], "reseed")
 }
 
 fn failed(fault: Fault, what: &str) -> Error {
