@@ -15,7 +15,7 @@ const CHILD: &str = "LUCET_TRAP_CONTEXT";
 pub fn child(name: &str, what: &str) -> Output {
     let exe = std::env::current_exe().unwrap();
     std::process::Command::new(exe)
-        .args(["--exact", name, "--nocapture", "--test-threads", "1"])
+        .args(["--exact", name, "--include-ignored", "--nocapture", "--test-threads", "1"])
         .env(CHILD, what)
         .output()
         .unwrap()
