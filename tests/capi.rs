@@ -102,6 +102,16 @@ fn works() {
 }
 
 #[test]
+fn runs_of_threads_that_are_gone_are_faulted() {
+    run(Command::new(program("leaves", &[])).arg(artifact()));
+}
+
+#[test]
+fn what_moves_between_stacks_works() {
+    run(Command::new(program("checked", &[])).arg(artifact()));
+}
+
+#[test]
 fn misuse_is_a_status() {
     run(Command::new(program("misuse", &[])).arg(artifact()));
 }

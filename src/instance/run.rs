@@ -81,6 +81,7 @@ impl Inner {
     #[cold]
     fn lend(&mut self) -> Result<Stack> {
         let s = self.region.stack(&self.slot, self.module.loaded.layout.size())?;
+        crate::sys::valgrind::register(s.bottom..s.top);
         Ok(*self.stack.insert(s))
     }
 

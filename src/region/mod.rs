@@ -420,6 +420,9 @@ impl Drop for Core {
     fn drop(&mut self) {
         // First nobody may find the addresses any more, then they may go.
         self.zones = [None, None];
+        for map in std::iter::once(&self.slots_map).chain(&self.stacks_map) {
+            crate::sys::valgrind::forget(&(map.address()..map.address() + map.len()));
+        }
     }
 }
 
