@@ -20,7 +20,7 @@ use lucet_artifact::code::NO_REF;
 use lucet_artifact::contract::{ExportKind, ImportKind};
 use lucet_artifact::init::{ElemItem, SegmentMode};
 use lucet_artifact::types::{NO_CODE, RefType};
-use lucet_artifact::{FuncType, layout};
+use lucet_artifact::{FuncType, ValType, layout};
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -55,6 +55,9 @@ pub(crate) struct CallInfo {
     pub entry: usize,
     /// Index of its type.
     pub ty: u32,
+    /// Whether it can be called without a closer look: there is code, all types fit into a word,
+    /// and no parameter is a function reference, which would have to be checked.
+    pub simple: bool,
     /// Numbers of parameters and results.
     pub params: u16,
     pub results: u16,
@@ -96,14 +99,18 @@ fn call_infos(loaded: &Loaded) -> Box<[CallInfo]> {
         let Some(record) = loaded.types.types.get(f.ty as usize) else {
             return CallInfo::default();
         };
+        let (params, results) = (&record.ty.params, &record.ty.results);
         CallInfo {
+            simple: f.offset != NO_CODE
+                && params.len().max(results.len()) <= PACKED
+                && !params.contains(&ValType::FuncRef),
             code: address(f.offset),
             entry: address(record.entry),
             ty: f.ty,
-            params: record.ty.params.len() as u16,
-            results: record.ty.results.len() as u16,
-            param_types: pack(record.ty.params.iter().map(|t| *t as u8)),
-            result_types: pack(record.ty.results.iter().map(|t| *t as u8)),
+            params: params.len() as u16,
+            results: results.len() as u16,
+            param_types: pack(params.iter().map(|t| *t as u8)),
+            result_types: pack(results.iter().map(|t| *t as u8)),
         }
     };
     loaded.funcs.funcs.iter().map(info).collect()

@@ -18,6 +18,7 @@
 
 pub(crate) mod builtins;
 mod data;
+mod shortcut;
 mod table;
 
 use crate::arch::{self, Exit};
@@ -26,6 +27,8 @@ use crate::group;
 use crate::instance::Inner;
 pub(crate) use data::InstanceData;
 use parking_lot::Mutex;
+use shortcut::Hot;
+pub(crate) use shortcut::{Shortcut, shortcut};
 use std::cell::{Cell, UnsafeCell};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -135,6 +138,24 @@ impl Activation {
             previous,
             may_yield,
             depth,
+        }
+    }
+
+    /// One that no other is around, whose host functions may yield.
+    #[inline(always)]
+    pub(crate) fn outermost(control: ControlRef) -> Self {
+        Self {
+            host_sp: 0,
+            guest_sp: 0,
+            guest_fp: 0,
+            trap_code: 0,
+            trap_pc: 0,
+            fault: 0,
+            leaver: Cell::new(std::ptr::null()),
+            control: control.0,
+            previous: std::ptr::null_mut(),
+            may_yield: true,
+            depth: 0,
         }
     }
 
@@ -345,8 +366,8 @@ pub(crate) enum Pending {
     Terminate = 5,
 }
 
-/// The control block of an instance.
-#[repr(C)]
+/// The control block of an instance. On cache lines of its own: neighbours belong to others.
+#[repr(C, align(128))]
 pub struct Control {
     /// Address of the module's host entries, read by the thunk.
     pub(crate) entries: Cell<usize>,
@@ -361,6 +382,7 @@ pub struct Control {
     borrowed: Cell<bool>,
     /// The run that is going on.
     runner: AtomicU64,
+    pub(crate) hot: Hot,
     inner: UnsafeCell<Option<Box<Inner>>>,
     /// The lock of the instance's group. Not in `inner`, which only the lock's holder may touch.
     group: UnsafeCell<Option<Arc<group::Lock>>>,
@@ -476,6 +498,12 @@ impl ControlRef {
         }
     }
 
+    /// What the shortest path of a call needs; see [`Hot`].
+    #[inline(always)]
+    pub(crate) fn hot(self) -> &'static Hot {
+        &self.0.hot
+    }
+
     pub(crate) fn set_entries(self, address: usize) {
         self.0.entries.set(address);
     }
@@ -530,7 +558,8 @@ pub(crate) struct Lease {
     pub control: ControlRef,
     generation: u32,
     next: State,
-    group: Option<group::Guard>,
+    /// Whether it holds the lock of the instance's group too.
+    member: bool,
 }
 
 impl Lease {
@@ -545,7 +574,8 @@ impl Lease {
         // SAFETY: changed only by `allocate` and `free`, which have the control block for
         // themselves, and here it is RUNNING for this thread.
         if let Some(lock) = unsafe { (*control.0.group.get()).as_ref() } {
-            lease.group = Some(group::Guard::take(lock)?);
+            lock.take()?;
+            lease.member = true;
         }
         Ok(lease)
     }
@@ -562,7 +592,7 @@ impl Lease {
         let taken = word.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok();
         // SAFETY: as in `take`.
         if taken && unsafe { (*control.0.group.get()).is_none() } {
-            return Ok(Self { control, generation, next: state, group: None });
+            return Ok(Self { control, generation, next: state, member: false });
         }
         if taken {
             word.store(from, Ordering::Release);
@@ -586,7 +616,7 @@ impl Lease {
             }
             let running = State::Running.word(generation);
             match word.compare_exchange_weak(seen, running, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => return Ok(Self { control, generation, next: state, group: None }),
+                Ok(_) => return Ok(Self { control, generation, next: state, member: false }),
                 Err(now) => seen = now,
             }
         }
@@ -600,9 +630,22 @@ impl Lease {
     /// Makes all handles stale and leaves the inner state where it is, for the next instance:
     /// the control block is not free, but belongs to whoever is told of it.
     pub(crate) fn park(self) {
+        self.control.0.hot.open.set(false);
         let next = State::Free.word(self.generation.wrapping_add(1));
         self.control.0.word.store(next, Ordering::Release);
         std::mem::forget(self);
+    }
+
+    /// Takes over the exclusive use of an instance that [`shortcut`] left RUNNING.
+    pub(crate) fn adopt(activation: &Activation, generation: u32) -> Option<Self> {
+        // SAFETY: made from a control block, which is never unmapped.
+        let control = ControlRef(unsafe { activation.control.as_ref() }?);
+        (control.state() == (generation, State::Running)).then_some(Self {
+            control,
+            generation,
+            next: State::Faulted,
+            member: false,
+        })
     }
 
     /// Whether the control block can name another instance after this one.
@@ -613,46 +656,54 @@ impl Lease {
     /// Frees the instance: takes its inner state out and makes all handles stale.
     pub(crate) fn free(mut self) -> Option<Box<Inner>> {
         self.next = State::Free;
+        self.control.0.hot.open.set(false);
         // SAFETY: invariants "one thread" (this lease) and "no overlap" (nobody is inside `with`,
         // as no code of the instance runs).
-        unsafe {
-            *self.control.0.group.get() = None;
-            (*self.control.0.inner.get()).take()
+        let (lock, inner) =
+            unsafe { ((*self.control.0.group.get()).take(), (*self.control.0.inner.get()).take()) };
+        let held = std::mem::take(&mut self.member);
+        drop(self);
+        if let Some(lock) = lock.filter(|_| held) {
+            lock.release();
         }
+        inner
     }
 
     /// Whether the instance belongs to a group.
     pub(crate) fn is_member(&self) -> bool {
-        self.group.is_some()
+        self.member
     }
 }
 
 impl Drop for Lease {
     #[inline(always)]
     fn drop(&mut self) {
-        if self.group.is_some() || self.next == State::Free {
-            return self.end();
+        let Self { control, generation, next, member } = *self;
+        if member || next == State::Free {
+            return end(control, generation, next, member);
         }
-        self.control.0.word.store(self.next.word(self.generation), Ordering::Release);
+        control.0.word.store(next.word(generation), Ordering::Release);
     }
 }
 
-impl Lease {
-    /// The end of the use of a member of a group, or of an instance.
-    #[cold]
-    fn end(&mut self) {
-        drop(self.group.take());
-        let word = &self.control.0.word;
-        if self.next == State::Free {
-            word.store(State::Free.word(self.generation.wrapping_add(1)), Ordering::Release);
-            // A control block whose generations are used up is never used again: old handles could
-            // mean new instances.
-            if self.has_successor() {
-                FREE.lock().push(self.control);
-            }
-        } else {
-            word.store(self.next.word(self.generation), Ordering::Release);
-        }
+/// The end of the use of a member of a group, or of an instance. (By value, so that leases live in
+/// registers.)
+#[cold]
+fn end(control: ControlRef, generation: u32, next: State, member: bool) {
+    // SAFETY: as in `Lease::take`: the control block is still this thread's.
+    if let Some(lock) = unsafe { (*control.0.group.get()).as_ref() }.filter(|_| member) {
+        lock.release();
+    }
+    if next != State::Free {
+        control.0.word.store(next.word(generation), Ordering::Release);
+        return;
+    }
+    let word = State::Free.word(generation.wrapping_add(1));
+    control.0.word.store(word, Ordering::Release);
+    // A control block whose generations are used up is never used again: old handles could mean new
+    // instances.
+    if generation < LAST_GENERATION {
+        FREE.lock().push(control);
     }
 }
 
@@ -714,6 +765,7 @@ pub(crate) fn allocate(
                     word: AtomicU64::new(State::Free.word(1)),
                     borrowed: Cell::new(false),
                     runner: AtomicU64::new(0),
+                    hot: Hot::new(),
                     inner: UnsafeCell::new(None),
                     group: UnsafeCell::new(None),
                 })
@@ -731,12 +783,13 @@ pub(crate) fn allocate(
     control.0.word.store(State::Running.word(generation), Ordering::Release);
     control.0.borrowed.set(false);
     control.set_pending(Pending::None);
+    let member = group.is_some();
     // SAFETY: a control block taken from the free list is used by nobody else.
     unsafe {
         *control.0.inner.get() = Some(inner);
-        *control.0.group.get() = group.as_ref().map(|g| g.lock().clone());
+        *control.0.group.get() = group.and_then(group::Guard::into_lock);
     }
-    Ok(Lease { control, generation, next: State::Ready, group })
+    Ok(Lease { control, generation, next: State::Ready, member })
 }
 
 /// Makes an instance of a control block that was parked, which the caller has for itself.
@@ -744,7 +797,7 @@ pub(crate) fn allocate(
 pub(crate) fn wake(control: ControlRef) -> Lease {
     let (generation, _) = control.state();
     control.0.word.store(State::Running.word(generation), Ordering::Release);
-    Lease { control, generation, next: State::Faulted, group: None }
+    Lease { control, generation, next: State::Faulted, member: false }
 }
 
 /// Takes the inner state out of a control block that was parked, which the caller has for itself.

@@ -248,6 +248,16 @@ pub(super) fn instance<C>(p: *const C, param: &str) -> Result<InstanceRef> {
     InstanceRef::from_parts(index, generation).ok_or_else(|| made_up(param, Kind::Instance))
 }
 
+/// The same for a handle that is as it should be; `None`: [`instance`] says what is wrong.
+#[inline(always)]
+pub(super) fn quick_instance<C>(p: *const C) -> Option<InstanceRef> {
+    let word = p.addr() as u64;
+    if word & 0xff != Kind::Instance as u64 {
+        return None;
+    }
+    InstanceRef::from_parts((word >> 8) as u32 & ((1 << INDEX_BITS) - 1), (word >> 32) as u32)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

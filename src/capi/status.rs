@@ -145,6 +145,18 @@ pub struct lucet_outcome {
     pub function: u32,
 }
 
+impl lucet_outcome {
+    pub(super) const RETURNED: Self = Self {
+        kind: OutcomeKind::Returned as i32,
+        trap_code: 0,
+        value: 0,
+        pc: 0,
+        fault_address: 0,
+        wasm_offset: 0,
+        function: 0,
+    };
+}
+
 impl From<Ended> for lucet_outcome {
     fn from(ended: Ended) -> Self {
         let plain = |kind: OutcomeKind, value| Self { kind: kind as i32, value, ..Self::default() };

@@ -54,7 +54,7 @@ impl Ended {
         }
     }
 
-    fn next(&self) -> State {
+    pub(super) fn next(&self) -> State {
         match self {
             Self::Returned => State::Ready,
             Self::Yielded(_) => State::Suspended,
@@ -361,7 +361,7 @@ impl InstanceRef {
             Ok(value) => value,
             Err(ended) => {
                 drop(run);
-                over(&mut lease, &ended);
+                lease.set_next(over(control, &ended));
                 return Ok(ended);
             }
         };
@@ -373,9 +373,9 @@ impl InstanceRef {
             Ended::Yielded(_) => lease.set_next(State::Suspended),
             Ended::Returned => {
                 results(control, s.returns, s.slots, result);
-                settle(&mut lease, &ended);
+                lease.set_next(settle(control, &ended));
             }
-            _ => settle(&mut lease, &ended),
+            _ => lease.set_next(settle(control, &ended)),
         }
         Ok(ended)
     }
@@ -388,19 +388,19 @@ fn nowhere() -> Error {
 
 /// The end of a resume whose resume function did not finish the host call.
 #[cold]
-fn over(lease: &mut Lease, ended: &Ended) {
+fn over(control: ControlRef, ended: &Ended) -> State {
     if !matches!(ended, Ended::Yielded(_)) {
-        lease.control.with(|i| i.suspended = None);
+        control.with(|i| i.suspended = None);
     }
-    settle(lease, ended);
+    settle(control, ended)
 }
 
-/// The state after a run, and what becomes of its stack.
-pub(super) fn settle(lease: &mut Lease, ended: &Ended) {
-    lease.set_next(ended.next());
+/// The state after a run; gives the stack back if nothing is left on it.
+pub(super) fn settle(control: ControlRef, ended: &Ended) -> State {
     if !matches!(ended, Ended::Yielded(_)) {
-        release_stack(lease.control);
+        release_stack(control);
     }
+    ended.next()
 }
 
 /// Runs the resume function, if there is one: the host call's result, or another end of the run.

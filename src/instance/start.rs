@@ -57,7 +57,15 @@ fn finish(lease: Lease, module: &Arc<Core>, group: Option<&Arc<group::Shared>>) 
 /// The end of setting up.
 #[inline(always)]
 fn complete(mut lease: Lease) -> InstanceRef {
-    lease.control.with(|i| i.complete = true);
+    let mut i = lease.control.inner();
+    i.complete = true;
+    if i.group.is_none()
+        && !i.region.config().compact
+        && let Ok((_, top, _)) = i.stack()
+    {
+        lease.control.hot().open(&i.module, i.data.vmctx(), top);
+    }
+    drop(i);
     lease.set_next(State::Ready);
     InstanceRef::new(&lease)
 }

@@ -14,8 +14,9 @@ use crate::module::{self, CallInfo, Func, PACKED, Returns};
 use crate::outcome::Outcome;
 use crate::trap;
 use crate::value::{Argument, Val};
-use crate::vmctx::{self, Activation, ControlRef, GuestCall, Lease, State};
+use crate::vmctx::{self, Activation, ControlRef, GuestCall, Lease, Shortcut, State};
 use lucet_artifact::ValType;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Why arguments do not fit.
 #[cold]
@@ -146,13 +147,15 @@ impl InstanceRef {
         let Some(slots) = call.place().filter(|_| !activation.too_deep()) else {
             drop(run);
             let ended = no_stack(control);
-            settle(&mut lease, &ended);
+            lease.set_next(settle(control, &ended));
             return Ok(ended);
         };
         let exit = vmctx::enter(&mut activation, &call, slots, args.iter().map(A::slot));
         drop(run);
         if exit != Exit::Returned {
-            return Ok(otherwise(&mut lease, &activation, exit, slots, returns));
+            let ended = otherwise(control, &activation, exit, slots, returns);
+            lease.set_next(ended.next());
+            return Ok(ended);
         }
         lease.set_next(State::Ready);
         if returns.number > 0 {
@@ -165,17 +168,66 @@ impl InstanceRef {
     }
 }
 
+impl InstanceRef {
+    /// The shortest path of a call; see [`vmctx::shortcut`]. `None`: nothing was done.
+    #[inline(always)]
+    pub(crate) fn shortcut<A: Argument>(
+        &self,
+        func: Func,
+        args: &[A],
+        room: usize,
+        result: impl FnMut(u8, usize, u128),
+    ) -> Option<Ended> {
+        if !trap::is_prepared() || !deadline::is_known() {
+            return None;
+        }
+        let (control, generation) = (self.control, self.generation);
+        let mut activation = Activation::outermost(control);
+        let run = (
+            || deadline::begin_unlimited(control),
+            |numbers| deadline::end_unlimited(control, numbers),
+        );
+        let func = (func.module, func.index);
+        match vmctx::shortcut(&mut activation, generation, func, args, room, run, result) {
+            Shortcut::Returned => Some(Ended::Returned),
+            Shortcut::No => None,
+            Shortcut::Left(exit, slots, returns) => {
+                Some(left(&activation, generation, exit, slots, returns))
+            }
+        }
+    }
+}
+
+/// The end of a shortcut that did not return. A panic (a bug of ours) is an error of this instance.
+#[cold]
+fn left(
+    activation: &Activation,
+    generation: u32,
+    exit: Exit,
+    slots: usize,
+    returns: Returns,
+) -> Ended {
+    const BUG: Ended = Ended::HostError(Status::Internal as u64);
+    let Some(mut lease) = Lease::adopt(activation, generation) else { return BUG };
+    let ended = catch_unwind(AssertUnwindSafe(|| {
+        otherwise(lease.control, activation, exit, slots, returns)
+    }));
+    let ended = ended.unwrap_or(BUG);
+    lease.set_next(ended.next());
+    ended
+}
+
 /// The end of a call that did not return.
 #[inline(never)]
-pub(super) fn otherwise(
-    lease: &mut Lease,
+fn otherwise(
+    control: ControlRef,
     activation: &Activation,
     exit: Exit,
     slots: usize,
     returns: Returns,
 ) -> Ended {
-    let ended = finish(lease.control, activation, exit, slots, returns);
-    settle(lease, &ended);
+    let ended = finish(control, activation, exit, slots, returns);
+    settle(control, &ended);
     ended
 }
 

@@ -12,7 +12,7 @@ pub use handler::handle_signal;
 pub(crate) use handler::interrupted;
 use lucet_artifact::abi::TrapCode;
 use lucet_artifact::code::TrapTable;
-pub(crate) use thread::prepare_thread;
+pub(crate) use thread::{is_prepared, prepare_thread};
 
 /// What the signal handler needs to know about a module's code. Immutable; its address is the owner
 /// word of the module's range in the code arena.
