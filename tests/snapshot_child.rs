@@ -43,6 +43,7 @@ const GUEST: &str = r#"(module
   (func (export "crash1") (call $crash (i32.const 1)))
   (func (export "crash2") (call $crash (i32.const 2)))
   (func (export "crash3") (call $crash (i32.const 3)))
+  (func (export "signal") (call $crash (i32.const 4)))
   (func (export "takes") (param i32))
   (func (export "at") (param i32) (result i32)
     (i32.load (i32.mul (local.get 0) (i32.const 64))))
@@ -57,6 +58,11 @@ extern "C" fn crash(_: *const Control, _: usize, how: i32) {
         // SAFETY: sends a signal to this process.
         2 => unsafe {
             libc::kill(libc::getpid(), libc::SIGKILL);
+        },
+        // SAFETY: sends a signal to this process.
+        4 => unsafe {
+            libc::kill(libc::getpid(), libc::SIGCHLD);
+            libc::kill(libc::getpid(), libc::SIGUSR1);
         },
         // SAFETY: a wild store, which is the point: nothing is mapped at the first page.
         _ => unsafe { std::ptr::without_provenance_mut::<u8>(8).write_volatile(1) },
@@ -213,6 +219,11 @@ fn hosts_with_one_thread_do_not_notice() {
         check(&m.snapshot_in_child(&run("_initialize")).unwrap(), false);
         let e = m.snapshot_in_child(&run("crash0")).unwrap_err();
         assert_eq!(e.status(), Status::StartFailed);
+        // The child has no handlers of the host's: the signal ends it.
+        // SAFETY: installs a handler that only counts.
+        unsafe { libc::signal(libc::SIGUSR1, count as extern "C" fn(i32) as libc::sighandler_t) };
+        let e = m.snapshot_in_child(&run("signal")).unwrap_err();
+        assert!(e.message().contains("was ended by signal 10"), "{e}");
         let options = ChildOptions { time_limit: Duration::from_millis(50), ..run("loop") };
         m.snapshot_in_child(&options).unwrap_err();
         // An instance that ran before the fork goes on, and so do time limits.

@@ -61,7 +61,7 @@ impl Inner {
         room: Option<usize>,
     ) -> Result<&CallInfo> {
         let index = match callee {
-            Callee::Func(f) if f.module == self.module.id() => f.index,
+            Callee::Func(f) if f.module == self.module.code_id() => f.index,
             Callee::Func(f) => super::args::index_of(&self.module, f)?,
             Callee::Name(n) => self.module.function(n)?,
         };

@@ -21,7 +21,7 @@ pub(crate) struct Hot {
     /// nothing about its runs is out of the ordinary (limits, say). Everything else here is only
     /// valid then.
     pub open: Cell<bool>,
-    /// The module's id.
+    /// The module's code id, which functions carry.
     pub module: Cell<u64>,
     /// The module's table of functions.
     calls: Cell<*const CallInfo>,
@@ -45,7 +45,7 @@ impl Hot {
 
     /// Opens the path for an instance of `module`.
     pub(crate) fn open(&self, module: &module::Core, vmctx: usize, stack_top: usize) {
-        self.module.set(module.id());
+        self.module.set(module.code_id());
         self.calls.set(module.calls.as_ptr());
         self.count.set(module.calls.len() as u32);
         self.vmctx.set(vmctx);
