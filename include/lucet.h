@@ -457,6 +457,12 @@ lucet_status lucet_region_config_set_first_touch(lucet_region_config *config,
                                                  bool first_touch);
 
 /**
+ * Whether runs of the region's instances that end badly leave a backtrace: see
+ * lucet_instance_set_backtrace, which changes it for one instance. Off by default.
+ */
+lucet_status lucet_region_config_set_backtrace(lucet_region_config *config, bool on);
+
+/**
  * Creates a region; NULL as `config` means the defaults. `*out` is the region, or NULL if the call
  * fails. Free it with lucet_region_free. Any thread.
  *
@@ -851,6 +857,98 @@ lucet_status lucet_instance_function_name(lucet_instance *instance,
                                           char *buf,
                                           size_t cap,
                                           size_t *len);
+
+/* ---- backtraces ------------------------------------------------------------------------------ */
+
+/** What a frame of a backtrace is. Numbers never change; skip unknown ones. */
+enum lucet_frame_kind
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /** A function of the module. */
+  LUCET_FRAME_GUEST = 1,
+  /** A host function that the guest called. */
+  LUCET_FRAME_IMPORT = 2,
+  /** lucet at work for the guest: memory.grow, memory.copy and the like. */
+  LUCET_FRAME_BUILTIN = 3,
+  /** Not a frame: `pc` frames are left out here, between the innermost and the outermost. */
+  LUCET_FRAME_OMITTED = 4,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum lucet_frame_kind lucet_frame_kind;
+#else
+typedef int32_t lucet_frame_kind;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/** One frame of a backtrace. Fields that do not belong to `kind` are 0, or UINT32_MAX. */
+typedef struct lucet_frame {
+  /** What it is. */
+  lucet_frame_kind kind;
+  /** GUEST, IMPORT: index of the function; see lucet_instance_function_name. */
+  uint32_t function;
+  /**
+   * GUEST: offset in the wasm file of the operator that was executed, of the call in frames of
+   * callers; UINT32_MAX if unknown.
+   */
+  uint32_t wasm_offset;
+  /** 0 in this version. */
+  uint32_t reserved;
+  /** GUEST: offset in the artifact's .text, in bytes, of an address in the instruction. */
+  uint64_t pc;
+} lucet_frame;
+
+
+/**
+ * Whether runs of the instance that trap, fail, are terminated or take too long leave a
+ * backtrace. A new instance has the region's setting (lucet_region_config_set_backtrace), which
+ * is off unless changed. Off costs nothing. On, a run that ends badly takes some nanoseconds more
+ * for each frame, and the first one of an instance allocates about a kilobyte; runs that end well
+ * cost what they did.
+ *
+ * LUCET_STATUS_BUSY, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+ */
+lucet_status lucet_instance_set_backtrace(lucet_instance *instance, bool on);
+
+/**
+ * Where the last run ended, from the inside out: the function that trapped, its caller, and so on
+ * to the function that was called from C, through host functions that ran the guest again
+ * (lucet_vmctx_run). For a run that was terminated or took too long: what it was doing. For a
+ * suspended instance: where it waits, whether backtraces are on or not. Functions that made a tail
+ * call have no frame. Of a deep recursion the innermost and the outermost frames are there.
+ *
+ * At most `cap` frames are written; `*len` is the number there is, at most 65. `frames` may be
+ * NULL if `cap` is 0. The backtrace is there until the instance runs again, is reset or freed.
+ *
+ * LUCET_STATUS_WRONG_STATE if the last run ended well or backtraces were off; LUCET_STATUS_BUSY,
+ * LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+ */
+LUCET_NODISCARD
+lucet_status lucet_instance_backtrace(lucet_instance *instance,
+                                      lucet_frame *frames,
+                                      size_t cap,
+                                      size_t *len);
+
+/**
+ * The backtrace as text for a log, a line for each frame:
+ *
+ *        0: parse_header (function 12) at wasm offset 0x1f0
+ *        1: import env.read (function 0)
+ *        2: on_request (function 3) at wasm offset 0x2a
+ *
+ * What is not printable in names is escaped, so a line is a line. At most `cap` bytes are written
+ * to `buf`, the terminating NUL included; `*len` is the length of the whole text without NUL.
+ * `buf` may be NULL if `cap` is 0, and `len` may be NULL.
+ *
+ * As lucet_instance_backtrace.
+ */
+LUCET_NODISCARD
+lucet_status lucet_instance_write_backtrace(lucet_instance *instance,
+                                            char *buf,
+                                            size_t cap,
+                                            size_t *len);
 
 /* ---- snapshots ------------------------------------------------------------------------------- */
 

@@ -39,7 +39,7 @@ pub use module::{Func, Module, ModuleConfig};
 pub use outcome::{Outcome, OutcomeKind, Trap};
 pub use region::{Region, RegionConfig, Rung};
 pub use snapshot::{ChildOptions, SnapshotOptions};
-pub use trap::handle_signal;
+pub use trap::{Backtrace, Frame, FrameKind, handle_signal};
 pub use value::Val;
 pub use vmctx::{Control, HostCode, ResumeFn};
 

@@ -46,6 +46,18 @@ pub struct Func {
     pub(crate) index: u32,
 }
 
+/// A place in a module's code.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Place {
+    /// [`Core::id`]; 0: unknown.
+    pub module: u64,
+    /// Offset in `.text`.
+    pub pc: u64,
+    pub function: Option<u32>,
+    /// Offset of the operator in the wasm file.
+    pub wasm_offset: Option<u32>,
+}
+
 /// What a call of a function needs to know of it, in one place.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct CallInfo {
@@ -474,6 +486,16 @@ impl Core {
     pub(crate) fn offset_of(&self, pc: usize) -> Option<u64> {
         let offset = pc.checked_sub(self.text_base)?;
         (offset < self.loaded.text.len()).then_some(offset as u64)
+    }
+
+    /// Where in the module `pc` is, if it lies in its code. Allocates nothing.
+    pub(crate) fn place(&self, pc: usize) -> Option<Place> {
+        let pc = self.offset_of(pc)?;
+        let at = u32::try_from(pc).ok()?;
+        let function = self.loaded.function_at(at);
+        let wasm_offset =
+            function.and_then(|f| self.code.wasm_offset(at, || self.loaded.wasm_offset(f, at)));
+        Some(Place { module: self.id, pc, function, wasm_offset })
     }
 
     /// The initial contents of memory 0.

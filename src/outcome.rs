@@ -18,6 +18,8 @@ pub struct Trap {
     pub function: Option<u32>,
     /// Name of the function, if known.
     pub function_name: Option<String>,
+    /// The module, by [`crate::Module::id`]; 0 if unknown.
+    pub module: u64,
 }
 
 impl std::fmt::Display for Trap {

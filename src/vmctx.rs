@@ -20,6 +20,7 @@ pub(crate) mod builtins;
 mod data;
 mod shortcut;
 mod table;
+pub(crate) mod walk;
 
 use crate::arch::{self, Exit};
 use crate::error::{Error, Result, Status};
@@ -97,13 +98,16 @@ impl HostCode {
 pub(crate) struct Activation {
     /// Where to return to the host.
     pub host_sp: usize,
-    /// The guest's stack pointer when it last called out.
+    /// The guest's stack pointer when it last called out, or where a signal ended it.
     pub guest_sp: usize,
     /// The guest's frame pointer when it last left.
     pub guest_fp: usize,
     /// [`lucet_artifact::abi::TrapCode`] of a trap.
     pub trap_code: u32,
-    /// Address of the trapping instruction.
+    /// Host entry that the guest called last.
+    pub entry: u32,
+    /// Address of the trapping instruction, or of the one at which the run was ended; 0 if it left
+    /// in the host thunk.
     pub trap_pc: usize,
     /// Faulting address plus one, 0 if there is none.
     pub fault: usize,
@@ -131,6 +135,7 @@ impl Activation {
             guest_sp: 0,
             guest_fp: 0,
             trap_code: 0,
+            entry: 0,
             trap_pc: 0,
             fault: 0,
             leaver: Cell::new(std::ptr::null()),
@@ -149,6 +154,7 @@ impl Activation {
             guest_sp: 0,
             guest_fp: 0,
             trap_code: 0,
+            entry: 0,
             trap_pc: 0,
             fault: 0,
             leaver: Cell::new(std::ptr::null()),
@@ -292,6 +298,11 @@ pub(crate) fn suspended_pc(guest_sp: usize) -> usize {
     unsafe { std::ptr::read((guest_sp + SUSPENDED_RETURN) as *const usize) }
 }
 
+/// The host thunk's frame pointer in the host call at which a guest is suspended.
+pub(crate) fn suspended_fp(guest_sp: usize) -> usize {
+    guest_sp.wrapping_add(SUSPENDED_RETURN - 8)
+}
+
 impl crate::instance::Vmctx {
     /// The calling instance of a host function.
     ///
@@ -312,13 +323,15 @@ pub type ResumeFn = unsafe extern "C" fn(ctx: *const Control, value: u64, state:
 pub(crate) fn call_resume_fn(
     f: ResumeFn,
     control: ControlRef,
-    guest_sp: usize,
+    (guest_sp, entry): (usize, u32),
     ctx: ControlRef,
     value: u64,
     state: usize,
 ) -> u64 {
     let mut activation = Activation::new(control, true);
     activation.guest_sp = guest_sp;
+    activation.guest_fp = suspended_fp(guest_sp);
+    activation.entry = entry;
     arch::set_current(&mut activation);
     // SAFETY: the host function that yielded named `f` and `state` for exactly this call.
     let result = unsafe { f(ctx.0, value, state) };
@@ -667,6 +680,11 @@ impl Lease {
             lock.release();
         }
         inner
+    }
+
+    /// The state that the instance was in, or will be in.
+    pub(crate) fn state(&self) -> State {
+        self.next
     }
 
     /// Whether the instance belongs to a group.

@@ -1,6 +1,6 @@
 //! Instances in C: life, calls, memory, globals.
 
-use super::args::{Out, array, array_mut, bytes, required, text};
+use super::args::{Out, array, array_mut, bytes, put_text, required, text};
 use super::error::border;
 use super::handle::{self, of_instance};
 use super::module::{MODULES, lucet_func, lucet_module};
@@ -365,15 +365,8 @@ pub unsafe extern "C" fn lucet_instance_function_name(
             return Err(Error::new(Status::InvalidArgument, message));
         }
         let name = module.func_name(function).unwrap_or_default().as_bytes();
-        if let Some((nul, room)) = buf.split_last_mut() {
-            let n = name.len().min(room.len());
-            room[..n].copy_from_slice(&name[..n]);
-            *room.get_mut(n).unwrap_or(nul) = 0;
-        }
-        if !len.is_null() {
-            // SAFETY: not NULL, and the header asks for a place for the length.
-            unsafe { len.write(name.len()) };
-        }
+        // SAFETY: the header asks for a place for the length, or NULL.
+        unsafe { put_text(buf, name, len) };
         Ok(())
     })
 }

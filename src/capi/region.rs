@@ -124,6 +124,16 @@ pub extern "C" fn lucet_region_config_set_first_touch(
     set(config, |c| c.first_touch = first_touch)
 }
 
+/// Whether runs of the region's instances that end badly leave a backtrace: see
+/// lucet_instance_set_backtrace, which changes it for one instance. Off by default.
+#[unsafe(no_mangle)]
+pub extern "C" fn lucet_region_config_set_backtrace(
+    config: *mut lucet_region_config,
+    on: bool,
+) -> raw::lucet_status {
+    set(config, |c| c.backtrace = on)
+}
+
 /// Creates a region; NULL as `config` means the defaults. `*out` is the region, or NULL if the call
 /// fails. Free it with lucet_region_free. Any thread.
 ///

@@ -151,11 +151,14 @@ impl Vmctx {
         let (module, index) = args::resolve(self.0, Callee::Func(func), args)?;
         let types = &module.func_type(index).results;
         let mut results = Vec::with_capacity(types.len());
-        let ended: Ended = args::with_slots(args, |slots| {
+        let mut ended: Ended = args::with_slots(args, |slots| {
             run::nested(self.0, index, slots, &mut |ty, _, slot| {
                 results.push(Val::from_slot(ty, slot));
             })
         })?;
+        if let Ended::Trapped(trap) = &mut ended {
+            run::name(self.0, trap);
+        }
         Ok(ended.outcome(results))
     }
 

@@ -7,8 +7,10 @@
 //! * [`memory`], [`tables`]: what builtins and the host do to them
 //! * [`deadline`], [`watch`]: ending runs from outside, from either side
 //! * [`host`]: what a host function may do with the instance that called it
+//! * [`backtrace`]: where a run ended or waits
 
 mod args;
+mod backtrace;
 mod capture;
 pub(crate) mod constant;
 mod deadline;
@@ -77,6 +79,8 @@ struct Suspended {
     slots: usize,
     /// What the function that was called returns.
     returns: Returns,
+    /// Host entry of the host function that yielded.
+    entry: u32,
     /// The instance whose host call yielded: another one than this only in a group.
     leaver: ControlRef,
     resume: Option<ResumeFn>,
@@ -130,6 +134,7 @@ pub struct Inner {
     /// Longest time a run may take, in nanoseconds; 0: any.
     time_limit: u64,
     user_data: usize,
+    backtrace: backtrace::Recorder,
 }
 
 impl Inner {

@@ -9,18 +9,18 @@
 use super::args::{Callee, check_results, resolve, with_slots};
 use super::warm::results;
 use super::watch::Reason;
-use super::{Fault, Inner, InstanceRef, Suspended, deadline, set_fault};
+use super::{Fault, IDLE, Inner, InstanceRef, Suspended, backtrace, deadline, set_fault};
 use crate::arch::Exit;
 use crate::error::{Error, Result, Status};
-use crate::module::{CallInfo, Core, Returns};
+use crate::module::{CallInfo, Returns};
 use crate::outcome::{Outcome, Trap};
 use crate::region::Stack;
 use crate::trap;
 use crate::value::Val;
+use crate::vmctx::walk::Start;
 use crate::vmctx::{self, Activation, ControlRef, GuestCall, Lease, Pending, ResumeFn, State};
 use lucet_artifact::ValType;
 use lucet_artifact::abi::TrapCode;
-use std::sync::Arc;
 
 /// How a stretch of execution ended, without the results.
 #[derive(Debug, Clone, PartialEq)]
@@ -121,6 +121,7 @@ fn prepare(control: ControlRef, index: u32) -> Result<(GuestCall, CallInfo)> {
 
 /// The end of a call for which not enough stack was left.
 pub(super) fn no_stack(control: ControlRef) -> Ended {
+    backtrace::record(control, None);
     Ended::Trapped(Box::new(describe(control, TrapCode::StackOverflow, 0, None)))
 }
 
@@ -156,8 +157,8 @@ pub(super) fn finish(
     match exit {
         Exit::Returned => Ended::Returned,
         Exit::Pending => {
-            let at =
-                Place { guest_sp: activation.guest_sp, slots, may_yield: activation.may_yield };
+            let Activation { guest_sp, entry, may_yield, .. } = *activation;
+            let at = Place { guest_sp, slots, entry, may_yield };
             leave(control, activation.leaver().unwrap_or(control), at, returns)
         }
         Exit::Trapped => {
@@ -166,11 +167,15 @@ pub(super) fn finish(
                 leaver.set_pending(Pending::None);
                 leaver.with(|i| i.fault = None);
             }
+            backtrace::record(control, Some(Start::of(activation)));
             let (code, pc, fault) = activation.trap();
             let code = TrapCode::from_u8(code as u8).unwrap_or(TrapCode::Unreachable);
             Ended::Trapped(Box::new(describe(control, code, pc, fault)))
         }
-        Exit::Ended => ended_from_outside(),
+        Exit::Ended => {
+            backtrace::record(control, Some(Start::of(activation)));
+            ended_from_outside()
+        }
     }
 }
 
@@ -179,6 +184,8 @@ pub(super) fn finish(
 struct Place {
     guest_sp: usize,
     slots: usize,
+    /// Host entry of what it called.
+    entry: u32,
     may_yield: bool,
 }
 
@@ -195,12 +202,18 @@ fn ended_from_outside() -> Ended {
 fn leave(control: ControlRef, leaver: ControlRef, at: Place, returns: Returns) -> Ended {
     leaver.set_pending(Pending::None);
     let fault = leaver.inner().fault.take();
+    match &fault {
+        Some(Fault::Yield { .. }) if at.may_yield => {}
+        Some(Fault::Exit(_)) => {}
+        Some(Fault::Nested(_)) => backtrace::adopt(control, leaver),
+        _ => backtrace::record(control, Some(Start::suspended(at.guest_sp, at.entry))),
+    }
     match fault {
         // The host function used a context that was not its own; nothing can be kept here.
         Some(Fault::Yield { .. }) if !at.may_yield => Ended::HostError(Status::NestedYield as u64),
         Some(Fault::Yield { value, resume, state }) => {
-            let Place { guest_sp, slots, .. } = at;
-            let s = Suspended { guest_sp, slots, returns, leaver, resume, state };
+            let Place { guest_sp, slots, entry, .. } = at;
+            let s = Suspended { guest_sp, slots, returns, entry, leaver, resume, state };
             control.inner().suspended = Some(s);
             Ended::Yielded(value)
         }
@@ -218,33 +231,35 @@ fn leave(control: ControlRef, leaver: ControlRef, at: Place, returns: Returns) -
     }
 }
 
-/// Everything that is known about a trap at address `pc`.
+/// Everything that is known about a trap at address `pc`, but for the function's name.
 fn describe(control: ControlRef, code: TrapCode, pc: usize, address: Option<u64>) -> Trap {
-    let own = control.with(|i| (i.module.clone(), i.group.clone()));
-    let others = own.1.map(|g| g.members.lock().iter().map(|m| m.module.clone()).collect());
-    let modules: Vec<Arc<Core>> = others.unwrap_or_default();
-    let found = std::iter::once(&own.0)
-        .chain(&modules)
-        .find_map(|m| m.offset_of(pc).map(|offset| (m, offset)));
-    let Some((module, pc)) = found else {
-        return Trap {
-            code,
-            pc: 0,
-            address,
-            wasm_offset: None,
-            function: None,
-            function_name: None,
-        };
-    };
-    let function = u32::try_from(pc).ok().and_then(|pc| module.loaded.function_at(pc));
+    let place = control.with(|i| match i.module.place(pc) {
+        Some(place) => Some(place),
+        None => i.module_at(pc)?.place(pc),
+    });
+    let place = place.unwrap_or_default();
     Trap {
         code,
-        pc,
+        pc: place.pc,
         address,
-        wasm_offset: function.and_then(|f| module.loaded.wasm_offset(f, pc as u32)),
-        function,
-        function_name: function.and_then(|f| module.func_name(f)).map(str::to_owned),
+        wasm_offset: place.wasm_offset,
+        function: place.function,
+        function_name: None,
+        module: place.module,
     }
+}
+
+/// Looks up the name of the function that trapped.
+pub(super) fn name(control: ControlRef, trap: &mut Trap) {
+    let (Some(function), id) = (trap.function, trap.module) else { return };
+    let own = |m: &crate::module::Core| m.func_name(function).map(str::to_owned);
+    trap.function_name = control.with(|i| {
+        if i.module.id() == id {
+            return own(&i.module);
+        }
+        let members = i.group.as_ref()?.members.lock();
+        own(&members.iter().find(|m| m.module.id() == id)?.module)
+    });
 }
 
 /// After the outermost run: a stack is kept only while it holds something.
@@ -268,7 +283,10 @@ pub(super) fn start(control: ControlRef, index: u32, args: &[u128], what: &str) 
     let fail = |m: String| Error::new(Status::StartFailed, format!("the {what} function {m}"));
     match ended {
         Ended::Returned => Ok(()),
-        Ended::Trapped(t) => Err(fail(format!("trapped: {t}")).with_trap(t.code)),
+        Ended::Trapped(mut t) => {
+            name(control, &mut t);
+            Err(fail(format!("trapped: {t}{}", backtrace::of_start(control))).with_trap(t.code))
+        }
         Ended::Exited(c) => Err(fail(format!("exited with code {c}"))),
         Ended::HostError(c) => Err(fail(format!("failed in a host function with code {c}"))),
         Ended::Terminated => Err(fail("was terminated".into())),
@@ -331,7 +349,17 @@ impl InstanceRef {
         let ended = self.resume_with(value, None, |ty, _, slot| {
             results.push(Val::from_slot(ty, slot));
         })?;
-        Ok(ended.outcome(results))
+        Ok(self.named(ended).outcome(results))
+    }
+
+    /// With the name of the function that trapped.
+    pub(super) fn named(&self, mut ended: Ended) -> Ended {
+        if let Ended::Trapped(trap) = &mut ended
+            && let Ok(lease) = self.lease(&IDLE)
+        {
+            name(lease.control, trap);
+        }
+        ended
     }
 
     /// The same; each result of the function that was suspended goes to `result`.
@@ -422,11 +450,12 @@ fn call_resume_fn(
     s: &Suspended,
     value: u64,
 ) -> std::result::Result<u64, Ended> {
-    let result = vmctx::call_resume_fn(f, control, s.guest_sp, s.leaver, value, s.state);
+    let place = (s.guest_sp, s.entry);
+    let result = vmctx::call_resume_fn(f, control, place, s.leaver, value, s.state);
     if s.leaver.pending() == Pending::None {
         control.with(|i| i.suspended = None);
         return Ok(result);
     }
-    let at = Place { guest_sp: s.guest_sp, slots: s.slots, may_yield: true };
+    let at = Place { guest_sp: s.guest_sp, slots: s.slots, entry: s.entry, may_yield: true };
     Err(leave(control, s.leaver, at, s.returns))
 }

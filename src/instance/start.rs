@@ -5,7 +5,8 @@
 //! segments that could not be folded and the start function are left. A member of a group is built
 //! from its parts, in the order of core spec 4.5.4.
 
-use super::{Fault, ImportedGlobal, Inner, InstanceRef, Table, constant, memory, run, tables};
+use super::{Fault, ImportedGlobal, Inner, InstanceRef, Table};
+use super::{backtrace, constant, memory, run, tables};
 use crate::error::{Error, Result, Status};
 use crate::group;
 use crate::idle::Home;
@@ -110,6 +111,7 @@ impl Inner {
         self.memory_touched = bytes;
         self.time_limit = 0;
         self.user_data = 0;
+        self.backtrace.renew();
         self.write_data(control);
         Ok(())
     }
@@ -154,6 +156,7 @@ pub(super) fn restart(mut lease: Lease) -> Result<()> {
         i.dropped_datas.clear();
         i.suspended = None;
         i.fault = None;
+        i.backtrace.clear();
         for t in &mut i.tables {
             *t = Table::Own(None);
         }
@@ -234,6 +237,7 @@ fn occupy(
         complete: false,
         time_limit: 0,
         user_data: 0,
+        backtrace: backtrace::Recorder::new(region.config().backtrace),
     });
     let lease = vmctx::allocate(inner, guard).map_err(|(e, inner)| {
         inner.release();

@@ -261,6 +261,6 @@ impl InstanceRef {
         let ended = self.call(callee, args, None, |ty, _, slot| {
             results.push(Val::from_slot(ty, slot));
         })?;
-        Ok(ended.outcome(results))
+        Ok(self.named(ended).outcome(results))
     }
 }

@@ -47,6 +47,8 @@ pub struct RegionConfig {
     /// Whether resetting may rely on SIGSEGV reaching the library (rung "first touch"). Turn it off
     /// in processes whose SIGSEGV handling cannot be trusted.
     pub first_touch: bool,
+    /// Whether instances record backtraces of runs that end badly.
+    pub backtrace: bool,
 }
 
 impl Default for RegionConfig {
@@ -60,6 +62,7 @@ impl Default for RegionConfig {
             stacks: 1024,
             reset: None,
             first_touch: true,
+            backtrace: false,
         }
     }
 }

@@ -21,7 +21,7 @@ pub(crate) struct Hot {
     /// nothing about its runs is out of the ordinary (limits, say). Everything else here is only
     /// valid then.
     pub open: Cell<bool>,
-    /// The module's code id, which functions carry.
+    /// The module whose code it is, as `Func`s name it.
     pub module: Cell<u64>,
     /// The module's table of functions.
     calls: Cell<*const CallInfo>,
