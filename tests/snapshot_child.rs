@@ -182,6 +182,29 @@ fn a_child_that_hangs_is_killed() {
     assert_eq!(descriptors(), before);
 }
 
+static NESTED: Mutex<Option<Arc<Module>>> = Mutex::new(None);
+
+/// Takes a snapshot in a child while a guest runs on this thread.
+extern "C" fn takes_one(_: *const Control, _: usize) -> i32 {
+    let m = module(MemoryShape::Guarded);
+    *NESTED.lock().unwrap() = Some(m.snapshot_in_child(&run("_initialize")).unwrap());
+    5
+}
+
+#[test]
+fn host_functions_may_take_one() {
+    let _alone = alone();
+    let mut imports = Imports::new();
+    host(&mut imports, "takes_one", "() -> i32", takes_one as *const c_void, 0);
+    let wat = r#"(module (import "env" "takes_one" (func $f (result i32))) (memory 1)
+      (func (export "f") (result i32) (i32.store (i32.const 8) (i32.const 6))
+        (i32.add (call $f) (i32.load (i32.const 8)))))"#;
+    let i = Instance::new(&region(), &common::module(wat, imports)).unwrap();
+    assert_eq!(i.run("f", &[]).unwrap(), Outcome::Returned(vec![Val::I32(11)]));
+    check(&NESTED.lock().unwrap().take().unwrap(), false);
+    assert!(no_children());
+}
+
 static SIGNALS: AtomicU32 = AtomicU32::new(0);
 
 extern "C" fn count(_: i32) {
