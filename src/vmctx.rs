@@ -377,6 +377,7 @@ pub(crate) enum Pending {
     Fail = 3,
     Exit = 4,
     Terminate = 5,
+    OutOfFuel = 6,
 }
 
 /// The control block of an instance. On cache lines of its own: neighbours belong to others.
@@ -528,7 +529,8 @@ impl ControlRef {
             2 => Pending::Trap,
             3 => Pending::Fail,
             4 => Pending::Exit,
-            _ => Pending::Terminate,
+            5 => Pending::Terminate,
+            _ => Pending::OutOfFuel,
         }
     }
 

@@ -4,7 +4,7 @@ use super::args::{self, Out, array, text};
 use super::error::{border, border_or};
 use super::handle::{Kind, Table};
 use super::raw;
-use crate::error::{Error, Status};
+use crate::error::{Error, Result, Status};
 use crate::import::parse_signature;
 use crate::loader;
 use crate::module::{Func, Module, ModuleConfig};
@@ -16,6 +16,11 @@ use std::sync::Arc;
 
 pub(super) static MODULES: Table<Module> = Table::new(Kind::Module);
 static CONFIGS: Table<Mutex<ModuleConfig>> = Table::new(Kind::ModuleConfig);
+
+/// The configuration behind a handle.
+pub(super) fn config(config: *mut lucet_module_config) -> Result<Arc<Mutex<ModuleConfig>>> {
+    CONFIGS.get(config, "config")
+}
 
 /// Compiled code, loaded and checked. Immutable; any thread may use it, several at the same time.
 pub struct lucet_module;

@@ -30,7 +30,7 @@ pub type lucet_resume_fn = Option<
 ///
 /// # Safety
 /// `ctx` is NULL, a handle, or what the header asks for.
-unsafe fn caller(ctx: *mut lucet_vmctx) -> Result<Vmctx> {
+pub(super) unsafe fn caller(ctx: *mut lucet_vmctx) -> Result<Vmctx> {
     if let Some(kind) = kind_of(ctx) {
         let message = format!("`ctx` is a {kind} handle; the host function's context was expected");
         return Err(Error::new(Status::InvalidHandle, message));
