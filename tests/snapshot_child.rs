@@ -10,7 +10,7 @@ use lucet::{
 };
 use lucet_artifact::types::MemoryShape;
 use std::ffi::c_void;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -285,4 +285,32 @@ fn hosts_that_reap_everything_do_no_harm() {
         i32::from(SIGNALS.load(Ordering::SeqCst) == 0)
     });
     assert_eq!(code, 0, "1: no signal came, so the test proves nothing; 99: a failure");
+}
+
+/// Other threads use the library without pause: a child that found one of its locks, or malloc's,
+/// locked would hang.
+#[test]
+fn children_of_busy_processes_do_not_hang() {
+    let _alone = alone();
+    let m = module(MemoryShape::Guarded);
+    let stop = Arc::new(AtomicBool::new(false));
+    let busy: Vec<_> = (0..2)
+        .map(|_| {
+            let (stop, m) = (stop.clone(), m.clone());
+            std::thread::spawn(move || {
+                let r = region();
+                while !stop.load(Ordering::Relaxed) {
+                    let i = Instance::new(&r, &m).unwrap();
+                    i.run("at", &[Val::I32(3)]).unwrap();
+                    drop(vec![0u8; 200_000]);
+                }
+            })
+        })
+        .collect();
+    for _ in 0..100 {
+        check(&m.snapshot_in_child(&run("_initialize")).unwrap(), false);
+    }
+    stop.store(true, Ordering::Relaxed);
+    busy.into_iter().for_each(|b| b.join().unwrap());
+    assert!(no_children());
 }
