@@ -9,7 +9,7 @@ use super::raw;
 use super::region::{config_or_default, lucet_region_config};
 use crate::error::{Error, Status};
 use crate::snapshot::{ChildOptions, SnapshotOptions};
-use parking_lot::Mutex;
+use crate::sys::lock::Mutex;
 use std::ffi::c_char;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
