@@ -29,6 +29,7 @@
 
 mod args;
 mod error;
+mod growth;
 mod handle;
 mod instance;
 #[cfg(test)]
@@ -36,6 +37,7 @@ mod layout;
 mod library;
 mod module;
 mod region;
+mod stats;
 mod status;
 mod val;
 mod vmctx;
@@ -48,6 +50,8 @@ mod raw {
     pub type lucet_outcome_kind = i32;
     /// A `TrapCode`, or 0.
     pub type lucet_trap_code = i32;
+    /// A `GrowthKind`.
+    pub type lucet_growth_kind = i32;
     /// The byte of a `ValType`.
     pub type lucet_val_type = i32;
 }

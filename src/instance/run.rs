@@ -15,6 +15,7 @@ use crate::error::{Error, Result, Status};
 use crate::module::{CallInfo, Core, Returns};
 use crate::outcome::{Outcome, Trap};
 use crate::region::Stack;
+use crate::stats::End;
 use crate::trap;
 use crate::value::Val;
 use crate::vmctx::{self, Activation, ControlRef, GuestCall, Lease, Pending, ResumeFn, State};
@@ -54,6 +55,18 @@ impl Ended {
         }
     }
 
+    /// What statistics count it as.
+    fn counted(&self) -> Option<End> {
+        match self {
+            Self::Returned | Self::Yielded(_) => None,
+            Self::Trapped(t) => Some(End::Trapped(t.code)),
+            Self::Terminated => Some(End::Terminated),
+            Self::TimedOut => Some(End::TimedOut),
+            Self::Exited(_) => Some(End::Exited),
+            Self::HostError(_) => Some(End::HostError),
+        }
+    }
+
     fn next(&self) -> State {
         match self {
             Self::Returned => State::Ready,
@@ -77,7 +90,8 @@ impl Inner {
 
     #[cold]
     fn lend(&mut self) -> Result<Stack> {
-        let s = self.region.stack(&self.slot, self.module.loaded.layout.size())?;
+        let mut s = self.region.stack(&self.slot, self.module.loaded.layout.size())?;
+        s.limit(self.stack_limit);
         Ok(*self.stack.insert(s))
     }
 
@@ -352,6 +366,7 @@ impl InstanceRef {
             check_results(|| "the suspended function".into(), types, room.unwrap_or(0))?;
         }
         let run = deadline::begin(control, i.time_limit)?;
+        let begun = i.clock();
         lease.set_next(State::Faulted);
         if s.resume.is_none() {
             i.suspended = None;
@@ -368,6 +383,9 @@ impl InstanceRef {
         let mut activation = Activation::new(control, true);
         let exit = vmctx::resume(&mut activation, s.guest_sp, value);
         drop(run);
+        if let Some(begun) = begun {
+            super::warm::time(control, begun);
+        }
         let ended = finish(control, &activation, exit, s.slots, s.returns);
         match ended {
             Ended::Yielded(_) => lease.set_next(State::Suspended),
@@ -398,6 +416,9 @@ fn over(lease: &mut Lease, ended: &Ended) {
 /// The state after a run, and what becomes of its stack.
 pub(super) fn settle(lease: &mut Lease, ended: &Ended) {
     lease.set_next(ended.next());
+    if let Some(end) = ended.counted() {
+        lease.control.with(|i| i.region.home().count(end));
+    }
     if !matches!(ended, Ended::Yielded(_)) {
         release_stack(lease.control);
     }

@@ -12,10 +12,12 @@ use crate::arch::Exit;
 use crate::error::{Error, Result, Status};
 use crate::module::{self, CallInfo, Func, PACKED, Returns};
 use crate::outcome::Outcome;
+use crate::stats::Timed;
 use crate::trap;
 use crate::value::{Argument, Val};
 use crate::vmctx::{self, Activation, ControlRef, GuestCall, Lease, State};
 use lucet_artifact::ValType;
+use std::time::Instant;
 
 /// Why arguments do not fit.
 #[cold]
@@ -127,6 +129,7 @@ impl InstanceRef {
         let room = args.len().max(returns.number);
         let (bottom, top, lent) = i.stack()?;
         let (vmctx, limit) = (i.data.vmctx(), i.time_limit);
+        let begun = i.clock();
         drop(i);
         if args.iter().any(|a| a.type_byte() == FUNCREF) {
             references(control, args)?;
@@ -151,6 +154,9 @@ impl InstanceRef {
         };
         let exit = vmctx::enter(&mut activation, &call, slots, args.iter().map(A::slot));
         drop(run);
+        if let Some(begun) = begun {
+            time(control, begun);
+        }
         if exit != Exit::Returned {
             return Ok(otherwise(&mut lease, &activation, exit, slots, returns));
         }
@@ -163,6 +169,12 @@ impl InstanceRef {
         }
         Ok(Ended::Returned)
     }
+}
+
+/// Counts how long a stretch of running took.
+#[cold]
+pub(super) fn time(control: ControlRef, begun: Instant) {
+    control.with(|i| i.region.home().time(Timed::Run, begun));
 }
 
 /// The end of a call that did not return.
