@@ -155,6 +155,8 @@ enum lucet_status
   LUCET_STATUS_INTERNAL = 23,
   /** Something this version cannot do. */
   LUCET_STATUS_UNSUPPORTED = 24,
+  /** A snapshot would freeze random numbers or clocks that were read during start-up. */
+  LUCET_STATUS_IMPURE = 25,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -185,7 +187,7 @@ enum lucet_outcome_kind
   LUCET_OUTCOME_TIMED_OUT = 5,
   /** Its time slice is used up; suspended, can be resumed (not in this version). */
   LUCET_OUTCOME_PREEMPTED = 6,
-  /** Its fuel is used up; suspended, can be resumed (not in this version). */
+  /** Its fuel is used up. The instance is suspended: see lucet_instance_set_fuel. */
   LUCET_OUTCOME_OUT_OF_FUEL = 7,
   /** It asked to exit; `value` is the code. */
   LUCET_OUTCOME_EXITED = 8,
@@ -484,6 +486,12 @@ lucet_status lucet_region_config_set_latency_histograms(lucet_region_config *con
                                                         bool on);
 
 /**
+ * Whether runs of the region's instances that end badly leave a backtrace: see
+ * lucet_instance_set_backtrace, which changes it for one instance. Off by default.
+ */
+lucet_status lucet_region_config_set_backtrace(lucet_region_config *config, bool on);
+
+/**
  * Creates a region; NULL as `config` means the defaults. `*out` is the region, or NULL if the call
  * fails. Free it with lucet_region_free. Any thread.
  *
@@ -533,7 +541,7 @@ typedef void (*lucet_host_fn)(void);
 
 /**
  * An exported function, looked up once. Plain data: copy it as you like. Valid for instances of
- * the module it came from, and refused by others.
+ * the module it came from and of snapshots taken of those in this process, refused by others.
  */
 typedef struct lucet_func {
   /** Private. */
@@ -574,6 +582,19 @@ lucet_status lucet_module_config_add_function(lucet_module_config *config,
                                               const char *signature,
                                               lucet_host_fn fn,
                                               void *user_data);
+
+/**
+ * Marks a function that was added before as impure: it gives guests random numbers, the time, or
+ * whatever else must not be the same in each instance of a snapshot. An instance that called it
+ * becomes a snapshot only if it can be reseeded; see lucet_instance_snapshot. Calls of functions
+ * that are not marked cost nothing more.
+ *
+ * LUCET_STATUS_INVALID_ARGUMENT if there is no such function; LUCET_STATUS_NULL_ARGUMENT,
+ * LUCET_STATUS_INVALID_HANDLE.
+ */
+lucet_status lucet_module_config_mark_impure(lucet_module_config *config,
+                                             const char *module,
+                                             const char *name);
 
 /**
  * Whether artifacts that nobody vouches for are loaded. The machine code in an artifact is trusted
@@ -973,6 +994,8 @@ typedef struct lucet_region_stats {
   uint64_t exited;
   /** Runs that ended because a host function failed. */
   uint64_t host_errors;
+  /** Runs whose fuel was used up. */
+  uint64_t out_of_fuel;
   /** Runs that trapped, by lucet_trap_code. */
   uint64_t traps[32];
   /**
@@ -995,6 +1018,214 @@ typedef struct lucet_region_stats {
  * LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
  */
 lucet_status lucet_region_get_stats(const lucet_region *region, lucet_region_stats *stats);
+
+/* ---- backtraces ------------------------------------------------------------------------------ */
+
+/** What a frame of a backtrace is. Numbers never change; skip unknown ones. */
+enum lucet_frame_kind
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /** A function of the module. */
+  LUCET_FRAME_GUEST = 1,
+  /** A host function that the guest called. */
+  LUCET_FRAME_IMPORT = 2,
+  /** lucet at work for the guest: memory.grow, memory.copy and the like. */
+  LUCET_FRAME_BUILTIN = 3,
+  /** Not a frame: `pc` frames are left out here, between the innermost and the outermost. */
+  LUCET_FRAME_OMITTED = 4,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum lucet_frame_kind lucet_frame_kind;
+#else
+typedef int32_t lucet_frame_kind;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/** One frame of a backtrace. Fields that do not belong to `kind` are 0, or UINT32_MAX. */
+typedef struct lucet_frame {
+  /** What it is. */
+  lucet_frame_kind kind;
+  /** GUEST, IMPORT: index of the function; see lucet_instance_function_name. */
+  uint32_t function;
+  /**
+   * GUEST: offset in the wasm file of the operator that was executed, of the call in frames of
+   * callers; UINT32_MAX if unknown.
+   */
+  uint32_t wasm_offset;
+  /** 0 in this version. */
+  uint32_t reserved;
+  /** GUEST: offset in the artifact's .text, in bytes, of an address in the instruction. */
+  uint64_t pc;
+} lucet_frame;
+
+
+/**
+ * Whether runs of the instance that trap, fail, are terminated or take too long leave a
+ * backtrace. A new instance has the region's setting (lucet_region_config_set_backtrace), which
+ * is off unless changed. Off costs nothing. On, a run that ends badly takes some nanoseconds more
+ * for each frame, and the first one of an instance allocates about a kilobyte; runs that end well
+ * cost what they did.
+ *
+ * LUCET_STATUS_BUSY, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+ */
+lucet_status lucet_instance_set_backtrace(lucet_instance *instance, bool on);
+
+/**
+ * Where the last run ended, from the inside out: the function that trapped, its caller, and so on
+ * to the function that was called from C, through host functions that ran the guest again
+ * (lucet_vmctx_run). For a run that was terminated or took too long: what it was doing. For a
+ * suspended instance: where it waits, whether backtraces are on or not. Functions that made a tail
+ * call have no frame. Of a deep recursion the innermost and the outermost frames are there.
+ *
+ * At most `cap` frames are written; `*len` is the number there is, at most 65. `frames` may be
+ * NULL if `cap` is 0. The backtrace is there until the instance runs again, is reset or freed.
+ *
+ * LUCET_STATUS_WRONG_STATE if the last run ended well or backtraces were off; LUCET_STATUS_BUSY,
+ * LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+ */
+LUCET_NODISCARD
+lucet_status lucet_instance_backtrace(lucet_instance *instance,
+                                      lucet_frame *frames,
+                                      size_t cap,
+                                      size_t *len);
+
+/**
+ * The backtrace as text for a log, a line for each frame:
+ *
+ *        0: parse_header (function 12) at wasm offset 0x1f0
+ *        1: import env.read (function 0)
+ *        2: on_request (function 3) at wasm offset 0x2a
+ *
+ * What is not printable in names is escaped, so a line is a line. At most `cap` bytes are written
+ * to `buf`, the terminating NUL included; `*len` is the length of the whole text without NUL.
+ * `buf` may be NULL if `cap` is 0, and `len` may be NULL.
+ *
+ * As lucet_instance_backtrace.
+ */
+LUCET_NODISCARD
+lucet_status lucet_instance_write_backtrace(lucet_instance *instance,
+                                            char *buf,
+                                            size_t cap,
+                                            size_t *len);
+
+/* ---- snapshots ------------------------------------------------------------------------------- */
+
+/** How to take snapshots. Any thread may use it. */
+typedef struct lucet_snapshot_config lucet_snapshot_config;
+
+
+/**
+ * A configuration with the defaults: lucet_reseed as reseed function, if there is one, and frozen
+ * randomness refused. Free it with lucet_snapshot_config_free. NULL if there is no memory.
+ */
+lucet_snapshot_config *lucet_snapshot_config_create(void);
+
+/** Frees a configuration. NULL is allowed; a wrong handle does nothing but set lucet_last_error. */
+void lucet_snapshot_config_free(lucet_snapshot_config *config);
+
+/**
+ * Names the export that every instance of the snapshot calls before it is handed out, to get
+ * random numbers of its own: of type () -> (), or (i64) -> () and given 64 random bits (which
+ * costs a system call). NULL: lucet_reseed, if the module has it. The text is copied.
+ *
+ * LUCET_STATUS_INVALID_ARGUMENT, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+ */
+lucet_status lucet_snapshot_config_set_reseed(lucet_snapshot_config *config,
+                                              const char *name);
+
+/**
+ * Whether snapshots are taken although the instance called impure functions (see
+ * lucet_module_config_mark_impure) and nothing reseeds: every instance then has the same random
+ * numbers and the same time. Off by default.
+ *
+ * LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+ */
+lucet_status lucet_snapshot_config_allow_frozen_randomness(lucet_snapshot_config *config,
+                                                           bool allow);
+
+/**
+ * For lucet_snapshot_in_child: an export of type () -> () that is called after the start function,
+ * such as "_initialize". NULL: none. The text is copied.
+ *
+ * LUCET_STATUS_INVALID_ARGUMENT, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+ */
+lucet_status lucet_snapshot_config_set_function(lucet_snapshot_config *config,
+                                                const char *name);
+
+/**
+ * For lucet_snapshot_in_child: the child is killed after so many nanoseconds; 10 seconds by
+ * default.
+ *
+ * LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+ */
+lucet_status lucet_snapshot_config_set_time_limit(lucet_snapshot_config *config,
+                                                  uint64_t nanoseconds);
+
+/**
+ * Makes a module of an instance that ran its start-up: its instances begin where this one is, with
+ * its memory, globals and tables, and cost what those of any module cost. Start functions do not
+ * run again. The snapshot has the code, imports and exports of the instance's module, and shares
+ * its memory for code; a lucet_func of one works for the other. The instance stays as it is.
+ *
+ * `config` may be NULL for the defaults. `*out` is the module, or NULL if the call fails. Free it
+ * with lucet_module_free. Any thread.
+ *
+ * LUCET_STATUS_BUSY while the instance runs, LUCET_STATUS_WRONG_STATE if it is suspended or
+ * faulted; LUCET_STATUS_IMPURE if it called impure functions and nothing reseeds, the message
+ * names them; LUCET_STATUS_UNSUPPORTED if a table or global of it holds an externref;
+ * LUCET_STATUS_NO_SUCH_EXPORT, LUCET_STATUS_EXPORT_TYPE_MISMATCH for the reseed function;
+ * LUCET_STATUS_LIMIT_EXCEEDED, LUCET_STATUS_OUT_OF_MEMORY, LUCET_STATUS_IO,
+ * LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+ */
+LUCET_NODISCARD
+lucet_status lucet_instance_snapshot(lucet_instance *instance,
+                                     const lucet_snapshot_config *config,
+                                     lucet_module **out);
+
+/**
+ * Creates an instance of `module` in a child process, runs its start-up there, and makes a module
+ * of it here: start-up code may loop, crash or eat memory without harm to this process. Only the
+ * state comes back, checked like a file; the code is the module's. Blocks until the child is done
+ * or its time is up.
+ *
+ * The child is a fork: it has this process's user, limits and descriptors, the default action for
+ * signals, and may leave no core file. If this process has one thread, the child raises no SIGCHLD
+ * and waitpid(-1) does not find it; handlers of pthread_atfork are not called. Otherwise it is a
+ * child like any, and host functions that start-up calls must not wait for locks that other
+ * threads of yours may hold. `region` says how large the child's slot is. NULL for either
+ * configuration means its defaults. `*out` as in lucet_instance_snapshot.
+ *
+ * LUCET_STATUS_START_FAILED if start-up ended in any way but returning, took too long, or ended
+ * the child; otherwise as lucet_instance_create, lucet_instance_run and lucet_instance_snapshot.
+ */
+LUCET_NODISCARD
+lucet_status lucet_snapshot_in_child(lucet_module *module,
+                                     const lucet_region_config *region,
+                                     const lucet_snapshot_config *config,
+                                     lucet_module **out);
+
+/**
+ * Writes a module to a file that lucet_module_load_file loads: a snapshot as an artifact that is
+ * not signed and names its parent's hash, any other module as it was loaded. The file appears when
+ * it is complete and on the disk, and replaces one of that name; if the call fails nothing is left
+ * behind. Its mode is 0600, for it holds what the guest's memory held. Any thread.
+ *
+ * LUCET_STATUS_IO, LUCET_STATUS_OUT_OF_MEMORY, LUCET_STATUS_LIMIT_EXCEEDED if it is larger than an
+ * artifact may be, LUCET_STATUS_INVALID_ARGUMENT, LUCET_STATUS_NULL_ARGUMENT,
+ * LUCET_STATUS_INVALID_HANDLE.
+ */
+LUCET_NODISCARD lucet_status lucet_module_save(lucet_module *module, const char *path);
+
+/**
+ * Writes the same to an open descriptor, at its position. If the call fails, part of it may be
+ * there. The descriptor stays open.
+ *
+ * As lucet_module_save; LUCET_STATUS_INVALID_ARGUMENT if `fd` is negative.
+ */
+LUCET_NODISCARD lucet_status lucet_module_save_fd(lucet_module *module, int32_t fd);
 
 /* ---- inside a host function ------------------------------------------------------------------ */
 
@@ -1057,6 +1288,15 @@ lucet_status lucet_vmctx_memory_range(lucet_vmctx *ctx,
  * LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
  */
 lucet_status lucet_vmctx_memory_size(lucet_vmctx *ctx, uint64_t *bytes);
+
+/**
+ * Notes that this call gave the guest something that must not be the same in each instance of a
+ * snapshot. For functions that do so only sometimes; mark those that always do with
+ * lucet_module_config_mark_impure.
+ *
+ * LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+ */
+lucet_status lucet_vmctx_mark_impure(lucet_vmctx *ctx);
 
 /**
  * Suspends the guest when the host function returns, instead of blocking the thread: the run ends
@@ -1127,6 +1367,68 @@ lucet_status lucet_vmctx_run(lucet_vmctx *ctx,
                              lucet_val *results,
                              size_t nresults,
                              lucet_outcome *outcome);
+
+/* ---- fuel ------------------------------------------------------------------------------------ */
+
+/**
+ * The fuel that each instance of modules loaded with this configuration begins with, its start
+ * function included. Without this call there is no limit, so a start function that never ends is
+ * stopped by nobody: set it for modules that you do not trust.
+ *
+ * Only modules compiled with `lucetc --fuel` count: loading another one with this configuration
+ * is LUCET_STATUS_UNSUPPORTED. A start function that runs out is LUCET_STATUS_START_FAILED.
+ *
+ * LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+ */
+lucet_status lucet_module_config_set_fuel(lucet_module_config *config, uint64_t units);
+
+/**
+ * Sets how many units of fuel an instance has, whatever it had: about one for each wasm operator
+ * that it may execute. When they are used up, a run ends with LUCET_OUTCOME_OUT_OF_FUEL at a place
+ * that depends on nothing but artifact, arguments and fuel: not on time, machine or thread.
+ * The instance is suspended; give it more and call lucet_instance_resume (its `value` is ignored),
+ * on any thread, and it goes on at exactly that place. Each member of a group has fuel of its own.
+ *
+ * The counter is looked at when functions and rounds of loops begin, before calls of host
+ * functions and before bulk operations, so it may be below zero by what lies between: see
+ * lucet_instance_fuel. A run that costs n units in all never stops if it has n.
+ *
+ * Time that host functions take costs nothing; see lucet_vmctx_charge_fuel. Run out inside
+ * lucet_vmctx_run, a guest cannot be suspended: that run, and the run around it when the host
+ * function returns, end with LUCET_OUTCOME_OUT_OF_FUEL, and the instance is faulted.
+ *
+ * Values of 2^63 and more are as good as no limit. Reset gives an instance what it began with.
+ *
+ * LUCET_STATUS_UNSUPPORTED if the module was compiled without --fuel, LUCET_STATUS_BUSY while it
+ * runs, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+ */
+lucet_status lucet_instance_set_fuel(lucet_instance *instance, uint64_t units);
+
+/**
+ * Gives an instance so many units of fuel more. If the counter is below zero, that is taken off
+ * them: so what a run is given in all is what it has used and what is left.
+ *
+ * Otherwise as lucet_instance_set_fuel.
+ */
+lucet_status lucet_instance_add_fuel(lucet_instance *instance, uint64_t units);
+
+/**
+ * The units of fuel that an instance has left: below zero if what it did between two looks at the
+ * counter cost more than was left, INT64_MAX or close to it if no limit was set. After a trap or a
+ * stop from outside, what was used since the last call or loop may be missing in it.
+ *
+ * Errors as for lucet_instance_set_fuel; `*left` is 0 then.
+ */
+lucet_status lucet_instance_fuel(lucet_instance *instance, int64_t *left);
+
+/**
+ * Takes units off the fuel of the guest that called this host function, for what the function
+ * does: it costs 64 otherwise, whatever it does. The guest stops at the next place that looks at
+ * the counter, if it is used up then.
+ *
+ * LUCET_STATUS_UNSUPPORTED if the module was compiled without --fuel, LUCET_STATUS_NULL_ARGUMENT.
+ */
+lucet_status lucet_vmctx_charge_fuel(lucet_vmctx *ctx, uint64_t units);
 
 #ifdef __cplusplus
 } /* extern "C" */

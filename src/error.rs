@@ -61,6 +61,8 @@ pub enum Status {
     Internal = 23,
     /// Something this version cannot do.
     Unsupported = 24,
+    /// A snapshot would freeze random numbers or clocks that were read during start-up.
+    Impure = 25,
 }
 
 /// A failed call. One word: results that carry it stay in registers on the way of a request.

@@ -18,29 +18,48 @@ pub(crate) struct Lock {
     busy: AtomicBool,
 }
 
-/// The right to use a group's members; dropping it gives the right back.
-#[derive(Debug)]
-pub(crate) struct Guard(Arc<Lock>);
-
-impl Guard {
-    pub(crate) fn take(lock: &Arc<Lock>) -> Result<Self> {
-        if lock.busy.swap(true, Ordering::Acquire) {
+impl Lock {
+    /// Takes the right to use the group's members.
+    ///
+    /// # Errors
+    /// `Busy`.
+    pub(crate) fn take(&self) -> Result<()> {
+        if self.busy.swap(true, Ordering::Acquire) {
             return Err(Error::new(
                 Status::Busy,
                 "another instance of the group is running: a group is used by one thread at a time",
             ));
         }
-        Ok(Self(lock.clone()))
+        Ok(())
     }
 
-    pub(crate) fn lock(&self) -> &Arc<Lock> {
-        &self.0
+    /// Gives the right back.
+    pub(crate) fn release(&self) {
+        self.busy.store(false, Ordering::Release);
+    }
+}
+
+/// The right to use a group's members; dropping it gives the right back.
+#[derive(Debug)]
+pub(crate) struct Guard(Option<Arc<Lock>>);
+
+impl Guard {
+    pub(crate) fn take(lock: &Arc<Lock>) -> Result<Self> {
+        lock.take()?;
+        Ok(Self(Some(lock.clone())))
+    }
+
+    /// The lock, which stays taken: whoever gets it releases it.
+    pub(crate) fn into_lock(mut self) -> Option<Arc<Lock>> {
+        self.0.take()
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        self.0.busy.store(false, Ordering::Release);
+        if let Some(lock) = &self.0 {
+            lock.release();
+        }
     }
 }
 

@@ -11,6 +11,8 @@ pub(crate) struct HostFunction {
     pub ty: FuncType,
     pub code: HostCode,
     pub user_data: usize,
+    /// Its results should differ from instance to instance.
+    pub impure: bool,
 }
 
 /// The host functions that a module may import, by module and name. This is the whitelist: what is
@@ -47,8 +49,27 @@ impl Imports {
                 format!("host function {module}.{name} was added before"),
             ));
         }
-        names.insert(name.to_owned(), HostFunction { ty, code, user_data });
+        names.insert(name.to_owned(), HostFunction { ty, code, user_data, impure: false });
         Ok(())
+    }
+
+    /// Marks `module.name`, which was added before, as *impure*: it gives random numbers, the time,
+    /// or other values that must not be the same in each instance of a snapshot. An instance that
+    /// called it becomes a snapshot only if it can be reseeded.
+    ///
+    /// # Errors
+    /// `InvalidArgument` if there is no such function.
+    pub fn mark_impure(&mut self, module: &str, name: &str) -> Result<()> {
+        match self.functions.get_mut(module).and_then(|m| m.get_mut(name)) {
+            Some(f) => {
+                f.impure = true;
+                Ok(())
+            }
+            None => Err(Error::new(
+                Status::InvalidArgument,
+                format!("host function {module}.{name} was not added{}", self.hint(module, name)),
+            )),
+        }
     }
 
     /// The function offered as `module.name`, if its type is `ty`.

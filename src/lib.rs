@@ -23,6 +23,7 @@ mod names;
 mod outcome;
 pub mod region;
 mod signature;
+pub mod snapshot;
 mod stats;
 pub mod sys;
 mod trap;
@@ -38,8 +39,9 @@ pub use lucet_artifact::{FuncType, ValType};
 pub use module::{Func, Module, ModuleConfig};
 pub use outcome::{Outcome, OutcomeKind, Trap};
 pub use region::{Growth, GrowthKind, Region, RegionConfig, Rung};
+pub use snapshot::{ChildOptions, SnapshotOptions};
 pub use stats::{BUCKETS, Histogram, Stats, TRAP_CODES, Tally};
-pub use trap::handle_signal;
+pub use trap::{Backtrace, Frame, FrameKind, handle_signal};
 pub use value::Val;
 pub use vmctx::{Control, HostCode, ResumeFn};
 

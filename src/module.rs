@@ -7,20 +7,20 @@ use crate::arch;
 use crate::error::{Error, Result, Status};
 use crate::idle;
 use crate::import::Imports;
-use crate::instance::{self, constant};
-use crate::loader::{self, Loaded, Source};
+use crate::instance::{self, constant, fuel};
+use crate::loader::{self, Loaded, Source, State};
 use crate::names::Names;
 use crate::region::Image;
 use crate::signature;
 use crate::sys::arena;
 use crate::trap::CodeInfo;
-use crate::vmctx::{self, HostEntry, TableEntry};
+use crate::vmctx::{self, HostEntry, ImpureHost, TableEntry};
 use lucet_artifact::abi::{FIRST_IMPORT, host_call_stack_bytes};
 use lucet_artifact::code::NO_REF;
 use lucet_artifact::contract::{ExportKind, ImportKind};
 use lucet_artifact::init::{ElemItem, SegmentMode};
 use lucet_artifact::types::{NO_CODE, RefType};
-use lucet_artifact::{FuncType, layout};
+use lucet_artifact::{FuncType, ValType, layout};
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -36,13 +36,29 @@ pub struct ModuleConfig {
     pub development: bool,
     /// Leave imports that no host function satisfies to be provided by other instances of a group.
     pub linkable: bool,
+    /// Fuel that instances begin with, start function included; `None`: no limit. Only modules that
+    /// were compiled with fuel can be loaded with it.
+    pub fuel: Option<u64>,
 }
 
-/// An exported function, looked up once. Valid for instances of the module it came from.
+/// An exported function, looked up once. Valid for instances of the module it came from, and of
+/// snapshots that were taken of them in this process: those have the same code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Func {
     pub(crate) module: u64,
     pub(crate) index: u32,
+}
+
+/// A place in a module's code.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Place {
+    /// [`Core::id`]; 0: unknown.
+    pub module: u64,
+    /// Offset in `.text`.
+    pub pc: u64,
+    pub function: Option<u32>,
+    /// Offset of the operator in the wasm file.
+    pub wasm_offset: Option<u32>,
 }
 
 /// What a call of a function needs to know of it, in one place.
@@ -54,6 +70,9 @@ pub(crate) struct CallInfo {
     pub entry: usize,
     /// Index of its type.
     pub ty: u32,
+    /// Whether it can be called without a closer look: there is code, all types fit into a word,
+    /// and no parameter is a function reference, which would have to be checked.
+    pub simple: bool,
     /// Numbers of parameters and results.
     pub params: u16,
     pub results: u16,
@@ -95,14 +114,18 @@ fn call_infos(loaded: &Loaded) -> Box<[CallInfo]> {
         let Some(record) = loaded.types.types.get(f.ty as usize) else {
             return CallInfo::default();
         };
+        let (params, results) = (&record.ty.params, &record.ty.results);
         CallInfo {
+            simple: f.offset != NO_CODE
+                && params.len().max(results.len()) <= PACKED
+                && !params.contains(&ValType::FuncRef),
             code: address(f.offset),
             entry: address(record.entry),
             ty: f.ty,
-            params: record.ty.params.len() as u16,
-            results: record.ty.results.len() as u16,
-            param_types: pack(record.ty.params.iter().map(|t| *t as u8)),
-            result_types: pack(record.ty.results.iter().map(|t| *t as u8)),
+            params: params.len() as u16,
+            results: results.len() as u16,
+            param_types: pack(params.iter().map(|t| *t as u8)),
+            result_types: pack(results.iter().map(|t| *t as u8)),
         }
     };
     loaded.funcs.funcs.iter().map(info).collect()
@@ -120,10 +143,16 @@ pub struct Module {
 #[derive(Debug)]
 pub struct Core {
     id: u64,
+    /// What [`Func`]s carry: the id of the module whose code this is.
+    code_id: u64,
     /// Number of [`Module`]s.
     handles: AtomicU32,
     pub(crate) loaded: Loaded,
     exports: Names,
+    /// The word of fuel that instances begin with.
+    fuel: u64,
+    /// Address of the code.
+    text_base: usize,
     /// Builtins, then imported functions; read by the host thunk.
     pub(crate) entries: Box<[HostEntry]>,
     /// Which imported functions no host function was found for (linkable modules).
@@ -143,8 +172,21 @@ pub struct Core {
     pub(crate) plain: bool,
     /// What instantiation must trap with, if an element segment never fits.
     pub(crate) elem_failure: bool,
-    code: Box<CodeInfo>,
+    /// The impure functions among the imports, to which entries point.
+    impure: Arc<[ImpureHost]>,
+    /// Function that each instance calls first, and bits of [`Control::impure`] it begins with.
+    pub(crate) reseed: Option<u32>,
+    pub(crate) impure_from_start: u64,
+    /// Shared with snapshots, like the code.
+    code: Arc<CodeInfo>,
 }
+
+/// Bit of impure functions that said so themselves.
+pub(crate) const IMPURE_MARKED: u64 = 1 << 63;
+/// Bit of instances of a snapshot whose state is impure.
+const IMPURE_INHERITED: u64 = 1 << 62;
+/// Bits for functions by name.
+const IMPURE_NAMED: u32 = 62;
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
@@ -173,6 +215,11 @@ impl Module {
 
     fn load(source: Source<'_>, config: &ModuleConfig) -> Result<Arc<Self>> {
         Ok(Self::of(&Arc::new(Core::load(source, config)?)))
+    }
+
+    /// A module with the code and the imports of `parent`, in another state.
+    pub(crate) fn from_state(parent: &Core, state: State) -> Result<Arc<Self>> {
+        Ok(Self::of(&Arc::new(Core::from_state(parent, state)?)))
     }
 
     /// One more handle.
@@ -212,19 +259,58 @@ impl Core {
             development: config.development,
         };
         let loaded = loader::load(source, &options)?;
-        let (entries, unbound) = bind(&loaded, config)?;
+        if config.fuel.is_some() && !loaded.contract.fuel {
+            return Err(Error::new(
+                Status::Unsupported,
+                "the configuration limits fuel, but the module was compiled without it: compile it \
+                 with `lucetc --fuel`",
+            ));
+        }
+        let bound = bind(&loaded, config)?;
+        let code = Arc::new(CodeInfo::new(loaded.text.base(), &loaded.traps));
+        let fuel = config.fuel.map_or(lucet_artifact::fuel::UNLIMITED as u64, fuel::word);
+        let module = Self::build(loaded, bound, code, None, fuel)?;
+        arena::set_owner(module.loaded.text.range(), std::ptr::from_ref(&*module.code) as usize);
+        Ok(module)
+    }
+
+    /// A module with the code and the imports of `parent`, in another state.
+    pub(crate) fn from_state(parent: &Self, state: State) -> Result<Self> {
+        let bound = Bound {
+            entries: parent.entries.clone(),
+            unbound: parent.unbound.clone(),
+            impure: parent.impure.clone(),
+        };
+        let loaded = parent.loaded.with_state(state);
+        Self::build(loaded, bound, parent.code.clone(), Some(parent.code_id), parent.fuel)
+    }
+
+    fn build(
+        loaded: Loaded,
+        bound: Bound,
+        code: Arc<CodeInfo>,
+        code_id: Option<u64>,
+        fuel: u64,
+    ) -> Result<Self> {
         let imports_state =
             loaded.imports.imports.iter().any(|i| !matches!(i.kind, ImportKind::Func(_)));
         let sigs: Vec<u32> =
             loaded.types.types.iter().map(|t| signature::id(&t.ty)).collect::<Result<_>>()?;
         let descriptors = descriptors(&loaded, &sigs);
-        let code = Box::new(CodeInfo::new(loaded.text.base(), &loaded.traps));
+        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+        let snapshot = loaded.snapshot.unwrap_or_default();
         let mut module = Self {
             handles: AtomicU32::new(0),
-            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            id,
+            code_id: code_id.unwrap_or(id),
+            fuel,
+            reseed: snapshot.reseed,
+            impure_from_start: if snapshot.impure { IMPURE_INHERITED } else { 0 },
             exports: Names::new(loaded.exports.exports.iter().map(|e| e.name.as_str())),
-            entries,
-            unbound,
+            text_base: loaded.text.base(),
+            entries: bound.entries,
+            unbound: bound.unbound,
+            impure: bound.impure,
             descriptors,
             template: Box::default(),
             tables: Vec::new(),
@@ -235,12 +321,11 @@ impl Core {
             code,
             loaded,
         };
-        module.template = module.build_template(&sigs)?;
+        module.template = module.build_template(&sigs, fuel)?;
         if !imports_state {
             module.build_tables()?;
         }
         module.plain = module.is_plain();
-        arena::set_owner(module.loaded.text.range(), std::ptr::from_ref(&*module.code) as usize);
         Ok(module)
     }
 
@@ -251,6 +336,8 @@ impl Core {
             && !self.unbound.contains(&true)
             && !self.elem_failure
             && l.contract.start.is_none()
+            && self.reseed.is_none()
+            && self.impure_from_start == 0
             && l.init.datas.iter().all(|d| applied(&d.mode))
     }
 
@@ -265,13 +352,39 @@ impl Core {
         self.id
     }
 
+    /// The module whose code this is: its own id, or that of the module that a snapshot was taken
+    /// of in this process.
+    pub(crate) fn code_id(&self) -> u64 {
+        self.code_id
+    }
+
+    /// The impure functions of these bits, for messages.
+    pub(crate) fn impure_names(&self, bits: u64) -> String {
+        let functions =
+            self.loaded.imports.imports.iter().filter(|i| matches!(i.kind, ImportKind::Func(_)));
+        let entries = self.entries.iter().skip(FIRST_IMPORT as usize);
+        let called = functions.zip(entries).filter(|(_, e)| {
+            let host = self.impure.iter().find(|h| std::ptr::from_ref(*h).addr() == e.user_data);
+            e.code == arch::impure_entry as *const () as usize
+                && host.is_some_and(|h| h.bit & bits != 0)
+        });
+        let mut names: Vec<_> = called.map(|(i, _)| format!("{}.{}", i.module, i.name)).collect();
+        if bits & IMPURE_MARKED != 0 {
+            names.push("a host function that says it is impure".into());
+        }
+        if bits & IMPURE_INHERITED != 0 {
+            names.push("such functions before the snapshot that it began as".into());
+        }
+        names.join(", ")
+    }
+
     /// Looks up an exported function.
     ///
     /// # Errors
     /// `NoSuchExport`, with names that are similar; `ExportTypeMismatch` with both types.
     pub fn find(&self, name: &str, ty: Option<&FuncType>) -> Result<Func> {
         let index = self.function(name.as_bytes())?;
-        let func = Func { module: self.id, index };
+        let func = Func { module: self.code_id, index };
         let found = self.func_type(index);
         if let Some(ty) = ty
             && ty != found
@@ -296,7 +409,7 @@ impl Core {
 
     /// The same as a handle.
     pub(crate) fn function_handle(&self, name: &[u8]) -> Result<Func> {
-        Ok(Func { module: self.id, index: self.function(name)? })
+        Ok(Func { module: self.code_id, index: self.function(name)? })
     }
 
     #[cold]
@@ -379,21 +492,31 @@ impl Core {
     /// trampoline of its type.
     pub(crate) fn code_of(&self, index: u32) -> Option<(usize, usize)> {
         let f = self.loaded.funcs.funcs.get(index as usize)?;
-        let base = self.loaded.text.base();
+        let base = self.text_base;
         let entry = self.loaded.types.types.get(f.ty as usize)?.entry;
         (f.offset != NO_CODE).then(|| (base + f.offset as usize, base + entry as usize))
     }
 
     /// Whether `pc` lies in this module's code; if so, its offset in `.text`.
     pub(crate) fn offset_of(&self, pc: usize) -> Option<u64> {
-        let offset = pc.checked_sub(self.loaded.text.base())?;
+        let offset = pc.checked_sub(self.text_base)?;
         (offset < self.loaded.text.len()).then_some(offset as u64)
+    }
+
+    /// Where in the module `pc` is, if it lies in its code. Allocates nothing.
+    pub(crate) fn place(&self, pc: usize) -> Option<Place> {
+        let pc = self.offset_of(pc)?;
+        let at = u32::try_from(pc).ok()?;
+        let function = self.loaded.function_at(at);
+        let wasm_offset =
+            function.and_then(|f| self.code.wasm_offset(at, || self.loaded.wasm_offset(f, at)));
+        Some(Place { module: self.id, pc, function, wasm_offset })
     }
 
     /// The initial contents of memory 0.
     pub(crate) fn image(&self) -> Image<'_> {
-        let bytes = self.loaded.file.as_slice().get(self.loaded.image.clone());
-        Image { id: self.id, runs: &self.loaded.init.image, bytes: bytes.unwrap_or_default() }
+        let bytes = self.loaded.image_bytes();
+        Image { id: self.id, runs: &self.loaded.init.image, bytes }
     }
 
     /// Bytes of memory 0 at the beginning, if the module has one of its own.
@@ -413,7 +536,7 @@ impl Core {
         all.get(segment.offset as usize..)?.get(..segment.len as usize)
     }
 
-    fn build_template(&self, sigs: &[u32]) -> Result<Box<[u8]>> {
+    fn build_template(&self, sigs: &[u32], fuel: u64) -> Result<Box<[u8]>> {
         let l = &self.loaded;
         let size = l.layout.size() as usize;
         let mut bytes = vec![0u8; size].into_boxed_slice();
@@ -427,6 +550,7 @@ impl Core {
         word(layout::ABI_WORD, layout::ABI_WORD_VALUE);
         word(layout::MEMORY0_BYTES, self.initial_memory());
         word(layout::HOST_THUNK, arch::host_thunk() as u64);
+        word(layout::FUEL, fuel);
         word(layout::TRAP_STUB, arch::trap_stub() as u64);
         word(layout::FUNC_DESCS, self.descriptors.as_ptr() as u64);
         for (i, import) in self.unbound.iter().enumerate() {
@@ -531,11 +655,18 @@ impl Core {
     }
 }
 
+/// The host functions of a module.
+struct Bound {
+    entries: Box<[HostEntry]>,
+    unbound: Vec<bool>,
+    impure: Arc<[ImpureHost]>,
+}
+
 /// Binds imported functions to host functions.
-fn bind(loaded: &Loaded, config: &ModuleConfig) -> Result<(Box<[HostEntry]>, Vec<bool>)> {
+fn bind(loaded: &Loaded, config: &ModuleConfig) -> Result<Bound> {
     let mut entries = vmctx::builtins::entries();
     debug_assert_eq!(entries.len(), FIRST_IMPORT as usize);
-    let (mut unbound, mut missing) = (Vec::new(), Vec::new());
+    let (mut unbound, mut missing, mut impure) = (Vec::new(), Vec::new(), Vec::new());
     for import in &loaded.imports.imports {
         let ImportKind::Func(t) = import.kind else {
             if !config.linkable {
@@ -554,6 +685,11 @@ fn bind(loaded: &Loaded, config: &ModuleConfig) -> Result<(Box<[HostEntry]>, Vec
         let ty = &loaded.types.types[t as usize].ty;
         match config.imports.find(&import.module, &import.name, ty) {
             Ok(f) => {
+                if f.impure {
+                    let bit = 1 << (impure.len() as u32).min(IMPURE_NAMED - 1);
+                    let host = ImpureHost { code: f.code.address(), user_data: f.user_data, bit };
+                    impure.push((entries.len(), host));
+                }
                 entries.push(HostEntry {
                     code: f.code.address(),
                     user_data: f.user_data,
@@ -575,7 +711,13 @@ fn bind(loaded: &Loaded, config: &ModuleConfig) -> Result<(Box<[HostEntry]>, Vec
         let text = format!("{}{}", first.message(), more.concat());
         return Err(Error::new(first.status(), text));
     }
-    Ok((entries.into_boxed_slice(), unbound))
+    let (at, hosts): (Vec<_>, Vec<_>) = impure.into_iter().unzip();
+    let impure: Arc<[ImpureHost]> = hosts.into();
+    for (at, host) in at.into_iter().zip(&*impure) {
+        entries[at].code = arch::impure_entry as *const () as usize;
+        entries[at].user_data = std::ptr::from_ref(host).expose_provenance();
+    }
+    Ok(Bound { entries: entries.into_boxed_slice(), unbound, impure })
 }
 
 /// Function descriptors in the order of reference indices, sealed.

@@ -18,6 +18,8 @@ pub struct Trap {
     pub function: Option<u32>,
     /// Name of the function, if known.
     pub function_name: Option<String>,
+    /// The module, by [`crate::Module::id`]; 0 if unknown.
+    pub module: u64,
 }
 
 impl std::fmt::Display for Trap {
@@ -54,6 +56,9 @@ pub enum Outcome {
     Exited(u64),
     /// A host function reported failure with this code.
     HostError(u64),
+    /// The fuel is used up. The instance can be resumed when it has some again, unless that was in
+    /// a nested run.
+    OutOfFuel,
 }
 
 /// The numbers of outcomes in the C ABI. Append-only.
@@ -94,6 +99,7 @@ impl Outcome {
             Self::TimedOut => OutcomeKind::TimedOut,
             Self::Exited(_) => OutcomeKind::Exited,
             Self::HostError(_) => OutcomeKind::HostError,
+            Self::OutOfFuel => OutcomeKind::OutOfFuel,
         }
     }
 }

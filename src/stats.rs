@@ -19,6 +19,7 @@ pub(crate) enum End {
     TimedOut,
     Exited,
     HostError,
+    OutOfFuel,
 }
 
 /// What is timed.
@@ -48,6 +49,8 @@ pub struct Tally {
     pub exited: u64,
     /// Runs that ended because a host function failed.
     pub host_errors: u64,
+    /// Runs whose fuel was used up.
+    pub out_of_fuel: u64,
     /// Times of creating instances and of stretches of running, if the region keeps them.
     pub latency: Option<Box<[Histogram; 2]>>,
 }
@@ -60,6 +63,7 @@ impl Tally {
             End::TimedOut => Some(&mut self.timed_out),
             End::Exited => Some(&mut self.exited),
             End::HostError => Some(&mut self.host_errors),
+            End::OutOfFuel => Some(&mut self.out_of_fuel),
         };
         if let Some(counter) = counter {
             *counter += 1;
@@ -86,6 +90,7 @@ impl Tally {
             (&mut self.timed_out, &other.timed_out),
             (&mut self.exited, &other.exited),
             (&mut self.host_errors, &other.host_errors),
+            (&mut self.out_of_fuel, &other.out_of_fuel),
         ]);
         for (sum, n) in pairs {
             *sum += n;

@@ -21,7 +21,9 @@
 
 pub(crate) mod builtins;
 mod data;
+mod shortcut;
 mod table;
+pub(crate) mod walk;
 
 use crate::arch::{self, Exit};
 use crate::error::{self, Error, Result, Status};
@@ -31,6 +33,8 @@ use crate::sys::PAGE;
 use crate::sys::fork::{Global, Process};
 use crate::sys::map::Mapping;
 pub(crate) use data::InstanceData;
+use shortcut::Hot;
+pub(crate) use shortcut::{Shortcut, shortcut};
 use std::cell::{Cell, UnsafeCell};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -46,6 +50,17 @@ pub(crate) struct HostEntry {
     pub stack_bytes: u32,
     pub reserved: u32,
     pub reserved2: u64,
+}
+
+/// A host function whose results should differ from instance to instance. Its [`HostEntry`] calls
+/// `arch::impure_entry` with this as user data, which notes the call and goes on to the function.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct ImpureHost {
+    pub code: usize,
+    pub user_data: usize,
+    /// The bit of [`Control::impure`]: that of `names[n]` is the n-th; many share the last.
+    pub bit: u64,
 }
 
 const _: () = {
@@ -88,13 +103,16 @@ impl HostCode {
 pub(crate) struct Activation {
     /// Where to return to the host.
     pub host_sp: usize,
-    /// The guest's stack pointer when it last called out.
+    /// The guest's stack pointer when it last called out, or where a signal ended it.
     pub guest_sp: usize,
     /// The guest's frame pointer when it last left.
     pub guest_fp: usize,
     /// [`lucet_artifact::abi::TrapCode`] of a trap.
     pub trap_code: u32,
-    /// Address of the trapping instruction.
+    /// Host entry that the guest called last.
+    pub entry: u32,
+    /// Address of the trapping instruction, or of the one at which the run was ended; 0 if it left
+    /// in the host thunk.
     pub trap_pc: usize,
     /// Faulting address plus one, 0 if there is none.
     pub fault: usize,
@@ -122,6 +140,7 @@ impl Activation {
             guest_sp: 0,
             guest_fp: 0,
             trap_code: 0,
+            entry: 0,
             trap_pc: 0,
             fault: 0,
             leaver: Cell::new(std::ptr::null()),
@@ -129,6 +148,25 @@ impl Activation {
             previous,
             may_yield,
             depth,
+        }
+    }
+
+    /// One that no other is around, whose host functions may yield.
+    #[inline(always)]
+    pub(crate) fn outermost(control: ControlRef) -> Self {
+        Self {
+            host_sp: 0,
+            guest_sp: 0,
+            guest_fp: 0,
+            trap_code: 0,
+            entry: 0,
+            trap_pc: 0,
+            fault: 0,
+            leaver: Cell::new(std::ptr::null()),
+            control: control.0,
+            previous: std::ptr::null_mut(),
+            may_yield: true,
+            depth: 0,
         }
     }
 
@@ -265,6 +303,11 @@ pub(crate) fn suspended_pc(guest_sp: usize) -> usize {
     unsafe { std::ptr::read((guest_sp + SUSPENDED_RETURN) as *const usize) }
 }
 
+/// The host thunk's frame pointer in the host call at which a guest is suspended.
+pub(crate) fn suspended_fp(guest_sp: usize) -> usize {
+    guest_sp.wrapping_add(SUSPENDED_RETURN - 8)
+}
+
 impl crate::instance::Vmctx {
     /// The calling instance of a host function.
     ///
@@ -285,13 +328,15 @@ pub type ResumeFn = unsafe extern "C" fn(ctx: *const Control, value: u64, state:
 pub(crate) fn call_resume_fn(
     f: ResumeFn,
     control: ControlRef,
-    guest_sp: usize,
+    (guest_sp, entry): (usize, u32),
     ctx: ControlRef,
     value: u64,
     state: usize,
 ) -> u64 {
     let mut activation = Activation::new(control, true);
     activation.guest_sp = guest_sp;
+    activation.guest_fp = suspended_fp(guest_sp);
+    activation.entry = entry;
     arch::set_current(&mut activation);
     // SAFETY: the host function that yielded named `f` and `state` for exactly this call.
     let result = unsafe { f(ctx.0, value, state) };
@@ -337,21 +382,26 @@ pub(crate) enum Pending {
     Fail = 3,
     Exit = 4,
     Terminate = 5,
+    OutOfFuel = 6,
 }
 
-/// The control block of an instance.
-#[repr(C)]
+/// The control block of an instance. On cache lines of its own: neighbours belong to others.
+#[repr(C, align(128))]
 pub struct Control {
     /// Address of the module's host entries, read by the thunk.
     pub(crate) entries: Cell<usize>,
     /// [`Pending`], read by the thunk after each host call.
     pub(crate) pending: Cell<u32>,
     index: u32,
+    /// Which impure functions the instance called, see [`ImpureHost::bit`]. Written by the entry of
+    /// such functions in `arch`.
+    pub(crate) impure: Cell<u64>,
     /// Generation and [`State`].
     word: AtomicU64,
     borrowed: Cell<bool>,
     /// The run that is going on.
     runner: AtomicU64,
+    pub(crate) hot: Hot,
     inner: UnsafeCell<Option<Box<Inner>>>,
     /// The lock of the instance's group. Not in `inner`, which only the lock's holder may touch.
     group: UnsafeCell<Option<Arc<group::Lock>>>,
@@ -467,6 +517,12 @@ impl ControlRef {
         }
     }
 
+    /// What the shortest path of a call needs; see [`Hot`].
+    #[inline(always)]
+    pub(crate) fn hot(self) -> &'static Hot {
+        &self.0.hot
+    }
+
     pub(crate) fn set_entries(self, address: usize) {
         self.0.entries.set(address);
     }
@@ -478,12 +534,23 @@ impl ControlRef {
             2 => Pending::Trap,
             3 => Pending::Fail,
             4 => Pending::Exit,
-            _ => Pending::Terminate,
+            5 => Pending::Terminate,
+            _ => Pending::OutOfFuel,
         }
     }
 
     pub(crate) fn set_pending(self, p: Pending) {
         self.0.pending.set(p as u32);
+    }
+
+    /// Which impure functions were called since the instance was fresh.
+    pub(crate) fn impure(self) -> u64 {
+        self.0.impure.get()
+    }
+
+    #[inline(always)]
+    pub(crate) fn set_impure(self, bits: u64) {
+        self.0.impure.set(bits);
     }
 
     /// Notes the number of the run that is going on; 0: none. It names its thread too, see
@@ -516,7 +583,8 @@ pub(crate) struct Lease {
     pub control: ControlRef,
     generation: u32,
     next: State,
-    group: Option<group::Guard>,
+    /// Whether it holds the lock of the instance's group too.
+    member: bool,
 }
 
 impl Lease {
@@ -531,7 +599,8 @@ impl Lease {
         // SAFETY: changed only by `allocate` and `free`, which have the control block for
         // themselves, and here it is RUNNING for this thread.
         if let Some(lock) = unsafe { (*control.0.group.get()).as_ref() } {
-            lease.group = Some(group::Guard::take(lock)?);
+            lock.take()?;
+            lease.member = true;
         }
         Ok(lease)
     }
@@ -548,7 +617,7 @@ impl Lease {
         let taken = word.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok();
         // SAFETY: as in `take`.
         if taken && unsafe { (*control.0.group.get()).is_none() } {
-            return Ok(Self { control, generation, next: state, group: None });
+            return Ok(Self { control, generation, next: state, member: false });
         }
         if taken {
             word.store(from, Ordering::Release);
@@ -572,7 +641,7 @@ impl Lease {
             }
             let running = State::Running.word(generation);
             match word.compare_exchange_weak(seen, running, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => return Ok(Self { control, generation, next: state, group: None }),
+                Ok(_) => return Ok(Self { control, generation, next: state, member: false }),
                 Err(now) => seen = now,
             }
         }
@@ -586,9 +655,22 @@ impl Lease {
     /// Makes all handles stale and leaves the inner state where it is, for the next instance:
     /// the control block is not free, but belongs to whoever is told of it.
     pub(crate) fn park(self) {
+        self.control.0.hot.open.set(false);
         let next = State::Free.word(self.generation.wrapping_add(1));
         self.control.0.word.store(next, Ordering::Release);
         std::mem::forget(self);
+    }
+
+    /// Takes over the exclusive use of an instance that [`shortcut`] left RUNNING.
+    pub(crate) fn adopt(activation: &Activation, generation: u32) -> Option<Self> {
+        // SAFETY: made from a control block, which is never unmapped.
+        let control = ControlRef(unsafe { activation.control.as_ref() }?);
+        (control.state() == (generation, State::Running)).then_some(Self {
+            control,
+            generation,
+            next: State::Faulted,
+            member: false,
+        })
     }
 
     /// Whether the control block can name another instance after this one.
@@ -599,46 +681,59 @@ impl Lease {
     /// Frees the instance: takes its inner state out and makes all handles stale.
     pub(crate) fn free(mut self) -> Option<Box<Inner>> {
         self.next = State::Free;
+        self.control.0.hot.open.set(false);
         // SAFETY: invariants "one thread" (this lease) and "no overlap" (nobody is inside `with`,
         // as no code of the instance runs).
-        unsafe {
-            *self.control.0.group.get() = None;
-            (*self.control.0.inner.get()).take()
+        let (lock, inner) =
+            unsafe { ((*self.control.0.group.get()).take(), (*self.control.0.inner.get()).take()) };
+        let held = std::mem::take(&mut self.member);
+        drop(self);
+        if let Some(lock) = lock.filter(|_| held) {
+            lock.release();
         }
+        inner
+    }
+
+    /// The state that the instance was in, or will be in.
+    pub(crate) fn state(&self) -> State {
+        self.next
     }
 
     /// Whether the instance belongs to a group.
     pub(crate) fn is_member(&self) -> bool {
-        self.group.is_some()
+        self.member
     }
 }
 
 impl Drop for Lease {
     #[inline(always)]
     fn drop(&mut self) {
-        if self.group.is_some() || self.next == State::Free {
-            return self.end();
+        let Self { control, generation, next, member } = *self;
+        if member || next == State::Free {
+            return end(control, generation, next, member);
         }
-        self.control.0.word.store(self.next.word(self.generation), Ordering::Release);
+        control.0.word.store(next.word(generation), Ordering::Release);
     }
 }
 
-impl Lease {
-    /// The end of the use of a member of a group, or of an instance.
-    #[cold]
-    fn end(&mut self) {
-        drop(self.group.take());
-        let word = &self.control.0.word;
-        if self.next == State::Free {
-            word.store(State::Free.word(self.generation.wrapping_add(1)), Ordering::Release);
-            // A control block whose generations are used up is never used again: old handles could
-            // mean new instances.
-            if self.has_successor() {
-                FREE.lock().all.push(self.control);
-            }
-        } else {
-            word.store(self.next.word(self.generation), Ordering::Release);
-        }
+/// The end of the use of a member of a group, or of an instance. (By value, so that leases live in
+/// registers.)
+#[cold]
+fn end(control: ControlRef, generation: u32, next: State, member: bool) {
+    // SAFETY: as in `Lease::take`: the control block is still this thread's.
+    if let Some(lock) = unsafe { (*control.0.group.get()).as_ref() }.filter(|_| member) {
+        lock.release();
+    }
+    if next != State::Free {
+        control.0.word.store(next.word(generation), Ordering::Release);
+        return;
+    }
+    let word = State::Free.word(generation.wrapping_add(1));
+    control.0.word.store(word, Ordering::Release);
+    // A control block whose generations are used up is never used again: old handles could mean new
+    // instances.
+    if generation < LAST_GENERATION {
+        FREE.lock().all.push(control);
     }
 }
 
@@ -713,9 +808,11 @@ fn take_control() -> Result<ControlRef> {
             entries: Cell::new(0),
             pending: Cell::new(0),
             index: (n * CHUNK + i) as u32,
+            impure: Cell::new(0),
             word: AtomicU64::new(State::Free.word(1)),
             borrowed: Cell::new(false),
             runner: AtomicU64::new(0),
+            hot: Hot::new(),
             inner: UnsafeCell::new(None),
             group: UnsafeCell::new(None),
         };
@@ -748,12 +845,13 @@ pub(crate) fn allocate(
     control.0.word.store(State::Running.word(generation), Ordering::Release);
     control.0.borrowed.set(false);
     control.set_pending(Pending::None);
+    let member = group.is_some();
     // SAFETY: a control block taken from the free list is used by nobody else.
     unsafe {
         *control.0.inner.get() = Some(inner);
-        *control.0.group.get() = group.as_ref().map(|g| g.lock().clone());
+        *control.0.group.get() = group.and_then(group::Guard::into_lock);
     }
-    Ok(Lease { control, generation, next: State::Ready, group })
+    Ok(Lease { control, generation, next: State::Ready, member })
 }
 
 /// Makes an instance of a control block that was parked, which the caller has for itself.
@@ -761,7 +859,7 @@ pub(crate) fn allocate(
 pub(crate) fn wake(control: ControlRef) -> Lease {
     let (generation, _) = control.state();
     control.0.word.store(State::Running.word(generation), Ordering::Release);
-    Lease { control, generation, next: State::Faulted, group: None }
+    Lease { control, generation, next: State::Faulted, member: false }
 }
 
 /// Takes the inner state out of a control block that was parked, which the caller has for itself.

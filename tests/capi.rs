@@ -116,6 +116,22 @@ fn threads_end_with_instances() {
     run(Command::new(program("threads", &[])).arg(artifact()));
 }
 
+#[test]
+fn fuel_limits_runs_by_steps() {
+    const GUEST: &str = r#"(module (import "env" "work" (func $work))
+      (func (export "down") (param i32) (result i32) (call $work)
+        (loop $l (br_if $l (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))
+        (i32.const 7)))"#;
+    let files = [true, false].map(|fuel| {
+        let o = lucetc::Options { fuel, ..lucetc::Options::default() };
+        let bytes = lucetc::compile(GUEST.as_bytes(), &o).unwrap_or_else(|e| panic!("{e}"));
+        let file = out().join(format!("fuel-{fuel}.so"));
+        std::fs::write(&file, bytes).unwrap();
+        file
+    });
+    run(Command::new(program("fuel", &[])).args(files));
+}
+
 /// Host code under AddressSanitizer: it sees what goes wrong on the C side of the border.
 #[test]
 fn works_under_address_sanitizer() {

@@ -86,6 +86,8 @@ fn every_step_on_every_thread() {
 #[test]
 fn others_take_over_from_threads_that_end() {
     in_child("others_take_over_from_threads_that_end", || {
+        // SAFETY: a plain call. One arena for all threads, so that their number can be counted on.
+        unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
         for s in settings(64) {
             let (r, m) = guest(&s);
             let round = || {

@@ -48,6 +48,8 @@ pub const INIT: &str = ".lucet.init";
 pub const DATA: &str = ".lucet.data";
 /// Pages of the initial memory 0, in the order of [`crate::init::Init::image`].
 pub const IMAGE: &str = ".lucet.image";
+/// [`crate::snapshot::Snapshot`]; in snapshots only.
+pub const SNAPSHOT: &str = ".lucet.snapshot";
 /// Symbols of the functions.
 pub const SYMTAB: &str = ".symtab";
 /// Names of the symbols.
@@ -56,7 +58,7 @@ pub const STRTAB: &str = ".strtab";
 pub const SHSTRTAB: &str = ".shstrtab";
 
 /// Every section an artifact may have, in file order. Any other name is refused by the loader.
-pub const SECTION_ORDER: [&str; 17] = [
+pub const SECTION_ORDER: [&str; 18] = [
     EH_FRAME_HDR,
     EH_FRAME,
     TEXT,
@@ -70,6 +72,7 @@ pub const SECTION_ORDER: [&str; 17] = [
     HINTS,
     INIT,
     DATA,
+    SNAPSHOT,
     SYMTAB,
     STRTAB,
     SHSTRTAB,

@@ -1,13 +1,14 @@
 //! `lucet-artifact`: the one definition of every byte that the compiler and the runtime share.
 //!
-//! Three things live here, and nothing else:
+//! Four things live here, and nothing else:
 //!
 //! * **the ABI between compiled code and the runtime** ([`abi`], [`layout`]): where instance data
 //!   lies below `vmctx`, which builtins exist, what a table entry looks like, which number a trap
 //!   has. lucetc turns these into immediate operands; liblucet lays the same bytes out in memory.
-//! * **the artifact's sections** ([`contract`], [`types`], [`init`], [`code`], [`trailer`]): each
-//!   has an encoder and a decoder side by side, and every count, length and offset in it is
-//!   checked against [`limits`] in both directions.
+//! * **what code is charged** that counts its steps ([`fuel`]).
+//! * **the artifact's sections** ([`contract`], [`types`], [`init`], [`code`], [`snapshot`],
+//!   [`trailer`]): each has an encoder and a decoder side by side, and every count, length and
+//!   offset in it is checked against [`limits`] in both directions.
 //! * **the container's fixed facts** ([`container`]): section names and alignments of the ELF file
 //!   that the sections travel in. Writing ELF is the compiler's business, reading it the loader's.
 //!
@@ -22,9 +23,11 @@ pub mod code;
 pub mod codec;
 pub mod container;
 pub mod contract;
+pub mod fuel;
 pub mod init;
 pub mod layout;
 pub mod limits;
+pub mod snapshot;
 pub mod trailer;
 pub mod types;
 

@@ -15,7 +15,8 @@
 //! ```
 //!
 //! The hash is the one minisign's prehashed signatures sign, so one pass over the file serves both.
-//! A saved snapshot replaces the image and the first 192 bytes; everything else is copied.
+//! A snapshot is an artifact with another state and the hash of the one it was taken of; code and
+//! everything about code is copied.
 
 use crate::codec::{DecodeError, EncodeError, Reader, Writer};
 use crate::limits;

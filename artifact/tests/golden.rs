@@ -11,6 +11,7 @@ use lucet_artifact::contract::{
 use lucet_artifact::init::{
     ConstOp, DataSegment, ElemItem, ElemSegment, ImageRun, Init, SegmentMode,
 };
+use lucet_artifact::snapshot::Snapshot;
 use lucet_artifact::trailer::{Trailer, source_hash};
 use lucet_artifact::types::{FuncType, GlobalType, NO_CODE, TypeRecord, TypeTable};
 use lucet_artifact::{RefType, ValType};
@@ -221,6 +222,13 @@ fn constant_operators() {
         let bytes = init.encode().unwrap();
         same(&bytes[8..bytes.len() - 16], expected);
     }
+}
+
+#[test]
+fn snapshot() {
+    let s = Snapshot { impure: true, reseed: Some(7) };
+    same(&s.encode().unwrap(), "01 01 07000000");
+    same(&Snapshot::default().encode().unwrap(), "00 00 00000000");
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod support;
 use lucet_artifact::code::{FuncTable, Hints, PcMap, TrapTable};
 use lucet_artifact::codec::DecodeError;
 use lucet_artifact::contract::{Contract, Exports, Imports};
+use lucet_artifact::snapshot::Snapshot;
 use lucet_artifact::trailer::Trailer;
 use lucet_artifact::types::TypeTable;
 use proptest::prelude::*;
@@ -81,6 +82,11 @@ fn sections() -> Vec<(&'static str, Vec<u8>, Decoder)> {
             "init",
             init.encode().unwrap(),
             Box::new(move |b| support::decode_init(b, pages).map(|i| i.encode().unwrap())),
+        ),
+        (
+            "snapshot",
+            Snapshot { impure: true, reseed: Some(3) }.encode().unwrap(),
+            Box::new(|b| Snapshot::decode(b, &support::counts()).map(|s| s.encode().unwrap())),
         ),
     ]
 }

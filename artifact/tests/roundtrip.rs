@@ -7,6 +7,7 @@ use lucet_artifact::code::{FuncTable, Hints, PcMap, TrapTable};
 use lucet_artifact::codec::{Reader, Writer};
 use lucet_artifact::contract::{Contract, Exports, Imports};
 use lucet_artifact::init::Init;
+use lucet_artifact::snapshot::Snapshot;
 use lucet_artifact::trailer::{FLAG_SNAPSHOT, TRAILER_BYTES, Trailer};
 use lucet_artifact::types::{NO_CODE, TypeTable};
 use proptest::prelude::*;
@@ -55,6 +56,12 @@ proptest! {
     fn init(i in support::init()) {
         let bytes = i.encode().unwrap();
         prop_assert_eq!(support::decode_init(&bytes, i.image_pages()), Ok::<Init, _>(i));
+    }
+
+    #[test]
+    fn snapshot(s in support::snapshot()) {
+        let bytes = s.encode().unwrap();
+        prop_assert_eq!(Snapshot::decode(&bytes, &support::counts()), Ok(s));
     }
 
     /// The last row at or below a pc is found, in each of several functions.

@@ -210,6 +210,7 @@ lucet_arch_host_thunk:
     mov r10, fs:[rax]
     mov rbx, [rdi - 24]
     mov [r10 + {guest_sp}], rsp
+    mov [r10 + {entry}], esi
     # In the host from here on: no signal may be sent to this thread any more. One that is on its
     # way was announced by a request, and then the host function is not called at all.
     mov dword ptr fs:[rax + {phase}], 0
@@ -285,6 +286,7 @@ lucet_arch_end:
     trap_code = const offset_of!(Activation, trap_code),
     trap_pc = const offset_of!(Activation, trap_pc),
     leaver = const offset_of!(Activation, leaver),
+    entry = const offset_of!(Activation, entry),
     entries = const offset_of!(Control, entries),
     pending = const offset_of!(Control, pending),
     phase = const offset_of!(ThreadWords, phase),
@@ -413,10 +415,11 @@ pub(crate) fn set_current(p: *mut Activation) {
     }
 }
 
-/// Program counter and frame pointer of an interrupted context.
-pub(crate) fn read_fault(context: &libc::ucontext_t) -> (usize, usize) {
+/// Program counter, frame pointer and stack pointer of an interrupted context.
+pub(crate) fn read_fault(context: &libc::ucontext_t) -> (usize, usize, usize) {
     let regs = &context.uc_mcontext.gregs;
-    (regs[libc::REG_RIP as usize] as usize, regs[libc::REG_RBP as usize] as usize)
+    let reg = |r: i32| regs[r as usize] as usize;
+    (reg(libc::REG_RIP), reg(libc::REG_RBP), reg(libc::REG_RSP))
 }
 
 /// Rewrites an interrupted context so that returning from the signal handler leaves the guest with

@@ -100,6 +100,35 @@ pub(super) unsafe fn array_mut<'a, T>(p: *mut T, len: usize, param: &str) -> Res
     Ok(unsafe { std::slice::from_raw_parts_mut(p, len) })
 }
 
+/// Writes a text for C: as much of it as fits, a NUL, and to `len`, unless it is NULL, how long all
+/// of it is. A character is not cut in two.
+///
+/// # Safety
+/// `len` is NULL or a place for a number.
+pub(super) unsafe fn put_text(buf: &mut [u8], text: &[u8], len: *mut usize) {
+    if let Some(room) = buf.len().checked_sub(1) {
+        let mut n = text.len().min(room);
+        while n < text.len() && text[n] & 0xc0 == 0x80 {
+            n -= 1;
+        }
+        buf[..n].copy_from_slice(&text[..n]);
+        buf[n] = 0;
+    }
+    if !len.is_null() {
+        // SAFETY: not NULL, and the caller's promise.
+        unsafe { len.write(text.len()) };
+    }
+}
+
+/// Whether there can be room for `cap` elements.
+pub(super) fn check_room<T>(p: *mut T, cap: usize, param: &str) -> Result<()> {
+    if cap > 0 {
+        check_len::<T>(cap, param)?;
+        required(p, param)?;
+    }
+    Ok(())
+}
+
 fn check_len<T>(len: usize, param: &str) -> Result<()> {
     if len > isize::MAX as usize / size_of::<T>() {
         let message = format!("`{param}` cannot have {len} elements; is the length negative?");

@@ -28,15 +28,17 @@ pub(super) enum Kind {
     Module = 3,
     ModuleConfig = 4,
     Instance = 5,
+    SnapshotConfig = 6,
 }
 
 impl Kind {
-    const ALL: [(Self, &str); 5] = [
+    const ALL: [(Self, &str); 6] = [
         (Self::Region, "lucet_region"),
         (Self::RegionConfig, "lucet_region_config"),
         (Self::Module, "lucet_module"),
         (Self::ModuleConfig, "lucet_module_config"),
         (Self::Instance, "lucet_instance"),
+        (Self::SnapshotConfig, "lucet_snapshot_config"),
     ];
 
     fn name(self) -> &'static str {
@@ -259,6 +261,16 @@ pub(super) fn of_instance<C>(instance: InstanceRef) -> *mut C {
 pub(super) fn instance<C>(p: *const C, param: &str) -> Result<InstanceRef> {
     let (index, generation) = decode(p, Kind::Instance, param)?;
     InstanceRef::from_parts(index, generation).ok_or_else(|| made_up(param, Kind::Instance))
+}
+
+/// The same for a handle that is as it should be; `None`: [`instance`] says what is wrong.
+#[inline(always)]
+pub(super) fn quick_instance<C>(p: *const C) -> Option<InstanceRef> {
+    let word = p.addr() as u64;
+    if word & 0xff != Kind::Instance as u64 {
+        return None;
+    }
+    InstanceRef::from_parts((word >> 8) as u32 & ((1 << INDEX_BITS) - 1), (word >> 32) as u32)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 /// Files of `src/capi` that declare something, in the order in which C can read them.
-const SECTIONS: [(&str, &str); 9] = [
+const SECTIONS: [(&str, &str); 12] = [
     ("status", "statuses and outcomes"),
     ("val", "values"),
     ("library", "the library"),
@@ -20,7 +20,10 @@ const SECTIONS: [(&str, &str); 9] = [
     ("instance", "instances"),
     ("growth", "growth"),
     ("stats", "statistics"),
+    ("backtrace", "backtraces"),
+    ("snapshot", "snapshots"),
     ("vmctx", "inside a host function"),
+    ("fuel", "fuel"),
 ];
 
 /// Types that stand in the file where they belong, and not in the first one with a function that

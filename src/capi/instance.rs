@@ -1,6 +1,6 @@
 //! Instances in C: life, calls, memory, globals.
 
-use super::args::{Out, array, array_mut, bytes, required, text};
+use super::args::{Out, array, array_mut, bytes, put_text, required, text};
 use super::error::border;
 use super::handle::{self, of_instance};
 use super::module::{MODULES, lucet_func, lucet_module};
@@ -9,7 +9,7 @@ use super::region::{REGIONS, lucet_region};
 use super::status::lucet_outcome;
 use super::val::{Call, lucet_val};
 use crate::error::{Error, Status};
-use crate::instance::{Callee, Instance};
+use crate::instance::{Callee, Ended, Instance};
 use std::ffi::{c_char, c_void};
 
 /// One sandbox: a module's code with its own memory, globals and stack, in a slot of a region. Any
@@ -122,12 +122,39 @@ pub unsafe extern "C" fn lucet_instance_run_func(
     nresults: usize,
     outcome: *mut lucet_outcome,
 ) -> raw::lucet_status {
+    let call = Call { args, nargs, results, nresults, out: outcome };
+    if let Some(i) = handle::quick_instance(instance) {
+        // SAFETY: the header asks for arrays of these lengths.
+        match unsafe { call.shortcut(&i, func.get()) } {
+            Some(Ended::Returned) => return Status::Ok as i32,
+            Some(ended) => return run_func_ended(&call, ended),
+            None => {}
+        }
+    }
+    // SAFETY: as above.
+    unsafe { run_func_slowly(instance, func, &call) }
+}
+
+/// What is left to do after a shortcut.
+#[cold]
+fn run_func_ended(call: &Call, ended: Ended) -> raw::lucet_status {
+    border(|| call.finish(ended))
+}
+
+/// The same call on the long way, which also says what is wrong.
+///
+/// # Safety
+/// As [`Call::through`].
+#[inline(never)]
+unsafe fn run_func_slowly(
+    instance: *mut lucet_instance,
+    func: lucet_func,
+    call: &Call,
+) -> raw::lucet_status {
     border(|| {
         let i = handle::instance(instance, "instance")?;
-        let call = Call { args, nargs, results, nresults, out: outcome };
-        let callee = Callee::Func(func.get());
-        // SAFETY: the header asks for arrays of these lengths.
-        unsafe { call.direct(&i, callee) }
+        // SAFETY: the caller's promise.
+        unsafe { call.direct(&i, Callee::Func(func.get())) }
     })
 }
 
@@ -374,15 +401,8 @@ pub unsafe extern "C" fn lucet_instance_function_name(
             return Err(Error::new(Status::InvalidArgument, message));
         }
         let name = module.func_name(function).unwrap_or_default().as_bytes();
-        if let Some((nul, room)) = buf.split_last_mut() {
-            let n = name.len().min(room.len());
-            room[..n].copy_from_slice(&name[..n]);
-            *room.get_mut(n).unwrap_or(nul) = 0;
-        }
-        if !len.is_null() {
-            // SAFETY: not NULL, and the header asks for a place for the length.
-            unsafe { len.write(name.len()) };
-        }
+        // SAFETY: the header asks for a place for the length, or NULL.
+        unsafe { put_text(buf, name, len) };
         Ok(())
     })
 }

@@ -9,8 +9,8 @@
 //! * [`handle`]: handles are numbers, never dereferenced, so a wrong one is a status
 //! * [`error`]: the panic boundary, and the message of the last failed call
 //! * [`args`]: checks of parameters
-//! * [`status`], [`val`], [`library`], [`region`], [`module`], [`instance`], [`vmctx`]: the
-//!   sections of the header, in its order
+//! * [`status`], [`val`], [`library`], [`region`], [`module`], [`instance`], [`backtrace`],
+//!   [`snapshot`], [`vmctx`], [`fuel`]: the sections of the header, in its order
 //!
 //! The header is generated from these files, their comments included, by `header.rs`; so the
 //! comments on public items speak C. Types have their C names for the same reason. Enumerations
@@ -28,7 +28,9 @@
 #![allow(clippy::missing_safety_doc)]
 
 mod args;
+mod backtrace;
 mod error;
+mod fuel;
 mod growth;
 mod handle;
 mod instance;
@@ -37,6 +39,7 @@ mod layout;
 mod library;
 mod module;
 mod region;
+mod snapshot;
 mod stats;
 mod status;
 mod val;
@@ -48,6 +51,8 @@ mod raw {
     pub type lucet_status = i32;
     /// An `OutcomeKind`.
     pub type lucet_outcome_kind = i32;
+    /// A `FrameKind`.
+    pub type lucet_frame_kind = i32;
     /// A `TrapCode`, or 0.
     pub type lucet_trap_code = i32;
     /// A `GrowthKind`.

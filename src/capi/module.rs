@@ -9,9 +9,10 @@ use crate::import::parse_signature;
 use crate::loader;
 use crate::module::{Func, Module, ModuleConfig};
 use crate::sys;
+use crate::sys::lock::Mutex;
 use crate::vmctx::HostCode;
 use std::ffi::{c_char, c_void};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 pub(super) static MODULES: Table<Module> = Table::new(Kind::Module);
 static CONFIGS: Table<Mutex<ModuleConfig>> = Table::new(Kind::ModuleConfig);
@@ -23,7 +24,7 @@ pub struct lucet_module;
 pub struct lucet_module_config;
 
 /// An exported function, looked up once. Plain data: copy it as you like. Valid for instances of
-/// the module it came from, and refused by others.
+/// the module it came from and of snapshots taken of those in this process, refused by others.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct lucet_func {
@@ -71,11 +72,12 @@ pub extern "C" fn lucet_module_config_free(config: *mut lucet_module_config) {
     });
 }
 
-fn change<R>(
+/// Works on the configuration behind a handle.
+pub(super) fn change<R>(
     config: *const lucet_module_config,
     f: impl FnOnce(&mut ModuleConfig) -> crate::Result<R>,
 ) -> crate::Result<R> {
-    CONFIGS.with(config, "config", |c| f(&mut c.lock().unwrap_or_else(PoisonError::into_inner)))
+    CONFIGS.with(config, "config", |c| f(&mut c.lock()))
 }
 
 /// Offers `fn` to modules as `module`.`name`. This is the whitelist: modules reach nothing else.
@@ -113,6 +115,27 @@ pub unsafe extern "C" fn lucet_module_config_add_function(
         // does not unwind and stays where it is.
         let code = unsafe { HostCode::new(function as *const c_void) };
         change(config, |c| c.imports.add(module, name, ty, code, user_data.addr()))
+    })
+}
+
+/// Marks a function that was added before as impure: it gives guests random numbers, the time, or
+/// whatever else must not be the same in each instance of a snapshot. An instance that called it
+/// becomes a snapshot only if it can be reseeded; see lucet_instance_snapshot. Calls of functions
+/// that are not marked cost nothing more.
+///
+/// LUCET_STATUS_INVALID_ARGUMENT if there is no such function; LUCET_STATUS_NULL_ARGUMENT,
+/// LUCET_STATUS_INVALID_HANDLE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn lucet_module_config_mark_impure(
+    config: *mut lucet_module_config,
+    module: *const c_char,
+    name: *const c_char,
+) -> raw::lucet_status {
+    border(|| {
+        change(config, |_| Ok(()))?;
+        // SAFETY: the header asks for NUL-terminated texts.
+        let (module, name) = unsafe { (text(module, "module")?, text(name, "name")?) };
+        change(config, |c| c.imports.mark_impure(module, name))
     })
 }
 
@@ -160,7 +183,7 @@ fn config_or_default(config: *const lucet_module_config) -> crate::Result<Module
 }
 
 /// A handle for a module.
-fn insert(module: Arc<Module>) -> crate::Result<*mut lucet_module> {
+pub(super) fn insert(module: Arc<Module>) -> crate::Result<*mut lucet_module> {
     let number = module.id();
     MODULES.insert_numbered(module, number)
 }

@@ -6,7 +6,8 @@ use super::handle::{Kind, Table};
 use super::raw;
 use crate::error::{Error, Status};
 use crate::region::{Region, RegionConfig};
-use std::sync::{Arc, Mutex, PoisonError};
+use crate::sys::lock::Mutex;
+use std::sync::Arc;
 
 pub(super) static REGIONS: Table<Region> = Table::new(Kind::Region);
 static CONFIGS: Table<Mutex<RegionConfig>> = Table::new(Kind::RegionConfig);
@@ -34,10 +35,18 @@ pub extern "C" fn lucet_region_config_free(config: *mut lucet_region_config) {
     });
 }
 
+/// The settings; NULL means the defaults.
+pub(super) fn config_or_default(config: *const lucet_region_config) -> crate::Result<RegionConfig> {
+    match config.is_null() {
+        true => Ok(RegionConfig::default()),
+        false => CONFIGS.with(config, "config", |c| Ok(*c.lock())),
+    }
+}
+
 pub(super) fn set(config: *mut lucet_region_config, change: impl FnOnce(&mut RegionConfig)) -> i32 {
     border(|| {
         CONFIGS.with(config, "config", |c| {
-            change(&mut c.lock().unwrap_or_else(PoisonError::into_inner));
+            change(&mut c.lock());
             Ok(())
         })
     })
@@ -158,6 +167,16 @@ pub extern "C" fn lucet_region_config_set_latency_histograms(
     set(config, |c| c.latency_histograms = on)
 }
 
+/// Whether runs of the region's instances that end badly leave a backtrace: see
+/// lucet_instance_set_backtrace, which changes it for one instance. Off by default.
+#[unsafe(no_mangle)]
+pub extern "C" fn lucet_region_config_set_backtrace(
+    config: *mut lucet_region_config,
+    on: bool,
+) -> raw::lucet_status {
+    set(config, |c| c.backtrace = on)
+}
+
 /// Creates a region; NULL as `config` means the defaults. `*out` is the region, or NULL if the call
 /// fails. Free it with lucet_region_free. Any thread.
 ///
@@ -173,13 +192,7 @@ pub unsafe extern "C" fn lucet_region_create(
     border(|| {
         // SAFETY: the header asks for a place for a handle.
         let out = unsafe { Out::new(out, "out", std::ptr::null_mut()) }?;
-        let config = match config.is_null() {
-            true => RegionConfig::default(),
-            false => CONFIGS.with(config, "config", |c| {
-                Ok(*c.lock().unwrap_or_else(PoisonError::into_inner))
-            })?,
-        };
-        let region = Region::new(config)?;
+        let region = Region::new(config_or_default(config)?)?;
         let number = region.home().id();
         out.set(REGIONS.insert_numbered(region, number)?);
         Ok(())

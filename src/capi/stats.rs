@@ -43,6 +43,8 @@ pub struct lucet_region_stats {
     pub exited: u64,
     /// Runs that ended because a host function failed.
     pub host_errors: u64,
+    /// Runs whose fuel was used up.
+    pub out_of_fuel: u64,
     /// Runs that trapped, by lucet_trap_code.
     pub traps: [u64; 32],
     /// How long creating an instance took: element n counts 2^n to 2^(n+1) nanoseconds. All 0
@@ -74,6 +76,7 @@ impl From<Stats> for lucet_region_stats {
             timed_out: s.tally.timed_out,
             exited: s.tally.exited,
             host_errors: s.tally.host_errors,
+            out_of_fuel: s.tally.out_of_fuel,
             traps: s.tally.traps,
             create_times,
             run_times,

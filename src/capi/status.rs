@@ -66,6 +66,8 @@ pub enum lucet_status {
     LUCET_STATUS_INTERNAL = 23,
     /// Something this version cannot do.
     LUCET_STATUS_UNSUPPORTED = 24,
+    /// A snapshot would freeze random numbers or clocks that were read during start-up.
+    LUCET_STATUS_IMPURE = 25,
 }
 
 /// What a guest did. Numbers never change; treat unknown ones like LUCET_OUTCOME_TRAPPED.
@@ -84,7 +86,7 @@ pub enum lucet_outcome_kind {
     LUCET_OUTCOME_TIMED_OUT = 5,
     /// Its time slice is used up; suspended, can be resumed (not in this version).
     LUCET_OUTCOME_PREEMPTED = 6,
-    /// Its fuel is used up; suspended, can be resumed (not in this version).
+    /// Its fuel is used up. The instance is suspended: see lucet_instance_set_fuel.
     LUCET_OUTCOME_OUT_OF_FUEL = 7,
     /// It asked to exit; `value` is the code.
     LUCET_OUTCOME_EXITED = 8,
@@ -143,6 +145,18 @@ pub struct lucet_outcome {
     pub function: u32,
 }
 
+impl lucet_outcome {
+    pub(super) const RETURNED: Self = Self {
+        kind: OutcomeKind::Returned as i32,
+        trap_code: 0,
+        value: 0,
+        pc: 0,
+        fault_address: 0,
+        wasm_offset: 0,
+        function: 0,
+    };
+}
+
 impl From<Ended> for lucet_outcome {
     fn from(ended: Ended) -> Self {
         let plain = |kind: OutcomeKind, value| Self { kind: kind as i32, value, ..Self::default() };
@@ -153,6 +167,7 @@ impl From<Ended> for lucet_outcome {
             Ended::Terminated => plain(OutcomeKind::Terminated, 0),
             Ended::Exited(c) => plain(OutcomeKind::Exited, c),
             Ended::HostError(c) => plain(OutcomeKind::HostError, c),
+            Ended::OutOfFuel => plain(OutcomeKind::OutOfFuel, 0),
             Ended::Trapped(t) => Self {
                 kind: OutcomeKind::Trapped as i32,
                 trap_code: t.code as i32,
@@ -211,6 +226,7 @@ same!(status_name: lucet_status = Status {
     LUCET_STATUS_FORKED = Forked,
     LUCET_STATUS_INTERNAL = Internal,
     LUCET_STATUS_UNSUPPORTED = Unsupported,
+    LUCET_STATUS_IMPURE = Impure,
 });
 
 same!(outcome_name: lucet_outcome_kind = OutcomeKind {
@@ -290,8 +306,8 @@ mod tests {
             assert_eq!(text.to_str(), Ok(code.message()));
             assert_eq!(trap_code(*code as i32), Some(*code));
         }
-        assert_eq!(status_name(24), Some(c"LUCET_STATUS_UNSUPPORTED"));
-        assert!(status_name(25).is_none() && status_name(-1).is_none());
+        assert_eq!(status_name(25), Some(c"LUCET_STATUS_IMPURE"));
+        assert!(status_name(26).is_none() && status_name(-1).is_none());
         assert_eq!(outcome_name(10), Some(c"LUCET_OUTCOME_HOST_ERROR"));
         assert!(trap_code(0).is_none() && trap_code(12).is_none() && trap_code(257).is_none());
     }

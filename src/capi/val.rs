@@ -4,6 +4,7 @@ use super::raw;
 use super::{args, status::lucet_outcome};
 use crate::error::{Error, Result, Status};
 use crate::instance::{Callee, Ended, InstanceRef};
+use crate::module::{Func, PACKED};
 use crate::value::{Argument, Val};
 use lucet_artifact::ValType;
 
@@ -224,6 +225,51 @@ impl Call {
             // compared with the number of results.
             unsafe { self.results.add(n).write(lucet_val::new(Val::from_slot(ty, slot))) };
         })?;
+        out.set(ended.into());
+        Ok(())
+    }
+
+    /// The shortest path of a call: `None` means that nothing was done and [`Call::direct`] has to
+    /// do it.
+    ///
+    /// # Safety
+    /// As [`Call::through`].
+    #[inline(always)]
+    pub(super) unsafe fn shortcut(&self, i: &InstanceRef, func: Func) -> Option<Ended> {
+        let few = self.nargs <= PACKED && self.nresults <= PACKED;
+        let there = (!self.args.is_null() || self.nargs == 0)
+            && (!self.results.is_null() || self.nresults == 0)
+            && !self.out.is_null();
+        if !few || !there {
+            return None;
+        }
+        let args: &[lucet_val] = match self.nargs {
+            0 => &[],
+            // SAFETY: the caller's promise; not NULL.
+            n => unsafe { std::slice::from_raw_parts(self.args, n) },
+        };
+        let ended = i.shortcut(func, args, self.nresults, |ty, n, slot| {
+            let bits = match ty {
+                I32 | F32 => u128::from(slot as u32),
+                V128 => slot,
+                _ => u128::from(slot as u64),
+            };
+            let of = lucet_val_of { v128: bits.to_le_bytes() };
+            let v = lucet_val { of, r#type: ty.into(), reserved_: [0; 3] };
+            // SAFETY: the caller's promise: there are `nresults` places.
+            unsafe { self.results.add(n).write(v) };
+        })?;
+        if ended == Ended::Returned {
+            // SAFETY: not NULL, and the caller's promise.
+            unsafe { self.out.write(lucet_outcome::RETURNED) };
+        }
+        Some(ended)
+    }
+
+    /// Hands back how a shortcut ended.
+    pub(super) fn finish(&self, ended: Ended) -> Result<()> {
+        // SAFETY: `shortcut` was called with a place for the outcome.
+        let out = unsafe { args::Out::new(self.out, "outcome", lucet_outcome::default()) }?;
         out.set(ended.into());
         Ok(())
     }

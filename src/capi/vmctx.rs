@@ -30,7 +30,7 @@ pub type lucet_resume_fn = Option<
 ///
 /// # Safety
 /// `ctx` is NULL, a handle, or what the header asks for.
-unsafe fn caller(ctx: *mut lucet_vmctx) -> Result<Vmctx> {
+pub(super) unsafe fn caller(ctx: *mut lucet_vmctx) -> Result<Vmctx> {
     if let Some(kind) = kind_of(ctx) {
         let message = format!("`ctx` is a {kind} handle; the host function's context was expected");
         return Err(Error::new(Status::InvalidHandle, message));
@@ -118,6 +118,20 @@ pub unsafe extern "C" fn lucet_vmctx_memory_size(
         let out = unsafe { Out::new(bytes, "bytes", 0) }?;
         // SAFETY: the header asks for the host function's context.
         out.set(unsafe { caller(ctx) }?.memory_size());
+        Ok(())
+    })
+}
+
+/// Notes that this call gave the guest something that must not be the same in each instance of a
+/// snapshot. For functions that do so only sometimes; mark those that always do with
+/// lucet_module_config_mark_impure.
+///
+/// LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn lucet_vmctx_mark_impure(ctx: *mut lucet_vmctx) -> raw::lucet_status {
+    border(|| {
+        // SAFETY: the header asks for the host function's context.
+        unsafe { caller(ctx) }?.mark_impure();
         Ok(())
     })
 }

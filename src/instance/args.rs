@@ -97,7 +97,7 @@ pub(super) fn check_results(
 
 /// The index of a function that was looked up before.
 pub(super) fn index_of(module: &Core, func: Func) -> Result<u32> {
-    if func.module != module.id() {
+    if func.module != module.code_id() {
         return Err(Error::new(
             Status::InvalidArgument,
             "the function was looked up in another module than the instance's",

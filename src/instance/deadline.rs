@@ -53,6 +53,48 @@ pub(super) struct Run {
 /// Says that a run has no limit of its own.
 const NO_LIMIT: u64 = u64::MAX;
 
+/// Whether this thread has begun a run before: then [`begin_unlimited`] will do.
+#[inline(always)]
+pub(super) fn is_known() -> bool {
+    arch::thread_words().registered.load(Ordering::Relaxed) != 0
+}
+
+/// What [`begin`] does for a run without a limit, on a thread that [`is_known`]: the numbers of the
+/// run and of the one around it.
+#[inline(always)]
+pub(super) fn begin_unlimited(control: ControlRef) -> (u64, u64) {
+    number(arch::thread_words(), control)
+}
+
+/// The end of a run that [`begin_unlimited`] began.
+#[inline(always)]
+pub(super) fn end_unlimited(control: ControlRef, (number, around): (u64, u64)) {
+    end(arch::thread_words(), control, number, around);
+}
+
+/// The end of run `number`: from now on, nobody ends it any more.
+#[inline(always)]
+fn end(words: &ThreadWords, control: ControlRef, number: u64, around: u64) {
+    control.set_runner(0);
+    words.run.store(around, Ordering::Release);
+    let asked = words.request.load(Ordering::Relaxed) == number;
+    if asked || words.doomed.load(Ordering::Relaxed) == number {
+        answered(words, number);
+    }
+}
+
+/// Gives the run that begins a number; and that of the run around it.
+#[inline(always)]
+fn number(words: &ThreadWords, control: ControlRef) -> (u64, u64) {
+    let last = words.last.load(Ordering::Relaxed);
+    let number = last & !COUNT | last.wrapping_add(1) & COUNT;
+    words.last.store(number, Ordering::Relaxed);
+    let around = words.run.load(Ordering::Relaxed);
+    words.run.store(number, Ordering::Release);
+    control.set_runner(number);
+    (number, around)
+}
+
 /// Begins a run of `control`'s instance that may take `limit` nanoseconds; 0: any time.
 #[inline(always)]
 pub(super) fn begin(control: ControlRef, limit: u64) -> Result<Run> {
@@ -63,14 +105,9 @@ pub(super) fn begin(control: ControlRef, limit: u64) -> Result<Run> {
     if limit != 0 && words.blocked.load(Ordering::Relaxed) != 0 {
         return Err(blocked());
     }
-    let last = words.last.load(Ordering::Relaxed);
-    let number = last & !COUNT | last.wrapping_add(1) & COUNT;
-    words.last.store(number, Ordering::Relaxed);
-    let around = words.run.load(Ordering::Relaxed);
     // First the number, then the deadline: the watchdog may see the new run with the deadline of
     // the one around it, which holds for both, but never the other way round.
-    words.run.store(number, Ordering::Release);
-    control.set_runner(number);
+    let (number, around) = number(words, control);
     let deadline_around = if limit == 0 { NO_LIMIT } else { set_deadline(words, limit) };
     Ok(Run { words, control, number, around, deadline_around })
 }
@@ -82,12 +119,7 @@ impl Drop for Run {
         if self.deadline_around != NO_LIMIT {
             words.deadline.store(self.deadline_around, Ordering::Release);
         }
-        self.control.set_runner(0);
-        words.run.store(self.around, Ordering::Release);
-        let asked = words.request.load(Ordering::Relaxed) == number;
-        if asked || words.doomed.load(Ordering::Relaxed) == number {
-            answered(words, number);
-        }
+        end(words, self.control, number, self.around);
     }
 }
 
@@ -147,6 +179,7 @@ impl InstanceRef {
     pub fn set_time_limit(&self, nanoseconds: u64) -> Result<()> {
         let lease = self.lease(&IDLE)?;
         lease.control.with(|i| i.time_limit = nanoseconds);
+        lease.control.hot().open.set(false);
         Ok(())
     }
 

@@ -116,6 +116,13 @@ impl Vmctx {
         Ok(())
     }
 
+    /// Notes that the host function gave the guest something that must not be the same in each
+    /// instance of a snapshot, such as random numbers; see [`crate::Imports::mark_impure`] for
+    /// functions that always do.
+    pub fn mark_impure(&self) {
+        self.0.set_impure(self.0.impure() | crate::module::IMPURE_MARKED);
+    }
+
     fn undecided(&self) -> Result<()> {
         match self.0.pending() {
             Pending::None => Ok(()),
@@ -144,11 +151,14 @@ impl Vmctx {
         let (module, index) = args::resolve(self.0, Callee::Func(func), args)?;
         let types = &module.func_type(index).results;
         let mut results = Vec::with_capacity(types.len());
-        let ended: Ended = args::with_slots(args, |slots| {
+        let mut ended: Ended = args::with_slots(args, |slots| {
             run::nested(self.0, index, slots, &mut |ty, _, slot| {
                 results.push(Val::from_slot(ty, slot));
             })
         })?;
+        if let Ended::Trapped(trap) = &mut ended {
+            run::name(self.0, trap);
+        }
         Ok(ended.outcome(results))
     }
 

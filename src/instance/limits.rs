@@ -88,6 +88,7 @@ impl InstanceRef {
             ));
         }
         let lease = self.lease(&IDLE)?;
+        lease.control.hot().open.set(false);
         lease.control.with(|i| {
             if i.suspended.is_some() {
                 return Err(Error::new(

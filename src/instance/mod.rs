@@ -6,12 +6,17 @@
 //! * [`args`]: arguments and results of calls
 //! * [`limits`]: what it may use, and who is asked
 //! * [`memory`], [`tables`]: what builtins and the host do to them
+//! * [`fuel`]: runs limited by steps
 //! * [`deadline`], [`watch`]: ending runs from outside, from either side
 //! * [`host`]: what a host function may do with the instance that called it
+//! * [`backtrace`]: where a run ended or waits
 
 mod args;
+mod backtrace;
+mod capture;
 pub(crate) mod constant;
 mod deadline;
+pub(crate) mod fuel;
 mod host;
 mod limits;
 pub(crate) mod memory;
@@ -53,6 +58,8 @@ pub(crate) enum Fault {
     Terminate,
     /// A long operation of the runtime stopped, because the run is to end.
     Interrupted,
+    /// The fuel is used up; the guest can go on when it has some again.
+    OutOfFuel,
 }
 
 /// Notes why the guest must not go on; the host thunk acts on it when the host function returns.
@@ -64,6 +71,7 @@ pub(crate) fn set_fault(control: ControlRef, fault: Fault) {
         Fault::Fail(_) => Pending::Fail,
         Fault::Exit(_) => Pending::Exit,
         Fault::Terminate | Fault::Interrupted => Pending::Terminate,
+        Fault::OutOfFuel => Pending::OutOfFuel,
     };
     if matches!(control.pending(), Pending::None | Pending::Yield) {
         control.with(|i| i.fault = Some(fault));
@@ -78,7 +86,10 @@ struct Suspended {
     slots: usize,
     /// What the function that was called returns.
     returns: Returns,
-    /// The instance whose host call yielded: another one than this only in a group.
+    /// Host entry of the host function that yielded.
+    entry: u32,
+    /// The instance whose host call yielded, or whose fuel was used up: another one than this only
+    /// in a group.
     leaver: ControlRef,
     resume: Option<ResumeFn>,
     state: usize,
@@ -139,6 +150,7 @@ pub struct Inner {
     /// Longest time a run may take, in nanoseconds; 0: any.
     time_limit: u64,
     user_data: usize,
+    backtrace: backtrace::Recorder,
 }
 
 impl Inner {

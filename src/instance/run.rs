@@ -9,19 +9,19 @@
 use super::args::{Callee, check_results, resolve, with_slots};
 use super::warm::results;
 use super::watch::Reason;
-use super::{Fault, Inner, InstanceRef, Suspended, deadline, set_fault};
+use super::{Fault, IDLE, Inner, InstanceRef, Suspended, backtrace, deadline, set_fault};
 use crate::arch::Exit;
 use crate::error::{Error, Result, Status};
-use crate::module::{CallInfo, Core, Returns};
+use crate::module::{CallInfo, Returns};
 use crate::outcome::{Outcome, Trap};
 use crate::region::Stack;
 use crate::stats::End;
 use crate::trap;
 use crate::value::Val;
+use crate::vmctx::walk::Start;
 use crate::vmctx::{self, Activation, ControlRef, GuestCall, Lease, Pending, ResumeFn, State};
 use lucet_artifact::ValType;
 use lucet_artifact::abi::TrapCode;
-use std::sync::Arc;
 
 /// How a stretch of execution ended, without the results.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,6 +40,8 @@ pub enum Ended {
     Exited(u64),
     /// A host function failed with this code.
     HostError(u64),
+    /// The fuel is used up; the guest is suspended if it could be.
+    OutOfFuel,
 }
 
 impl Ended {
@@ -52,6 +54,7 @@ impl Ended {
             Self::TimedOut => Outcome::TimedOut,
             Self::Exited(c) => Outcome::Exited(c),
             Self::HostError(c) => Outcome::HostError(c),
+            Self::OutOfFuel => Outcome::OutOfFuel,
         }
     }
 
@@ -63,11 +66,12 @@ impl Ended {
             Self::Terminated => Some(End::Terminated),
             Self::TimedOut => Some(End::TimedOut),
             Self::Exited(_) => Some(End::Exited),
+            Self::OutOfFuel => Some(End::OutOfFuel),
             Self::HostError(_) => Some(End::HostError),
         }
     }
 
-    fn next(&self) -> State {
+    pub(super) fn next(&self) -> State {
         match self {
             Self::Returned => State::Ready,
             Self::Yielded(_) => State::Suspended,
@@ -135,6 +139,7 @@ fn prepare(control: ControlRef, index: u32) -> Result<(GuestCall, CallInfo)> {
 
 /// The end of a call for which not enough stack was left.
 pub(super) fn no_stack(control: ControlRef) -> Ended {
+    backtrace::record(control, None);
     Ended::Trapped(Box::new(describe(control, TrapCode::StackOverflow, 0, None)))
 }
 
@@ -170,8 +175,8 @@ pub(super) fn finish(
     match exit {
         Exit::Returned => Ended::Returned,
         Exit::Pending => {
-            let at =
-                Place { guest_sp: activation.guest_sp, slots, may_yield: activation.may_yield };
+            let Activation { guest_sp, entry, may_yield, .. } = *activation;
+            let at = Place { guest_sp, slots, entry, may_yield };
             leave(control, activation.leaver().unwrap_or(control), at, returns)
         }
         Exit::Trapped => {
@@ -180,11 +185,15 @@ pub(super) fn finish(
                 leaver.set_pending(Pending::None);
                 leaver.with(|i| i.fault = None);
             }
+            backtrace::record(control, Some(Start::of(activation)));
             let (code, pc, fault) = activation.trap();
             let code = TrapCode::from_u8(code as u8).unwrap_or(TrapCode::Unreachable);
             Ended::Trapped(Box::new(describe(control, code, pc, fault)))
         }
-        Exit::Ended => ended_from_outside(),
+        Exit::Ended => {
+            backtrace::record(control, Some(Start::of(activation)));
+            ended_from_outside()
+        }
     }
 }
 
@@ -193,6 +202,8 @@ pub(super) fn finish(
 struct Place {
     guest_sp: usize,
     slots: usize,
+    /// Host entry of what it called.
+    entry: u32,
     may_yield: bool,
 }
 
@@ -209,12 +220,18 @@ fn ended_from_outside() -> Ended {
 fn leave(control: ControlRef, leaver: ControlRef, at: Place, returns: Returns) -> Ended {
     leaver.set_pending(Pending::None);
     let fault = leaver.inner().fault.take();
+    match &fault {
+        Some(Fault::Yield { .. } | Fault::OutOfFuel) if at.may_yield => {}
+        Some(Fault::Exit(_)) => {}
+        Some(Fault::Nested(_)) => backtrace::adopt(control, leaver),
+        _ => backtrace::record(control, Some(Start::suspended(at.guest_sp, at.entry))),
+    }
     match fault {
         // The host function used a context that was not its own; nothing can be kept here.
         Some(Fault::Yield { .. }) if !at.may_yield => Ended::HostError(Status::NestedYield as u64),
         Some(Fault::Yield { value, resume, state }) => {
-            let Place { guest_sp, slots, .. } = at;
-            let s = Suspended { guest_sp, slots, returns, leaver, resume, state };
+            let Place { guest_sp, slots, entry, .. } = at;
+            let s = Suspended { guest_sp, slots, returns, entry, leaver, resume, state };
             control.inner().suspended = Some(s);
             Ended::Yielded(value)
         }
@@ -228,37 +245,48 @@ fn leave(control: ControlRef, leaver: ControlRef, at: Place, returns: Returns) -
         Some(Fault::Exit(c)) => Ended::Exited(c),
         Some(Fault::Terminate) => Ended::Terminated,
         Some(Fault::Interrupted) => ended_from_outside(),
+        Some(Fault::OutOfFuel) => {
+            let Place { guest_sp, slots, entry, may_yield } = at;
+            if may_yield {
+                let (resume, state) = (None, 0);
+                let s = Suspended { guest_sp, slots, returns, entry, leaver, resume, state };
+                control.inner().suspended = Some(s);
+            }
+            Ended::OutOfFuel
+        }
         None => Ended::HostError(Status::Internal as u64),
     }
 }
 
-/// Everything that is known about a trap at address `pc`.
+/// Everything that is known about a trap at address `pc`, but for the function's name.
 fn describe(control: ControlRef, code: TrapCode, pc: usize, address: Option<u64>) -> Trap {
-    let own = control.with(|i| (i.module.clone(), i.group.clone()));
-    let others = own.1.map(|g| g.members.lock().iter().map(|m| m.module.clone()).collect());
-    let modules: Vec<Arc<Core>> = others.unwrap_or_default();
-    let found = std::iter::once(&own.0)
-        .chain(&modules)
-        .find_map(|m| m.offset_of(pc).map(|offset| (m, offset)));
-    let Some((module, pc)) = found else {
-        return Trap {
-            code,
-            pc: 0,
-            address,
-            wasm_offset: None,
-            function: None,
-            function_name: None,
-        };
-    };
-    let function = u32::try_from(pc).ok().and_then(|pc| module.loaded.function_at(pc));
+    let place = control.with(|i| match i.module.place(pc) {
+        Some(place) => Some(place),
+        None => i.module_at(pc)?.place(pc),
+    });
+    let place = place.unwrap_or_default();
     Trap {
         code,
-        pc,
+        pc: place.pc,
         address,
-        wasm_offset: function.and_then(|f| module.loaded.wasm_offset(f, pc as u32)),
-        function,
-        function_name: function.and_then(|f| module.func_name(f)).map(str::to_owned),
+        wasm_offset: place.wasm_offset,
+        function: place.function,
+        function_name: None,
+        module: place.module,
     }
+}
+
+/// Looks up the name of the function that trapped.
+pub(super) fn name(control: ControlRef, trap: &mut Trap) {
+    let (Some(function), id) = (trap.function, trap.module) else { return };
+    let own = |m: &crate::module::Core| m.func_name(function).map(str::to_owned);
+    trap.function_name = control.with(|i| {
+        if i.module.id() == id {
+            return own(&i.module);
+        }
+        let members = i.group.as_ref()?.members.lock();
+        own(&members.iter().find(|m| m.module.id() == id)?.module)
+    });
 }
 
 /// After the outermost run: a stack is kept only while it holds something.
@@ -274,19 +302,23 @@ pub(super) fn release_stack(control: ControlRef) {
 }
 
 /// Runs the start function during creation.
-pub(super) fn start(control: ControlRef, index: u32) -> Result<()> {
+pub(super) fn start(control: ControlRef, index: u32, args: &[u128], what: &str) -> Result<()> {
     let run = deadline::begin(control, 0)?;
-    let ended = execute(control, index, &[], false, &mut |_, _, _| {})?;
+    let ended = execute(control, index, args, false, &mut |_, _, _| {})?;
     drop(run);
     release_stack(control);
-    let fail = |m: String| Error::new(Status::StartFailed, format!("the start function {m}"));
+    let fail = |m: String| Error::new(Status::StartFailed, format!("the {what} function {m}"));
     match ended {
         Ended::Returned => Ok(()),
-        Ended::Trapped(t) => Err(fail(format!("trapped: {t}")).with_trap(t.code)),
+        Ended::Trapped(mut t) => {
+            name(control, &mut t);
+            Err(fail(format!("trapped: {t}{}", backtrace::of_start(control))).with_trap(t.code))
+        }
         Ended::Exited(c) => Err(fail(format!("exited with code {c}"))),
         Ended::HostError(c) => Err(fail(format!("failed in a host function with code {c}"))),
         Ended::Terminated => Err(fail("was terminated".into())),
         Ended::TimedOut => Err(fail("took longer than it may".into())),
+        Ended::OutOfFuel => Err(fail("used up the fuel that instances begin with".into())),
         Ended::Yielded(_) => Err(fail("yielded".into())),
     }
 }
@@ -345,7 +377,17 @@ impl InstanceRef {
         let ended = self.resume_with(value, None, |ty, _, slot| {
             results.push(Val::from_slot(ty, slot));
         })?;
-        Ok(ended.outcome(results))
+        Ok(self.named(ended).outcome(results))
+    }
+
+    /// With the name of the function that trapped.
+    pub(super) fn named(&self, mut ended: Ended) -> Ended {
+        if let Ended::Trapped(trap) = &mut ended
+            && let Ok(lease) = self.lease(&IDLE)
+        {
+            name(lease.control, trap);
+        }
+        ended
     }
 
     /// The same; each result of the function that was suspended goes to `result`.
@@ -376,7 +418,7 @@ impl InstanceRef {
             Ok(value) => value,
             Err(ended) => {
                 drop(run);
-                over(&mut lease, &ended);
+                lease.set_next(over(control, &ended));
                 return Ok(ended);
             }
         };
@@ -391,9 +433,9 @@ impl InstanceRef {
             Ended::Yielded(_) => lease.set_next(State::Suspended),
             Ended::Returned => {
                 results(control, s.returns, s.slots, result);
-                settle(&mut lease, &ended);
+                lease.set_next(settle(control, &ended));
             }
-            _ => settle(&mut lease, &ended),
+            _ => lease.set_next(settle(control, &ended)),
         }
         Ok(ended)
     }
@@ -406,22 +448,26 @@ fn nowhere() -> Error {
 
 /// The end of a resume whose resume function did not finish the host call.
 #[cold]
-fn over(lease: &mut Lease, ended: &Ended) {
+fn over(control: ControlRef, ended: &Ended) -> State {
     if !matches!(ended, Ended::Yielded(_)) {
-        lease.control.with(|i| i.suspended = None);
+        control.with(|i| i.suspended = None);
     }
-    settle(lease, ended);
+    settle(control, ended)
 }
 
-/// The state after a run, and what becomes of its stack.
-pub(super) fn settle(lease: &mut Lease, ended: &Ended) {
-    lease.set_next(ended.next());
+/// The state after a run; gives the stack back if nothing is left on it.
+pub(super) fn settle(control: ControlRef, ended: &Ended) -> State {
+    let next = match ended {
+        Ended::OutOfFuel if control.inner().suspended.is_some() => State::Suspended,
+        ended => ended.next(),
+    };
     if let Some(end) = ended.counted() {
-        lease.control.with(|i| i.region.home().count(end));
+        control.with(|i| i.region.home().count(end));
     }
-    if !matches!(ended, Ended::Yielded(_)) {
-        release_stack(lease.control);
+    if next != State::Suspended {
+        release_stack(control);
     }
+    next
 }
 
 /// Runs the resume function, if there is one: the host call's result, or another end of the run.
@@ -443,11 +489,12 @@ fn call_resume_fn(
     s: &Suspended,
     value: u64,
 ) -> std::result::Result<u64, Ended> {
-    let result = vmctx::call_resume_fn(f, control, s.guest_sp, s.leaver, value, s.state);
+    let place = (s.guest_sp, s.entry);
+    let result = vmctx::call_resume_fn(f, control, place, s.leaver, value, s.state);
     if s.leaver.pending() == Pending::None {
         control.with(|i| i.suspended = None);
         return Ok(result);
     }
-    let at = Place { guest_sp: s.guest_sp, slots: s.slots, may_yield: true };
+    let at = Place { guest_sp: s.guest_sp, slots: s.slots, entry: s.entry, may_yield: true };
     Err(leave(control, s.leaver, at, s.returns))
 }

@@ -5,7 +5,8 @@
 //! segments that could not be folded and the start function are left. A member of a group is built
 //! from its parts, in the order of core spec 4.5.4.
 
-use super::{Fault, ImportedGlobal, Inner, InstanceRef, Table, constant, memory, run, tables};
+use super::{Fault, ImportedGlobal, Inner, InstanceRef, Table};
+use super::{backtrace, constant, memory, run, tables};
 use crate::error::{Error, Result, Status};
 use crate::group;
 use crate::idle::Home;
@@ -64,7 +65,17 @@ fn finish(lease: Lease, module: &Arc<Core>, group: Option<&Arc<group::Shared>>) 
 /// The end of setting up.
 #[inline(always)]
 fn complete(mut lease: Lease) -> InstanceRef {
-    lease.control.with(|i| i.complete = true);
+    let mut i = lease.control.inner();
+    i.complete = true;
+    if i.group.is_none()
+        && !i.timed
+        && i.time_limit == 0
+        && !i.region.config().compact
+        && let Ok((_, top, _)) = i.stack()
+    {
+        lease.control.hot().open(&i.module, i.data.vmctx(), top);
+    }
+    drop(i);
     lease.set_next(State::Ready);
     InstanceRef::new(&lease)
 }
@@ -127,6 +138,7 @@ impl Inner {
         self.memory_touched = bytes;
         self.set_region_limits();
         self.user_data = 0;
+        self.backtrace.renew();
         self.write_data(control);
         Ok(())
     }
@@ -135,6 +147,7 @@ impl Inner {
     #[inline(always)]
     fn write_data(&self, control: ControlRef) {
         let (data, module) = (self.data, &self.module);
+        control.set_impure(0);
         data.write_template(&module.template);
         data.set_u64(layout::CONTROL, control.address() as u64);
         data.set_u64(layout::MEMORY0_BASE, data.vmctx() as u64);
@@ -170,6 +183,7 @@ pub(super) fn restart(mut lease: Lease) -> Result<()> {
         i.dropped_datas.clear();
         i.suspended = None;
         i.fault = None;
+        i.backtrace.clear();
         for t in &mut i.tables {
             *t = Table::Own(None);
         }
@@ -258,6 +272,7 @@ fn occupy(
         complete: false,
         time_limit: region.config().time_limit,
         user_data: 0,
+        backtrace: backtrace::Recorder::new(region.config().backtrace),
     });
     let lease = vmctx::allocate(inner, guard).map_err(|(e, inner)| {
         inner.release();
@@ -287,9 +302,21 @@ fn begin(
     }
     apply_datas(control, module)?;
     if let Some(f) = module.loaded.contract.start {
-        run::start(control, f)?;
+        run::start(control, f, &[], "start")?;
     }
-    Ok(())
+    if module.impure_from_start != 0 {
+        control.set_impure(control.impure() | module.impure_from_start);
+    }
+    module.reseed.map_or(Ok(()), |f| reseed(control, module, f))
+}
+
+/// Lets an instance of a snapshot get random numbers of its own.
+#[cold]
+fn reseed(control: ControlRef, module: &Core, f: u32) -> Result<()> {
+    if module.func_type(f).params.is_empty() {
+        return run::start(control, f, &[], "reseed");
+    }
+    run::start(control, f, &[u128::from(crate::sys::random()?)], "reseed")
 }
 
 fn failed(fault: Fault, what: &str) -> Error {

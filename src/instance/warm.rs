@@ -15,8 +15,9 @@ use crate::outcome::Outcome;
 use crate::stats::Timed;
 use crate::trap;
 use crate::value::{Argument, Val};
-use crate::vmctx::{self, Activation, ControlRef, GuestCall, Lease, State};
+use crate::vmctx::{self, Activation, ControlRef, GuestCall, Lease, Shortcut, State};
 use lucet_artifact::ValType;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 /// Why arguments do not fit.
@@ -62,7 +63,7 @@ impl Inner {
         room: Option<usize>,
     ) -> Result<&CallInfo> {
         let index = match callee {
-            Callee::Func(f) if f.module == self.module.id() => f.index,
+            Callee::Func(f) if f.module == self.module.code_id() => f.index,
             Callee::Func(f) => super::args::index_of(&self.module, f)?,
             Callee::Name(n) => self.module.function(n)?,
         };
@@ -149,7 +150,7 @@ impl InstanceRef {
         let Some(slots) = call.place().filter(|_| !activation.too_deep()) else {
             drop(run);
             let ended = no_stack(control);
-            settle(&mut lease, &ended);
+            lease.set_next(settle(control, &ended));
             return Ok(ended);
         };
         let exit = vmctx::enter(&mut activation, &call, slots, args.iter().map(A::slot));
@@ -158,7 +159,9 @@ impl InstanceRef {
             time(control, begun);
         }
         if exit != Exit::Returned {
-            return Ok(otherwise(&mut lease, &activation, exit, slots, returns));
+            let (ended, next) = otherwise(control, &activation, exit, slots, returns);
+            lease.set_next(next);
+            return Ok(ended);
         }
         lease.set_next(State::Ready);
         if returns.number > 0 {
@@ -177,18 +180,67 @@ pub(super) fn time(control: ControlRef, begun: Instant) {
     control.with(|i| i.region.home().time(Timed::Run, begun));
 }
 
-/// The end of a call that did not return.
-#[inline(never)]
-pub(super) fn otherwise(
-    lease: &mut Lease,
+impl InstanceRef {
+    /// The shortest path of a call; see [`vmctx::shortcut`]. `None`: nothing was done.
+    #[inline(always)]
+    pub(crate) fn shortcut<A: Argument>(
+        &self,
+        func: Func,
+        args: &[A],
+        room: usize,
+        result: impl FnMut(u8, usize, u128),
+    ) -> Option<Ended> {
+        if !trap::is_prepared() || !deadline::is_known() {
+            return None;
+        }
+        let (control, generation) = (self.control, self.generation);
+        let mut activation = Activation::outermost(control);
+        let run = (
+            || deadline::begin_unlimited(control),
+            |numbers| deadline::end_unlimited(control, numbers),
+        );
+        let func = (func.module, func.index);
+        match vmctx::shortcut(&mut activation, generation, func, args, room, run, result) {
+            Shortcut::Returned => Some(Ended::Returned),
+            Shortcut::No => None,
+            Shortcut::Left(exit, slots, returns) => {
+                Some(left(&activation, generation, exit, slots, returns))
+            }
+        }
+    }
+}
+
+/// The end of a shortcut that did not return. A panic (a bug of ours) is an error of this instance.
+#[cold]
+fn left(
     activation: &Activation,
+    generation: u32,
     exit: Exit,
     slots: usize,
     returns: Returns,
 ) -> Ended {
-    let ended = finish(lease.control, activation, exit, slots, returns);
-    settle(lease, &ended);
+    const BUG: Ended = Ended::HostError(Status::Internal as u64);
+    let Some(mut lease) = Lease::adopt(activation, generation) else { return BUG };
+    let ended = catch_unwind(AssertUnwindSafe(|| {
+        otherwise(lease.control, activation, exit, slots, returns)
+    }));
+    let (ended, next) = ended.unwrap_or((BUG, State::Faulted));
+    lease.set_next(next);
     ended
+}
+
+/// The end of a call that did not return.
+#[inline(never)]
+fn otherwise(
+    control: ControlRef,
+    activation: &Activation,
+    exit: Exit,
+    slots: usize,
+    returns: Returns,
+) -> (Ended, State) {
+    let ended = finish(control, activation, exit, slots, returns);
+    let next = settle(control, &ended);
+    (ended, next)
 }
 
 /// Function references among arguments must be ones that the instance could have.
@@ -221,6 +273,6 @@ impl InstanceRef {
         let ended = self.call(callee, args, None, |ty, _, slot| {
             results.push(Val::from_slot(ty, slot));
         })?;
-        Ok(ended.outcome(results))
+        Ok(self.named(ended).outcome(results))
     }
 }

@@ -452,3 +452,16 @@ fn check_gaps(body: &[u8], header: &Header, elf: &Elf) -> Result<()> {
     }
     Ok(())
 }
+
+/// The section headers as they stand in a file that [`parse`] accepted, without the first.
+pub(super) fn section_headers(body: &[u8]) -> Result<Vec<[u8; SHDR as usize]>> {
+    let header = read_header(body)?;
+    let mut r = reader_at(body, header.shoff + SHDR);
+    let mut headers = Vec::with_capacity(header.shnum.into());
+    for _ in 1..header.shnum {
+        let mut bytes = [0; SHDR as usize];
+        bytes.copy_from_slice(r.take(SHDR as usize, "section header").map_err(|e| truncated(&e))?);
+        headers.push(bytes);
+    }
+    Ok(headers)
+}

@@ -20,20 +20,25 @@ mod diagnose;
 mod elf;
 mod expr;
 mod map;
+mod splice;
+mod state;
 mod supported;
 mod verify;
 
 pub use crate::sys::sealed::SealedFile;
 pub use map::MappedText;
+pub(crate) use state::{Sections, State};
+pub(crate) use verify::is_reseed_type;
 
 use crate::error::{Error, Result, Status};
-use crate::sys::sealed::read_at;
+use crate::sys::sealed::{SealedSlice, read_at};
 use crate::sys::{errno_error, io_error};
 use lucet_artifact::code::{FuncTable, PcMap, TrapTable};
 use lucet_artifact::contract::{Contract, Exports, Imports};
 use lucet_artifact::init::Init;
 use lucet_artifact::layout::Layout;
 use lucet_artifact::limits::MAX_ARTIFACT_BYTES;
+use lucet_artifact::snapshot::Snapshot;
 use lucet_artifact::trailer::{FLAG_SNAPSHOT, MAGIC, TRAILER_BYTES, Trailer};
 use lucet_artifact::types::{NO_CODE, TypeTable};
 use nix::errno::Errno;
@@ -42,6 +47,7 @@ use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Where an artifact comes from.
 #[derive(Debug, Clone, Copy)]
@@ -76,23 +82,25 @@ pub struct Loaded {
     /// Function types with their trampolines.
     pub types: TypeTable,
     /// What it imports.
-    pub imports: Imports,
+    pub imports: Arc<Imports>,
     /// What it exports; names are distinct.
     pub exports: Exports,
     /// All functions, imported ones first.
     pub funcs: FuncTable,
     /// Where it may trap.
-    pub traps: TrapTable,
+    pub traps: Arc<TrapTable>,
     /// How an instance begins.
     pub init: Init,
     /// Where instance data lies; computed here, not read.
     pub layout: Layout,
+    /// What is particular about a snapshot.
+    pub snapshot: Option<Snapshot>,
     /// BLAKE2b-512 from the trailer, checked.
     pub hash: [u8; 64],
-    /// The code.
-    pub text: MappedText,
+    /// The code. Snapshots taken in this process share it, as they do the file.
+    pub text: Arc<MappedText>,
     /// The whole file, sealed. The ranges below refer to it.
-    pub file: SealedFile,
+    pub file: Arc<SealedFile>,
     /// Bytes of data segments.
     pub data: Range<usize>,
     /// Pages of the initial memory; its start is page-aligned. Empty if there are none.
@@ -104,6 +112,10 @@ pub struct Loaded {
     /// Where it was loaded from, if by name.
     pub path: Option<PathBuf>,
     development: bool,
+    /// The pages of the initial memory: of the file, but for a snapshot taken in this process.
+    pages: SealedSlice,
+    /// Whether it is one: then its state is not the file's.
+    taken: bool,
 }
 
 /// Loads an artifact.
@@ -194,7 +206,7 @@ fn finish(sealed: SealedFile, file: Option<&File>, options: &LoadOptions) -> Res
     let trailer = check_trailer(bytes, options)?;
     let body = bytes.get(..bytes.len() - TRAILER_BYTES).unwrap_or_default();
     let elf = elf::parse(body)?;
-    let facts = verify::verify(body, &elf)?;
+    let facts = verify::verify(body, &elf, trailer.flags & FLAG_SNAPSHOT != 0)?;
     let mapped = match file {
         Some(file) => map::map_text_of_file(file, &sealed, &facts.text)?,
         None => None,
@@ -203,25 +215,29 @@ fn finish(sealed: SealedFile, file: Option<&File>, options: &LoadOptions) -> Res
         Some(text) => text,
         None => map::map_text(&sealed, &facts.text)?,
     };
+    let file = Arc::new(sealed);
     Ok(Loaded {
+        pages: SealedSlice::new(&file, facts.image.clone()),
         format: facts.format,
         contract: facts.contract,
         types: facts.types,
-        imports: facts.imports,
+        imports: Arc::new(facts.imports),
         exports: facts.exports,
         funcs: facts.funcs,
-        traps: facts.traps,
+        traps: Arc::new(facts.traps),
         init: facts.init,
         layout: facts.layout,
+        snapshot: facts.snapshot,
         hash: trailer.hash,
-        text,
+        text: Arc::new(text),
         data: facts.data,
         image: facts.image,
         pcmap: facts.pcmap,
         strtab: facts.strtab,
-        file: sealed,
+        file,
         path: None,
         development: options.development,
+        taken: false,
     })
 }
 
@@ -233,12 +249,12 @@ fn check_trailer(bytes: &[u8], options: &LoadOptions) -> Result<Trailer> {
         let message = "the hash does not match: the artifact was damaged or changed";
         return Err(Error::new(Status::InvalidArtifact, message));
     }
-    if trailer.flags & FLAG_SNAPSHOT != 0 {
-        let message = "this is a snapshot, which this version cannot load";
-        return Err(Error::new(Status::UnsupportedArtifact, message));
-    }
-    if trailer.parent != [0; 64] {
-        let message = "trailer: a parent hash, but not a snapshot";
+    let message = match (trailer.flags & FLAG_SNAPSHOT != 0, trailer.parent != [0; 64]) {
+        (false, true) => Some("trailer: a parent hash, but not a snapshot"),
+        (true, false) => Some("trailer: a snapshot without the hash of its parent"),
+        _ => None,
+    };
+    if let Some(message) = message {
         return Err(Error::new(Status::InvalidArtifact, message));
     }
     if !options.allow_unsigned {
@@ -257,6 +273,13 @@ impl Loaded {
     /// Bytes of a range of the file.
     fn bytes(&self, range: &Range<usize>) -> &[u8] {
         self.file.as_slice().get(range.clone()).unwrap_or_default()
+    }
+
+    /// Pages of the initial memory, in the order of [`Init::image`].
+    #[inline(always)]
+    #[must_use]
+    pub fn image_bytes(&self) -> &[u8] {
+        self.pages.as_slice()
     }
 
     /// Name of a function, by index; `None` if it has none.

@@ -21,13 +21,14 @@ use lucet_artifact::ValType;
 use lucet_artifact::code::{FuncTable, Hints, NO_REF, TrapTable};
 use lucet_artifact::codec::DecodeError;
 use lucet_artifact::container::{
-    CONTRACT, DATA, EXPORTS, FUNCS, FUNCTION_ALIGN, HINTS, IMAGE, IMPORTS, INIT, PCMAP, STRTAB,
-    TEXT, TRAPS, TYPES,
+    CONTRACT, DATA, EXPORTS, FUNCS, FUNCTION_ALIGN, HINTS, IMAGE, IMPORTS, INIT, PCMAP, SNAPSHOT,
+    STRTAB, TEXT, TRAPS, TYPES,
 };
 use lucet_artifact::contract::{Contract, ExportKind, Exports, ImportKind, Imports, layout_counts};
 use lucet_artifact::init::{ConstOp, ElemItem, Init, SegmentMode};
 use lucet_artifact::layout::Layout;
 use lucet_artifact::limits::WASM_PAGE;
+use lucet_artifact::snapshot::Snapshot;
 use lucet_artifact::types::{FuncType, MemoryShape, NO_CODE, TypeTable};
 use std::collections::HashSet;
 use std::ops::Range;
@@ -47,6 +48,7 @@ pub(super) struct Facts {
     pub(super) funcs: FuncTable,
     pub(super) traps: TrapTable,
     pub(super) init: Init,
+    pub(super) snapshot: Option<Snapshot>,
     pub(super) layout: Layout,
     pub(super) text: Range<usize>,
     pub(super) data: Range<usize>,
@@ -55,7 +57,7 @@ pub(super) struct Facts {
     pub(super) strtab: Range<usize>,
 }
 
-fn invalid(section: &str, message: impl std::fmt::Display) -> Error {
+pub(super) fn invalid(section: &str, message: impl std::fmt::Display) -> Error {
     Error::new(Status::InvalidArtifact, format!("section {section}: {message}"))
 }
 
@@ -64,7 +66,7 @@ fn place(elf: &Elf, name: &str) -> Range<usize> {
     elf.section(name).unwrap_or(0..0)
 }
 
-fn decoded<T>(section: &str, result: std::result::Result<T, DecodeError>) -> Result<T> {
+pub(super) fn decoded<T>(section: &str, result: std::result::Result<T, DecodeError>) -> Result<T> {
     result.map_err(|e| invalid(section, e))
 }
 
@@ -80,8 +82,9 @@ pub(super) fn name_at(strtab: &[u8], at: u32) -> Option<&str> {
     std::str::from_utf8(rest.get(..end)?).ok()
 }
 
-/// Decodes and checks everything behind the container. `body` is the file without its trailer.
-pub(super) fn verify(body: &[u8], elf: &Elf) -> Result<Facts> {
+/// Decodes and checks everything behind the container. `body` is the file without its trailer,
+/// which says whether it is a `snapshot`.
+pub(super) fn verify(body: &[u8], elf: &Elf, snapshot: bool) -> Result<Facts> {
     let bytes = |name| body.get(place(elf, name)).unwrap_or_default();
     let len = |name| place(elf, name).len() as u64;
 
@@ -116,6 +119,16 @@ pub(super) fn verify(body: &[u8], elf: &Elf) -> Result<Facts> {
     let init = Init::decode(bytes(INIT), &contract, imported.globals, len(DATA), len(IMAGE));
     let init = decoded(INIT, init)?;
     check_init(&contract, &funcs, imported.globals, &init)?;
+    let snapshot = match (elf.section(SNAPSHOT).is_some(), snapshot) {
+        (true, true) => {
+            let found = decoded(SNAPSHOT, Snapshot::decode(bytes(SNAPSHOT), &contract))?;
+            check_snapshot(&contract, &types, &imports, &funcs, &init, &found)?;
+            Some(found)
+        }
+        (false, false) => None,
+        (true, false) => return Err(invalid(SNAPSHOT, "this artifact is not a snapshot")),
+        (false, true) => return Err(invalid(SNAPSHOT, "missing in a snapshot")),
+    };
     Ok(Facts {
         format,
         contract,
@@ -125,6 +138,7 @@ pub(super) fn verify(body: &[u8], elf: &Elf) -> Result<Facts> {
         funcs,
         traps,
         init,
+        snapshot,
         layout,
         text: place(elf, TEXT),
         data: place(elf, DATA),
@@ -211,7 +225,7 @@ fn check_layout(contract: &Contract, imports: &Imports, types: usize) -> Result<
     Ok(layout)
 }
 
-fn check_memory(contract: &Contract, imported: usize) -> Result<()> {
+pub(super) fn check_memory(contract: &Contract, imported: usize) -> Result<()> {
     if contract.memories.len() > 1 {
         let n = contract.memories.len();
         return Err(unsupported(format!("{n} memories: this version supports one")));
@@ -352,7 +366,7 @@ fn uses_v128(e: &[ConstOp]) -> bool {
     e.iter().any(|op| matches!(op, ConstOp::V128(_)))
 }
 
-fn check_init(
+pub(super) fn check_init(
     contract: &Contract,
     funcs: &FuncTable,
     imported_globals: usize,
@@ -404,4 +418,38 @@ fn check_init(
         }
     }
     Ok(())
+}
+
+/// What a snapshot is not: it does not begin by running code or by copying segments into memory,
+/// and depends on no other instance. Its reseed function can be called.
+pub(super) fn check_snapshot(
+    contract: &Contract,
+    types: &TypeTable,
+    imports: &Imports,
+    funcs: &FuncTable,
+    init: &Init,
+    snapshot: &Snapshot,
+) -> Result<()> {
+    let bad = |message: String| Err(invalid(SNAPSHOT, message));
+    if contract.start.is_some() {
+        return bad("a snapshot has no start function".into());
+    }
+    if let Some(i) = init.datas.iter().position(|s| matches!(s.mode, SegmentMode::Active { .. })) {
+        return bad(format!("data segment {i} is active"));
+    }
+    if let Some(i) = imports.imports.iter().position(|i| !matches!(i.kind, ImportKind::Func(_))) {
+        return bad(format!("import {i} is not a function"));
+    }
+    let Some(index) = snapshot.reseed else { return Ok(()) };
+    let f = funcs.funcs.get(index as usize).filter(|f| f.offset != NO_CODE);
+    let ty = f.and_then(|f| types.types.get(f.ty as usize)).map(|t| &t.ty);
+    if ty.is_none_or(|ty| !is_reseed_type(ty)) {
+        return bad(format!("reseed function {index} is not () -> () or (i64) -> ()"));
+    }
+    Ok(())
+}
+
+/// Whether a function of this type can reseed a snapshot's instances.
+pub(crate) fn is_reseed_type(ty: &FuncType) -> bool {
+    ty.results.is_empty() && matches!(ty.params[..], [] | [ValType::I64])
 }

@@ -46,6 +46,8 @@ pub struct RegionConfig {
     /// Whether resetting may rely on SIGSEGV reaching the library (rung "first touch"). Turn it off
     /// in processes whose SIGSEGV handling cannot be trusted.
     pub first_touch: bool,
+    /// Whether instances record backtraces of runs that end badly.
+    pub backtrace: bool,
     /// Most elements a table of an instance may have or grow to.
     pub max_table_elements: u32,
     /// Longest time that a run of a new instance may take, in nanoseconds; 0: any.
@@ -73,6 +75,7 @@ impl Default for RegionConfig {
             stacks: 1024,
             reset: None,
             first_touch: true,
+            backtrace: false,
             max_table_elements: u32::MAX,
             time_limit: 0,
             slot_resident_bytes: 1 << 20,

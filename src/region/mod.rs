@@ -9,6 +9,7 @@
 //! A slot is owned by value ([`Slot`]): whoever holds it has exclusive use of its bytes, and its
 //! fields say what state they are in. The free list is the only shared thing.
 
+mod capture;
 mod config;
 pub mod layout;
 mod reset;

@@ -89,6 +89,12 @@ impl SlotPages {
         self.all.load(Ordering::Relaxed)
     }
 
+    /// Whether the page is in the list.
+    pub(super) fn noted(&self, page: u32) -> bool {
+        let count = self.count.load(Ordering::Relaxed) as usize;
+        self.list.iter().take(count).any(|p| p.load(Ordering::Relaxed) == page)
+    }
+
     /// Begins to manage the first `managed` bytes, all of which carry guard markers now, with
     /// `image` as their pristine contents. The image must stay where it is until `stop`.
     pub(super) fn start(&self, managed: u64, image: &Image<'_>) {

@@ -6,6 +6,7 @@ use crate::error::Result;
 use nix::errno::Errno;
 use std::ffi::c_void;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The signal that ends guests. It is ignored by default, so one that arrives late does no harm,
 /// and hardly any program uses it: it announces urgent data on sockets to processes that ask for
@@ -120,12 +121,37 @@ unsafe extern "C" {
 
 /// Calls the three around each fork: in the thread that forks before and after, and in the child.
 pub fn at_fork(before: extern "C" fn(), after: extern "C" fn(), child: extern "C" fn()) {
+    note(child);
     // SAFETY: a plain call; the functions live as long as the library, which is never unloaded.
     unsafe { pthread_atfork(Some(before), Some(after), Some(child)) };
 }
 
+/// What is to be called in the child after each fork, for [`run_in_child`]. 0: none.
+static IN_CHILD: [AtomicUsize; 8] = [const { AtomicUsize::new(0) }; 8];
+
+/// Notes a function for [`run_in_child`].
+fn note(f: extern "C" fn()) {
+    let f = f as *const () as usize;
+    let taken =
+        |slot: &AtomicUsize| slot.compare_exchange(0, f, Ordering::AcqRel, Ordering::Acquire);
+    IN_CHILD.iter().find(|slot| taken(slot).is_ok());
+}
+
+/// Calls what is to be called in a child: for forks that the C library does not know of.
+pub(super) fn run_in_child() {
+    for slot in &IN_CHILD {
+        let f = slot.load(Ordering::Acquire);
+        if f != 0 {
+            // SAFETY: `note` stored a function of this type.
+            let f: extern "C" fn() = unsafe { std::mem::transmute(f) };
+            f();
+        }
+    }
+}
+
 /// Calls `f` in the child after each fork.
 pub fn after_fork_in_child(f: extern "C" fn()) {
+    note(f);
     // SAFETY: a plain call; `f` lives as long as the library, which is never unloaded.
     unsafe { pthread_atfork(None, None, Some(f)) };
 }

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //!  arena    executable code of all modules, one reservation for the whole process
+//!  child    a child process that the host does not notice
 //!  fork     which process this is, and locks that a forked child finds open
 //!  lock     the lock for what belongs to one process
 //!  map      an owned mapping; everything else that maps memory goes through it
@@ -13,6 +14,7 @@
 //! [`arena::contains`] is cold path: called while a module is loaded or dropped.
 
 pub mod arena;
+pub mod child;
 pub mod fork;
 pub mod interrupt;
 pub mod lock;
@@ -22,12 +24,26 @@ mod protect;
 pub mod sealed;
 pub mod signals;
 
-pub use pages::{GUARD_REMOVE, Pagemap, Support};
+pub use pages::{GUARD_REMOVE, Pagemap, Support, each_used_page};
 
 use crate::error::{Error, Status};
 use nix::errno::Errno;
 use std::fmt::Display;
 use std::io;
+
+/// 64 random bits from the kernel: one system call.
+///
+/// # Errors
+/// `Io` where the kernel has none to give, or the call is forbidden.
+pub fn random() -> crate::Result<u64> {
+    let mut bytes = [0u8; 8];
+    // SAFETY: writes at most 8 bytes to an array of 8.
+    let n = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
+    match n {
+        8 => Ok(u64::from_le_bytes(bytes)),
+        _ => Err(errno_error("getting random numbers", Errno::last())),
+    }
+}
 
 /// Size of a native page in bytes.
 pub const PAGE: usize = 4096;

@@ -157,6 +157,40 @@ impl Pagemap {
     }
 }
 
+/// Bits of an entry of /proc/PID/pagemap: the page is in memory, or swapped out.
+const PRESENT_OR_SWAPPED: u64 = 1 << 63 | 1 << 62;
+
+/// Calls `f(address)` for each page of private anonymous memory in `[start, end)` that may have
+/// contents: on every kernel, and where /proc cannot be read for all of them.
+///
+/// # Errors
+/// Those of `f`.
+pub fn each_used_page(
+    start: usize,
+    end: usize,
+    f: &mut dyn FnMut(usize) -> Result<()>,
+) -> Result<()> {
+    let file = File::open("/proc/self/pagemap").ok();
+    let mut entries = [0u8; 8 * 512];
+    let mut at = start;
+    while at < end {
+        let n = ((end - at) / PAGE).min(entries.len() / 8).max(1);
+        let wanted = entries.get_mut(..8 * n).unwrap_or_default();
+        let known = file.as_ref().is_some_and(|file| {
+            use std::os::unix::fs::FileExt;
+            file.read_exact_at(wanted, (at / PAGE * 8) as u64).is_ok()
+        });
+        for (i, entry) in wanted.chunks_exact(8).enumerate() {
+            let bits = entry.try_into().map_or(u64::MAX, u64::from_le_bytes);
+            if !known || bits & PRESENT_OR_SWAPPED != 0 {
+                f(at + i * PAGE)?;
+            }
+        }
+        at += n * PAGE;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

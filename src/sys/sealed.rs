@@ -12,10 +12,14 @@ use crate::error::{Error, Result, Status};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use std::ffi::CStr;
 use std::fs::File;
 use std::io::Write;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
+use std::ptr::NonNull;
+use std::sync::Arc;
 
 /// Bytes copied at a time.
 const CHUNK: usize = 64 * 1024;
@@ -33,7 +37,7 @@ impl SealedFile {
     /// # Errors
     /// [`Status::OutOfMemory`] or [`Status::Io`] when the system refuses memfd, memory or mapping.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        let mut file = memfd()?;
+        let mut file = memfd(c"lucet-artifact")?;
         file.write_all(bytes).map_err(|e| io_error("copying the artifact", &e))?;
         Self::seal(file, bytes.len())
     }
@@ -45,7 +49,7 @@ impl SealedFile {
     /// [`Self::from_bytes`].
     pub fn from_file(source: &File, len: usize) -> Result<Self> {
         let changed = || Error::new(Status::Io, "the file changed while it was being read");
-        let mut file = memfd()?;
+        let mut file = memfd(c"lucet-artifact")?;
         let mut buffer = vec![0; CHUNK];
         let mut at = 0;
         while at < len {
@@ -62,6 +66,20 @@ impl SealedFile {
             return Err(changed());
         }
         Self::seal(file, len)
+    }
+
+    /// Seals a file made by [`memfd`], of which `len` bytes, at least one, are used.
+    ///
+    /// # Errors
+    /// [`Status::Io`] if it does not have as many, or somebody can write to it through a mapping.
+    pub fn from_memfd(file: File, len: usize) -> Result<Self> {
+        let sealed = Self::seal(file, len)?;
+        let has = sealed.file.metadata().map_err(|e| io_error("looking at the file", &e))?.len();
+        if has < len as u64 {
+            let message = format!("a file of {has} bytes where {len} were expected");
+            return Err(Error::new(Status::Io, message));
+        }
+        Ok(sealed)
     }
 
     fn seal(file: File, len: usize) -> Result<Self> {
@@ -90,6 +108,38 @@ impl SealedFile {
     }
 }
 
+/// Part of a sealed file, at hand without a look at the file.
+#[derive(Debug)]
+pub struct SealedSlice {
+    base: NonNull<u8>,
+    len: usize,
+    /// Keeps them there.
+    _file: Arc<SealedFile>,
+}
+
+// SAFETY: the bytes are only read, and never change.
+unsafe impl Send for SealedSlice {}
+// SAFETY: as above.
+unsafe impl Sync for SealedSlice {}
+
+impl SealedSlice {
+    /// The bytes of `range`; none if they do not lie in the file.
+    #[must_use]
+    pub fn new(file: &Arc<SealedFile>, range: Range<usize>) -> Self {
+        let bytes = file.as_slice().get(range).unwrap_or_default();
+        Self { base: NonNull::from_ref(bytes).cast(), len: bytes.len(), _file: Arc::clone(file) }
+    }
+
+    /// The bytes.
+    #[inline(always)]
+    #[must_use]
+    pub fn as_slice(&self) -> &[u8] {
+        // SAFETY: a part of what `SealedFile::as_slice` gave for `file`, which lives as long as
+        // `self`.
+        unsafe { std::slice::from_raw_parts(self.base.as_ptr(), self.len) }
+    }
+}
+
 /// `read` at an offset that tries again when a signal interrupts it.
 pub fn read_at(file: &File, buffer: &mut [u8], at: u64) -> Result<usize> {
     loop {
@@ -101,16 +151,19 @@ pub fn read_at(file: &File, buffer: &mut [u8], at: u64) -> Result<usize> {
 }
 
 /// An empty memfd that can be sealed and whose pages may be executed.
-fn memfd() -> Result<File> {
+///
+/// # Errors
+/// [`Status::OutOfMemory`] or [`Status::Io`] when the system refuses.
+pub fn memfd(name: &CStr) -> Result<File> {
     let base = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
     // MFD_EXEC says so explicitly and silences the kernel's warning. Kernels before 6.3 do not
     // know it (EINVAL); under vm.memfd_noexec=2 it is refused (EACCES), which concerns execve only.
     let exec = base | MFdFlags::from_bits_retain(libc::MFD_EXEC);
-    let fd = match memfd_create("lucet-artifact", exec) {
-        Err(Errno::EINVAL | Errno::EACCES) => memfd_create("lucet-artifact", base),
+    let fd = match memfd_create(name, exec) {
+        Err(Errno::EINVAL | Errno::EACCES) => memfd_create(name, base),
         other => other,
     };
-    Ok(File::from(fd.map_err(|e| errno_error("creating a memfd for the artifact", e))?))
+    Ok(File::from(fd.map_err(|e| errno_error("creating a memfd", e))?))
 }
 
 #[cfg(test)]

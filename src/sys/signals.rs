@@ -17,6 +17,11 @@ const SIGNALS: [(i32, &str); 4] = [
     (libc::SIGFPE, "SIGFPE"),
 ];
 
+/// Whether the library handles the signal in order to serve faults.
+pub(super) fn is_ours(signal: i32) -> bool {
+    SIGNALS.iter().any(|(s, _)| *s == signal)
+}
+
 /// A handler installed with `SA_SIGINFO`.
 pub type Handler = extern "C" fn(i32, *mut libc::siginfo_t, *mut c_void);
 

@@ -71,11 +71,12 @@ unsafe fn handle(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void) 
     let Some(context) = (unsafe { context.cast::<libc::ucontext_t>().as_mut() }) else {
         return false;
     };
-    let (pc, fp) = arch::read_fault(context);
+    let (pc, fp, sp) = arch::read_fault(context);
     let Some((code, fault)) = classify(signal, pc, address) else { return false };
     activation.trap_code = code as u32;
     activation.trap_pc = pc;
     activation.guest_fp = fp;
+    activation.guest_sp = sp;
     activation.fault = fault.map_or(0, |f| f as usize + 1);
     arch::leave_to_host(context, activation.host_sp, false);
     true
@@ -117,12 +118,13 @@ unsafe fn end_run(context: *mut c_void) -> bool {
     let Some(context) = (unsafe { context.cast::<libc::ucontext_t>().as_mut() }) else {
         return false;
     };
-    let (pc, fp) = arch::read_fault(context);
+    let (pc, fp, sp) = arch::read_fault(context);
     if arena::owner_of(pc).is_none_or(|owner| owner == 0) {
         return false;
     }
     activation.trap_pc = pc;
     activation.guest_fp = fp;
+    activation.guest_sp = sp;
     arch::leave_to_host(context, activation.host_sp, true);
     true
 }

@@ -16,7 +16,13 @@ static INSTALLED: OnceCell<()> = OnceCell::new();
 /// `SignalsBlocked` if one of the signals is blocked in this thread, `OutOfMemory`.
 #[inline(always)]
 pub(crate) fn prepare_thread() -> Result<()> {
-    if arch::thread_words().prepared.load(Ordering::Relaxed) != 0 { Ok(()) } else { prepare() }
+    if is_prepared() { Ok(()) } else { prepare() }
+}
+
+/// Whether [`prepare_thread`] has nothing left to do.
+#[inline(always)]
+pub(crate) fn is_prepared() -> bool {
+    arch::thread_words().prepared.load(Ordering::Relaxed) != 0
 }
 
 #[cold]

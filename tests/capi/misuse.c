@@ -311,6 +311,60 @@ static void regions_and_imports(const char *artifact, lucet_module *m)
     lucet_module_config_free(mc);
 }
 
+/* What becomes no snapshot, and no file. */
+static void snapshots(lucet_module *m, lucet_instance *i)
+{
+    const lucet_status null = LUCET_STATUS_NULL_ARGUMENT;
+    const lucet_status wrong = LUCET_STATUS_INVALID_HANDLE;
+    lucet_snapshot_config *c = lucet_snapshot_config_create();
+    lucet_module_config *mc = lucet_module_config_create();
+    lucet_module *out = m;
+
+    FAILS(lucet_instance_snapshot(NULL, c, &out), null, "instance");
+    CHECK(out == NULL);
+    FAILS(lucet_instance_snapshot(i, c, NULL), null, "out");
+    FAILS(lucet_instance_snapshot(i, HANDLE(lucet_snapshot_config, m), &out), wrong,
+          "a lucet_snapshot_config was expected");
+    FAILS(lucet_snapshot_in_child(NULL, NULL, c, &out), null, "module");
+    FAILS(lucet_snapshot_in_child(m, HANDLE(lucet_region_config, c), NULL, &out), wrong,
+          "a lucet_region_config was expected");
+    FAILS(lucet_snapshot_in_child(m, NULL, NULL, NULL), null, "out");
+    FAILS(lucet_snapshot_config_set_reseed(NULL, "x"), null, "config");
+    FAILS(lucet_snapshot_config_set_function(NULL, "x"), null, "config");
+    FAILS(lucet_snapshot_config_set_time_limit(NULL, 1), null, "config");
+    FAILS(lucet_snapshot_config_allow_frozen_randomness(NULL, true), null, "config");
+    FAILS(lucet_snapshot_config_set_reseed(c, "\xff"), LUCET_STATUS_INVALID_ARGUMENT, "UTF-8");
+    FAILS(lucet_module_config_mark_impure(NULL, "a", "b"), null, "config");
+    FAILS(lucet_module_config_mark_impure(mc, NULL, "b"), null, "module");
+    FAILS(lucet_module_config_mark_impure(mc, "a", NULL), null, "name");
+    FAILS(lucet_module_config_mark_impure(mc, "a", "b"), LUCET_STATUS_INVALID_ARGUMENT,
+          "a.b was not added");
+    FAILS(lucet_vmctx_mark_impure(NULL), null, "ctx");
+    FAILS(lucet_module_save(NULL, "x"), null, "module");
+    FAILS(lucet_module_save(m, NULL), null, "path");
+    FAILS(lucet_module_save(m, ""), LUCET_STATUS_INVALID_ARGUMENT, "path");
+    FAILS(lucet_module_save(m, "/proc/none/x"), LUCET_STATUS_IO, "/proc/none/x");
+    FAILS(lucet_module_save_fd(NULL, 1), null, "module");
+    FAILS(lucet_module_save_fd(m, -1), LUCET_STATUS_INVALID_ARGUMENT, "-1");
+    FAILS(lucet_module_save_fd(m, 9999), LUCET_STATUS_IO, "EBADF");
+
+    OK(lucet_snapshot_config_set_reseed(c, "nothing"));
+    FAILS(lucet_instance_snapshot(i, c, &out), LUCET_STATUS_NO_SUCH_EXPORT, "nothing");
+    OK(lucet_snapshot_config_set_reseed(c, NULL));
+    OK(lucet_instance_snapshot(i, c, &out));
+    OK(lucet_module_free(out));
+    OK(lucet_snapshot_config_set_function(c, "nothing"));
+    FAILS(lucet_snapshot_in_child(m, NULL, c, &out), LUCET_STATUS_NO_SUCH_EXPORT, "nothing");
+    CHECK(out == NULL);
+    OK(lucet_snapshot_config_set_function(c, NULL));
+    OK(lucet_snapshot_in_child(m, NULL, c, &out));
+    OK(lucet_module_free(out));
+    lucet_snapshot_config_free(c);
+    lucet_snapshot_config_free(c);
+    lucet_snapshot_config_free(NULL);
+    lucet_module_config_free(mc);
+}
+
 int main(int argc, char **argv)
 {
     lucet_module_config *config = env_config(&the_host);
@@ -326,6 +380,7 @@ int main(int argc, char **argv)
     handles(module, the_instance, the_region);
     arguments(module, the_instance);
     states(the_instance);
+    snapshots(module, the_instance);
     regions_and_imports(argv[1], module);
     OK(lucet_instance_free(the_instance));
     OK(lucet_region_free(the_region));

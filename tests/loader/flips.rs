@@ -1,14 +1,17 @@
 //! Exhaustive damage: every truncation, every single bit, with and without a matching hash.
 
 use super::good::load_bytes;
-use super::sample::{Parts, range_of, resealed, sample, sealed};
+use super::sample::{Parts, range_of, resealed, sample, sealed, snapshot};
 use lucet::Status;
 use lucet_artifact::container::TEXT;
 use lucet_artifact::trailer::TRAILER_BYTES;
 
 /// Without image and frames, to keep the number of bits small.
 fn small() -> Vec<u8> {
-    let mut parts: Parts = sample();
+    small_of(sample())
+}
+
+fn small_of(mut parts: Parts) -> Vec<u8> {
     parts.frames = false;
     parts.image.clear();
     parts.init.image.clear();
@@ -45,12 +48,20 @@ fn every_truncation_with_matching_hash_is_refused() {
 
 #[test]
 fn every_flipped_bit_is_noticed() {
-    let bytes = small();
+    notices_every_flipped_bit(&small());
+}
+
+#[test]
+fn every_flipped_bit_of_a_snapshot_is_noticed() {
+    notices_every_flipped_bit(&small_of(snapshot()));
+}
+
+fn notices_every_flipped_bit(bytes: &[u8]) {
     // Behind the hash lies the signature, which is outside of what it covers.
     let covered = bytes.len() - TRAILER_BYTES + 192;
     halves(covered, |at| {
         for bit in 0..8 {
-            let mut b = bytes.clone();
+            let mut b = bytes.to_vec();
             b[at] ^= 1 << bit;
             let e = load_bytes(&b).unwrap_err();
             let expected = matches!(e.status(), Status::NotAnArtifact | Status::InvalidArtifact);
@@ -61,11 +72,19 @@ fn every_flipped_bit_is_noticed() {
 
 #[test]
 fn every_flipped_bit_with_matching_hash_is_survived() {
-    let bytes = small();
-    let text = range_of(&bytes, TEXT);
+    survives_every_flipped_bit(&small());
+}
+
+#[test]
+fn every_flipped_bit_of_a_snapshot_with_matching_hash_is_survived() {
+    survives_every_flipped_bit(&small_of(snapshot()));
+}
+
+fn survives_every_flipped_bit(bytes: &[u8]) {
+    let text = range_of(bytes, TEXT);
     halves(bytes.len() - TRAILER_BYTES, |at| {
         for bit in 0..8 {
-            let mut b = bytes.clone();
+            let mut b = bytes.to_vec();
             b[at] ^= 1 << bit;
             match load_bytes(&resealed(&b)) {
                 // Whatever loads answers questions without panicking.

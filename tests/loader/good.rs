@@ -25,10 +25,10 @@ fn everything_arrives() {
     assert_eq!(loaded.format, lucet_artifact::FORMAT_VERSION);
     assert_eq!(loaded.contract, parts.contract);
     assert_eq!(loaded.types, parts.types);
-    assert_eq!(loaded.imports, parts.imports);
+    assert_eq!(*loaded.imports, parts.imports);
     assert_eq!(loaded.exports, parts.exports);
     assert_eq!(loaded.funcs, parts.funcs);
-    assert_eq!(loaded.traps, parts.traps);
+    assert_eq!(*loaded.traps, parts.traps);
     assert_eq!(loaded.init, parts.init);
     assert_eq!(loaded.layout.size(), parts.contract.instance_data);
     let file = loaded.file.as_slice();
@@ -40,6 +40,17 @@ fn everything_arrives() {
     assert_eq!(file[loaded.strtab.clone()], parts.strtab);
     assert_eq!(code_of(&loaded), parts.text);
     assert_eq!(loaded.path, None);
+}
+
+#[test]
+fn snapshots_arrive() {
+    let parts = super::sample::snapshot();
+    let loaded = load_bytes(&parts.build()).unwrap();
+    assert_eq!((loaded.snapshot, loaded.init), (parts.snapshot, parts.init));
+    assert_eq!(load_bytes(&sample().build()).unwrap().snapshot, None);
+    let mut parts = super::sample::snapshot();
+    parts.snapshot = Some(Default::default());
+    assert_eq!(load_bytes(&parts.build()).unwrap().snapshot, parts.snapshot);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use lucet_artifact::abi::TrapCode;
 use lucet_artifact::code::{FuncRecord, FuncTable, Hints, NO_REF, PcMap, PcRow, TrapTable};
 use lucet_artifact::container::{
     CONTRACT, DATA, EH_FRAME, EH_FRAME_HDR, EXPORTS, FUNCS, HINTS, IMAGE, IMPORTS, INIT, PCMAP,
-    SECTION_ORDER, SHSTRTAB, STRTAB, SYMTAB, TEXT, TRAPS, TYPES,
+    SECTION_ORDER, SHSTRTAB, SNAPSHOT, STRTAB, SYMTAB, TEXT, TRAPS, TYPES,
 };
 use lucet_artifact::contract::{
     Contract, Export, ExportKind, Exports, Import, ImportKind, Imports, MemoryDecl, cpu,
@@ -20,7 +20,8 @@ use lucet_artifact::init::{
     ConstOp, DataSegment, ElemItem, ElemSegment, ImageRun, Init, SegmentMode,
 };
 use lucet_artifact::layout::Layout;
-use lucet_artifact::trailer::{TRAILER_BYTES, Trailer};
+use lucet_artifact::snapshot::Snapshot;
+use lucet_artifact::trailer::{FLAG_SNAPSHOT, TRAILER_BYTES, Trailer};
 use lucet_artifact::types::{
     FuncType, GlobalType, MemoryShape, MemoryType, TableType, TypeRecord, TypeTable,
 };
@@ -45,6 +46,10 @@ pub struct Parts {
     pub strtab: Vec<u8>,
     pub text: Vec<u8>,
     pub frames: bool,
+    pub snapshot: Option<Snapshot>,
+    /// Bit of the trailer, and a parent's hash; both go with the section.
+    pub flagged: bool,
+    pub parent: bool,
 }
 
 pub fn func(offset: u32, ty: u32, name: u32, reference: u32) -> FuncRecord {
@@ -134,8 +139,29 @@ pub fn sample() -> Parts {
         strtab: b"\0log\0run\0start\0".to_vec(),
         text: (0..192).map(|i| i as u8).collect(),
         frames: true,
+        snapshot: None,
+        flagged: false,
+        parent: false,
     };
     parts.fix_layout();
+    parts
+}
+
+/// What a snapshot of an instance of something like [`sample`] is: no start function, no imports
+/// but functions, nothing left to apply to the memory.
+pub fn snapshot() -> Parts {
+    let mut parts = sample();
+    parts.contract.start = None;
+    parts.imports.imports.pop();
+    parts.contract.globals.remove(0);
+    parts.exports.exports.retain(|e| e.kind != ExportKind::Global);
+    parts.fix_layout();
+    parts.init.globals = vec![vec![ConstOp::I32(4)]];
+    for d in &mut parts.init.datas {
+        *d = DataSegment { mode: SegmentMode::Declared, offset: 0, len: 0 };
+    }
+    parts.snapshot = Some(Snapshot { impure: true, reseed: Some(2) });
+    (parts.flagged, parts.parent) = (true, true);
     parts
 }
 
@@ -187,6 +213,7 @@ impl Parts {
             HINTS => self.hints.as_ref()?.encode().unwrap(),
             INIT => self.init.encode().unwrap(),
             DATA => self.data.clone(),
+            SNAPSHOT => self.snapshot?.encode().unwrap(),
             SYMTAB => vec![0; 24],
             STRTAB => self.strtab.clone(),
             SHSTRTAB => shstrtab(),
@@ -263,7 +290,10 @@ impl Parts {
 
     /// The whole artifact.
     pub fn build(&self) -> Vec<u8> {
-        sealed(self.body())
+        let mut body = self.body();
+        let parent = [u8::from(self.parent) * 9; 64];
+        Trailer::append(&mut body, u32::from(self.flagged) * FLAG_SNAPSHOT, parent).unwrap();
+        body
     }
 }
 
@@ -273,9 +303,12 @@ pub fn sealed(mut body: Vec<u8>) -> Vec<u8> {
     body
 }
 
-/// The artifact again, with another trailer for what may have changed before it.
+/// The artifact again, with another hash for what may have changed before it.
 pub fn resealed(artifact: &[u8]) -> Vec<u8> {
-    sealed(artifact[..artifact.len() - TRAILER_BYTES].to_vec())
+    let old = Trailer::decode(artifact).unwrap();
+    let mut body = artifact[..artifact.len() - TRAILER_BYTES].to_vec();
+    Trailer::append(&mut body, old.flags, old.parent).unwrap();
+    body
 }
 
 fn shstrtab() -> Vec<u8> {

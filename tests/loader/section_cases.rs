@@ -22,6 +22,51 @@ fn refuse(cases: &[Case]) {
     }
 }
 
+#[test]
+fn snapshots() {
+    let cases: [Case; 10] = [
+        ("no section", Invalid, "missing in a snapshot", |p| p.snapshot = None),
+        ("no flag", Invalid, "a parent hash, but not", |p| p.flagged = false),
+        ("no parent", Invalid, "without the hash of its parent", |p| p.parent = false),
+        ("section only", Invalid, "is not a snapshot", |p| (p.flagged, p.parent) = (false, false)),
+        ("start function", Invalid, "no start function", |p| p.contract.start = Some(2)),
+        ("active data", Invalid, "data segment 1 is active", |p| {
+            let offset = vec![ConstOp::I32(0)];
+            p.init.datas[1].mode = SegmentMode::Active { target: 0, offset };
+        }),
+        ("imports state", Invalid, "import 1 is not a function", |p| {
+            let ty = p.contract.globals[0];
+            p.contract.globals.push(ty);
+            p.imports.imports.push(sample().imports.imports[1].clone());
+            p.imports.imports[1].kind = ImportKind::Global(ty);
+            p.fix_layout();
+        }),
+        ("reseed type", Invalid, "reseed function 1 is not () -> ()", |p| {
+            p.snapshot.as_mut().unwrap().reseed = Some(1);
+        }),
+        ("reseed beyond", Invalid, "reseed function", |p| {
+            p.snapshot.as_mut().unwrap().reseed = Some(3);
+        }),
+        ("reseed without code", Invalid, "reseed function 0 is not", |p| {
+            p.funcs.funcs[0].ty = 1;
+            p.imports.imports[0].kind = ImportKind::Func(1);
+            p.types.types[1].adapter = 64;
+            (p.funcs.funcs[0].offset, p.funcs.funcs[0].size) = (NO_CODE, 0);
+            p.funcs.funcs[0].reference = NO_REF;
+            p.funcs.funcs[1].reference = 0;
+            p.init.elems.clear();
+            p.snapshot.as_mut().unwrap().reseed = Some(0);
+        }),
+    ];
+    for (name, status, part, change) in cases {
+        let mut parts = super::sample::snapshot();
+        change(&mut parts);
+        let e = load_bytes(&parts.build()).expect_err(name);
+        assert_eq!(e.status(), status, "{name}: {e}");
+        assert!(e.message().contains(part), "{name}: {e}");
+    }
+}
+
 fn start_expr(p: &mut Parts, e: Vec<ConstOp>) {
     p.init.globals[0] = e;
 }
@@ -33,7 +78,6 @@ fn contract() {
         ("ABI 0", Unsupported, "ABI version 0", |p| p.contract.abi_version = 0),
         ("CPU", Unsupported, "unknown feature 0x100000000000", |p| p.contract.cpu = 1 << 44),
         ("feature", Unsupported, "bits 0x8000", |p| p.contract.features = 1 << 15),
-        ("fuel", Unsupported, "fuel", |p| p.contract.fuel = true),
         ("too small", Invalid, "instance data", |p| p.contract.instance_data -= 16),
         ("too large", Invalid, "instance data", |p| p.contract.instance_data += 16),
         ("instance data 0", Invalid, "instance data", |p| p.contract.instance_data = 0),

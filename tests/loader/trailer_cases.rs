@@ -21,7 +21,7 @@ fn trailers_are_checked() {
         ("magic", 0, b'l', invalid, "trailer is missing"),
         ("version", 8, 2, invalid, "trailer version"),
         ("unknown flag", 12, 2, invalid, "trailer flags"),
-        ("snapshot", 12, 1, Status::UnsupportedArtifact, "snapshot"),
+        ("snapshot", 12, 1, invalid, "without the hash of its parent"),
         ("body length", 16, 1, invalid, "body length"),
         ("huge body length", 23, 0xff, invalid, "body length"),
         ("parent", 24, 1, invalid, "parent hash"),

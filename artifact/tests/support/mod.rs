@@ -10,6 +10,7 @@ use lucet_artifact::contract::{
 use lucet_artifact::init::{
     ConstExpr, ConstOp, DataSegment, ElemItem, ElemSegment, ImageRun, Init, SegmentMode,
 };
+use lucet_artifact::snapshot::Snapshot;
 use lucet_artifact::types::{
     FuncType, GlobalType, MemoryShape, MemoryType, NO_CODE, TableType, TypeRecord, TypeTable,
 };
@@ -297,4 +298,10 @@ pub fn init() -> impl Strategy<Value = Init> {
 
 pub fn decode_init(bytes: &[u8], pages: u64) -> Result<Init, lucet_artifact::DecodeError> {
     Init::decode(bytes, &counts(), 1, DATA_LEN, pages * 4096)
+}
+
+/// For [`counts`].
+pub fn snapshot() -> impl Strategy<Value = Snapshot> {
+    (any::<bool>(), prop::option::of(0..10u32))
+        .prop_map(|(impure, reseed)| Snapshot { impure, reseed })
 }
