@@ -68,6 +68,15 @@ pub(crate) struct Stack {
     lent: Option<u32>,
 }
 
+/// Which stacks of a compact region can be lent.
+#[derive(Debug, Default)]
+struct Stacks {
+    /// Given back.
+    free: Vec<u32>,
+    /// Those from this number on have never been lent.
+    used: u32,
+}
+
 impl Stack {
     /// Makes it shorter, so that `bytes` are usable at most.
     pub(crate) fn limit(&mut self, bytes: u64) {
@@ -110,7 +119,10 @@ pub struct Core {
     /// Most slots that were in use at the same time, by instances that were alive or idle.
     high_water: AtomicU32,
     free: Mutex<Vec<Slot>>,
-    free_stacks: Mutex<Vec<u32>>,
+    free_stacks: Mutex<Stacks>,
+    /// Whether all of the stacks' mapping is accessible, with guard markers between stacks: one
+    /// mapping, however many there are. Otherwise each has one of its own.
+    stacks_open: bool,
     home: Home,
 }
 
@@ -166,6 +178,10 @@ impl Core {
             0 => None,
             n => Some(reserve(n, "the region's stacks")?),
         };
+        let stacks_open = Support::probe()?.guard_markers;
+        if let Some(m) = stacks_map.as_ref().filter(|_| stacks_open) {
+            m.open(0, m.len())?;
+        }
         if config.compact {
             let (at, len) = (base - slots_map.address(), geometry.packed_bytes() as usize);
             slots_map.open(at, len)?;
@@ -202,7 +218,8 @@ impl Core {
             base,
             process,
             free: Mutex::new(free.collect()),
-            free_stacks: Mutex::new((0..geometry.stack_count()).rev().collect()),
+            free_stacks: Mutex::new(Stacks::default()),
+            stacks_open,
             slots_map,
             stacks_map,
             zones: [Some(slots_zone), stacks_zone],
@@ -337,28 +354,44 @@ impl Core {
             let bottom = slot.vmctx - self.geometry.private_bytes() as usize;
             return Ok(Stack { bottom, top: slot.vmctx - instance_data as usize, lent: None });
         }
-        let index = self.free_stacks.lock().pop().ok_or_else(|| {
-            Error::new(
-                Status::RegionFull,
-                format!("all {} stacks of the compact region are in use", self.config.stacks),
-            )
-        })?;
+        let mut stacks = self.free_stacks.lock();
+        let fresh = stacks.used < self.geometry.stack_count();
+        let index = match stacks.free.pop() {
+            Some(index) => index,
+            None if fresh => stacks.used,
+            None => {
+                return Err(Error::new(
+                    Status::RegionFull,
+                    format!("all {} stacks of the compact region are in use", self.config.stacks),
+                ));
+            }
+        };
         let map = self.stacks_map.as_ref().map_or(0, Mapping::address);
         let (bottom, top) = self.geometry.stack_range(index);
         let (bottom, top) = (map + bottom as usize, map + top as usize);
-        if let Some(m) = &self.stacks_map
-            && let Err(e) = m.open(bottom - map, top - bottom)
-        {
-            self.free_stacks.lock().push(index);
-            return Err(e);
+        if index == stacks.used {
+            if let Some(m) = &self.stacks_map {
+                self.open_stack(m, bottom - map, top - map)?;
+            }
+            stacks.used += 1;
         }
+        drop(stacks);
         Ok(Stack { bottom, top, lent: Some(index) })
+    }
+
+    /// Before a stack is lent for the first time. It stays open.
+    fn open_stack(&self, map: &Mapping, bottom: usize, top: usize) -> Result<()> {
+        if self.stacks_open {
+            map.install_guards(bottom - layout::STACK_GUARD as usize, layout::STACK_GUARD as usize)
+        } else {
+            map.open(bottom, top - bottom)
+        }
     }
 
     /// Gives a stack back.
     pub(crate) fn release_stack(&self, stack: Stack) {
         if let Some(index) = stack.lent {
-            self.free_stacks.lock().push(index);
+            self.free_stacks.lock().free.push(index);
         }
     }
 
