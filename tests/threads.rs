@@ -12,7 +12,7 @@ use lucet::{Control, Instance, Module, Outcome, Region, Status, Val};
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Barrier, Mutex};
 
 const GUEST: &str = r#"(module
   (import "env" "wait" (func $wait (param i32) (result i32)))
@@ -92,9 +92,12 @@ fn others_take_over_from_threads_that_end() {
             let (r, m) = guest(&s);
             let round = || {
                 let left = Mutex::new(Vec::new());
+                // All of them live at once: the C library keeps stacks of threads that ended.
+                let all_there = Barrier::new(16);
                 std::thread::scope(|scope| {
                     for _ in 0..16 {
                         scope.spawn(|| {
+                            all_there.wait();
                             let all = [0, 2, 3, 4]
                                 .map(|last| (0..last).fold(None, |i, n| step(n, i, &r, &m)));
                             left.lock().unwrap().extend(all.into_iter().zip([0, 2, 3, 4]));
@@ -113,7 +116,6 @@ fn others_take_over_from_threads_that_end() {
             let before = look();
             (0..20).for_each(|_| round());
             let after = look();
-            // The C library keeps the stacks of a few threads that ended.
             assert!(after.0 <= before.0 + 8, "{} mappings, then {}", before.0, after.0);
             assert!(after.1 <= before.1 + 1024, "{} KiB, then {}", before.1, after.1);
         }
