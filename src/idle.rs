@@ -21,12 +21,15 @@
 
 use crate::arch;
 use crate::error::{Error, Result, Status};
+use crate::region::Rung;
+use crate::stats::{End, Tally, Timed};
 use crate::sys::fork::{Global, Process};
 use crate::sys::lock::{Mutex, MutexGuard};
 use crate::vmctx::{self, ControlRef};
 use std::collections::VecDeque;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::Instant;
 
 /// Shards per region. More threads than that share.
 const SHARDS: usize = 32;
@@ -45,6 +48,8 @@ struct Shard {
     live: i64,
     /// Module id and control block; the one used last is last.
     idle: VecDeque<(u64, ControlRef)>,
+    /// What threads of this shard counted.
+    tally: Tally,
 }
 
 #[derive(Debug, Default)]
@@ -58,6 +63,8 @@ struct Lists {
     /// Number of the process whose instances these are. In a forked child the locks above may be
     /// held by threads that are not there, and what they protect is the parent's.
     process: AtomicU64,
+    /// Whether creating and running are timed.
+    timed: AtomicBool,
 }
 
 impl Lists {
@@ -111,7 +118,7 @@ impl Home {
     ///
     /// # Errors
     /// `LimitExceeded` if there are too many regions.
-    pub(crate) fn new() -> Result<Self> {
+    pub(crate) fn new(timed: bool) -> Result<Self> {
         let index = {
             let mut unused = UNUSED.lock();
             match unused.0.pop() {
@@ -130,6 +137,7 @@ impl Home {
         let lists = ALL[index as usize].get_or_init(Box::default);
         let home = Self { id, lists };
         lists.process.store(Process::current()?.number(), Ordering::Relaxed);
+        lists.timed.store(timed, Ordering::Relaxed);
         for mut shard in home.all() {
             *shard = Shard { owner: id, ..Shard::default() };
         }
@@ -169,6 +177,7 @@ impl Home {
         let mut shard = self.shard()?;
         let found = take_from(&mut shard, key)?;
         shard.live += 1;
+        shard.tally.created += 1;
         Some(found)
     }
 
@@ -182,6 +191,7 @@ impl Home {
             }
             if found.is_some() {
                 shard.live += 1;
+                shard.tally.created += 1;
                 break;
             }
         }
@@ -207,14 +217,59 @@ impl Home {
     pub(crate) fn arrived(self) {
         if let Some(mut shard) = self.shard() {
             shard.live += 1;
+            shard.tally.created += 1;
         }
     }
 
-    /// Counts an instance that was freed for good.
-    pub(crate) fn left(self) {
+    /// Counts an instance that was freed for good, after a reset if its slot is pristine.
+    pub(crate) fn left(self, reset: Option<Rung>) {
         if let Some(mut shard) = self.shard() {
             shard.live -= 1;
+            if let Some(rung) = reset {
+                shard.tally.reset(rung);
+            }
         }
+    }
+
+    /// Counts an instance that was made fresh in its slot.
+    pub(crate) fn renewed(self, rung: Rung) {
+        if let Some(mut shard) = self.shard() {
+            shard.tally.reset(rung);
+        }
+    }
+
+    /// Counts the end of a run.
+    #[cold]
+    pub(crate) fn count(self, end: End) {
+        if let Some(mut shard) = self.shard() {
+            shard.tally.count(end);
+        }
+    }
+
+    /// When something that is timed began; `None` if the region does not time.
+    #[inline(always)]
+    pub(crate) fn clock(self) -> Option<Instant> {
+        if self.lists.timed.load(Ordering::Relaxed) { Some(Instant::now()) } else { None }
+    }
+
+    /// Counts how long it took.
+    #[cold]
+    pub(crate) fn time(self, what: Timed, since: Instant) {
+        if let Some(mut shard) = self.shard() {
+            shard.tally.time(what, since);
+        }
+    }
+
+    /// What all threads counted.
+    pub(crate) fn tally(self) -> Tally {
+        let mut sum = Tally::default();
+        for shard in self.lists.shards.iter().filter(|_| self.lists.is_here()) {
+            let shard = shard.0.lock();
+            if shard.owner == self.id {
+                sum.add(&shard.tally);
+            }
+        }
+        sum
     }
 
     /// Makes a free instance of module `key` idle, unless the region is gone or `wanted` says no.
@@ -224,6 +279,7 @@ impl Home {
         self,
         key: u64,
         control: ControlRef,
+        rung: Rung,
         wanted: impl FnOnce() -> bool,
         before: impl FnOnce(),
     ) -> Parked {
@@ -233,6 +289,7 @@ impl Home {
         }
         before();
         shard.live -= 1;
+        shard.tally.reset(rung);
         shard.idle.push_back((key, control));
         Parked::Yes
     }

@@ -117,6 +117,16 @@ fn misuse_is_a_status() {
 }
 
 #[test]
+fn forked_children_hear_that_they_are() {
+    run(Command::new(program("forks", &[])).arg(artifact()));
+}
+
+#[test]
+fn threads_end_with_instances() {
+    run(Command::new(program("threads", &[])).arg(artifact()));
+}
+
+#[test]
 fn fuel_limits_runs_by_steps() {
     const GUEST: &str = r#"(module (import "env" "work" (func $work))
       (func (export "down") (param i32) (result i32) (call $work)
@@ -130,16 +140,6 @@ fn fuel_limits_runs_by_steps() {
         file
     });
     run(Command::new(program("fuel", &[])).args(files));
-}
-
-#[test]
-fn forked_children_hear_that_they_are() {
-    run(Command::new(program("forks", &[])).arg(artifact()));
-}
-
-#[test]
-fn threads_end_with_instances() {
-    run(Command::new(program("threads", &[])).arg(artifact()));
 }
 
 /// Host code under AddressSanitizer: it sees what goes wrong on the C side of the border.

@@ -12,7 +12,7 @@ use lucet::{Control, Instance, Module, Outcome, Region, Status, Val};
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Barrier, Mutex};
 
 const GUEST: &str = r#"(module
   (import "env" "wait" (func $wait (param i32) (result i32)))
@@ -86,13 +86,18 @@ fn every_step_on_every_thread() {
 #[test]
 fn others_take_over_from_threads_that_end() {
     in_child("others_take_over_from_threads_that_end", || {
+        // SAFETY: a plain call. One arena for all threads, so that their number can be counted on.
+        unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
         for s in settings(64) {
             let (r, m) = guest(&s);
             let round = || {
                 let left = Mutex::new(Vec::new());
+                // All of them live at once: the C library keeps stacks of threads that ended.
+                let all_there = Barrier::new(16);
                 std::thread::scope(|scope| {
                     for _ in 0..16 {
                         scope.spawn(|| {
+                            all_there.wait();
                             let all = [0, 2, 3, 4]
                                 .map(|last| (0..last).fold(None, |i, n| step(n, i, &r, &m)));
                             left.lock().unwrap().extend(all.into_iter().zip([0, 2, 3, 4]));

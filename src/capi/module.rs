@@ -9,9 +9,10 @@ use crate::import::parse_signature;
 use crate::loader;
 use crate::module::{Func, Module, ModuleConfig};
 use crate::sys;
+use crate::sys::lock::Mutex;
 use crate::vmctx::HostCode;
 use std::ffi::{c_char, c_void};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 pub(super) static MODULES: Table<Module> = Table::new(Kind::Module);
 static CONFIGS: Table<Mutex<ModuleConfig>> = Table::new(Kind::ModuleConfig);
@@ -71,12 +72,12 @@ pub extern "C" fn lucet_module_config_free(config: *mut lucet_module_config) {
     });
 }
 
-/// Changes a configuration.
+/// Works on the configuration behind a handle.
 pub(super) fn change<R>(
     config: *const lucet_module_config,
     f: impl FnOnce(&mut ModuleConfig) -> crate::Result<R>,
 ) -> crate::Result<R> {
-    CONFIGS.with(config, "config", |c| f(&mut c.lock().unwrap_or_else(PoisonError::into_inner)))
+    CONFIGS.with(config, "config", |c| f(&mut c.lock()))
 }
 
 /// Offers `fn` to modules as `module`.`name`. This is the whitelist: modules reach nothing else.
@@ -131,6 +132,7 @@ pub unsafe extern "C" fn lucet_module_config_mark_impure(
     name: *const c_char,
 ) -> raw::lucet_status {
     border(|| {
+        change(config, |_| Ok(()))?;
         // SAFETY: the header asks for NUL-terminated texts.
         let (module, name) = unsafe { (text(module, "module")?, text(name, "name")?) };
         change(config, |c| c.imports.mark_impure(module, name))

@@ -15,6 +15,7 @@ use crate::error::{Error, Result, Status};
 use crate::module::{CallInfo, Returns};
 use crate::outcome::{Outcome, Trap};
 use crate::region::Stack;
+use crate::stats::End;
 use crate::trap;
 use crate::value::Val;
 use crate::vmctx::walk::Start;
@@ -57,6 +58,19 @@ impl Ended {
         }
     }
 
+    /// What statistics count it as.
+    fn counted(&self) -> Option<End> {
+        match self {
+            Self::Returned | Self::Yielded(_) => None,
+            Self::Trapped(t) => Some(End::Trapped(t.code)),
+            Self::Terminated => Some(End::Terminated),
+            Self::TimedOut => Some(End::TimedOut),
+            Self::Exited(_) => Some(End::Exited),
+            Self::OutOfFuel => Some(End::OutOfFuel),
+            Self::HostError(_) => Some(End::HostError),
+        }
+    }
+
     pub(super) fn next(&self) -> State {
         match self {
             Self::Returned => State::Ready,
@@ -80,7 +94,8 @@ impl Inner {
 
     #[cold]
     fn lend(&mut self) -> Result<Stack> {
-        let s = self.region.stack(&self.slot, self.module.loaded.layout.size())?;
+        let mut s = self.region.stack(&self.slot, self.module.loaded.layout.size())?;
+        s.limit(self.stack_limit);
         crate::sys::valgrind::register(s.bottom..s.top);
         Ok(*self.stack.insert(s))
     }
@@ -394,6 +409,7 @@ impl InstanceRef {
             check_results(|| "the suspended function".into(), types, room.unwrap_or(0))?;
         }
         let run = deadline::begin(control, i.time_limit)?;
+        let begun = i.clock();
         lease.set_next(State::Faulted);
         if s.resume.is_none() {
             i.suspended = None;
@@ -410,6 +426,9 @@ impl InstanceRef {
         let mut activation = Activation::new(control, true);
         let exit = vmctx::resume(&mut activation, s.guest_sp, value);
         drop(run);
+        if let Some(begun) = begun {
+            super::warm::time(control, begun);
+        }
         let ended = finish(control, &activation, exit, s.slots, s.returns);
         match ended {
             Ended::Yielded(_) => lease.set_next(State::Suspended),
@@ -443,6 +462,9 @@ pub(super) fn settle(control: ControlRef, ended: &Ended) -> State {
         Ended::OutOfFuel if control.inner().suspended.is_some() => State::Suspended,
         ended => ended.next(),
     };
+    if let Some(end) = ended.counted() {
+        control.with(|i| i.region.home().count(end));
+    }
     if next != State::Suspended {
         release_stack(control);
     }

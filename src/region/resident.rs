@@ -73,6 +73,11 @@ impl SlotPages {
         self.managed.load(Ordering::Relaxed)
     }
 
+    /// Bytes of the pages that are noted.
+    pub(super) fn noted_bytes(&self) -> u64 {
+        u64::from(self.count.load(Ordering::Relaxed)) * NATIVE_PAGE
+    }
+
     /// Whether the list no longer says everything.
     pub(super) fn overflowed(&self) -> bool {
         self.all.load(Ordering::Relaxed)
@@ -140,17 +145,24 @@ impl SlotPages {
             self.count.store(count as u32 + 1, Ordering::Relaxed);
             return true;
         }
-        // The list is full: open everything, so that there are no more faults.
-        if !open(base, managed as usize) {
+        self.open_all(base)
+    }
+
+    /// The list is full: opens everything, so that there are no more faults.
+    fn open_all(&self, base: usize) -> bool {
+        let (runs, bytes) = self.image();
+        if !open(base, self.managed() as usize) {
             return false;
         }
         self.all.store(true, Ordering::Relaxed);
+        let count = self.count.load(Ordering::Relaxed) as usize;
         let mut before = 0usize;
         for run in runs {
             for n in 0..run.pages {
                 let page = run.page + n;
                 let at = (before + n as usize) * NATIVE_PAGE as usize;
-                let noted = self.list.iter().any(|p| p.load(Ordering::Relaxed) == page);
+                let noted = self.list.iter().take(count);
+                let noted = noted.map(|p| p.load(Ordering::Relaxed)).any(|p| p == page);
                 if !noted && let Some(contents) = bytes.get(at..at + NATIVE_PAGE as usize) {
                     let to = base + (u64::from(page) * NATIVE_PAGE) as usize;
                     // SAFETY: the page was opened just now and belongs to this slot.
@@ -158,6 +170,54 @@ impl SlotPages {
                 }
             }
             before += run.pages as usize;
+        }
+        true
+    }
+
+    /// Opens the pages from `first` to before `end`, which are managed ones: one call for each run
+    /// of pages that nobody has touched.
+    ///
+    /// # Safety
+    /// `base` is the start of this slot's memory, and nobody uses it meanwhile.
+    pub(super) unsafe fn open_range(&self, base: usize, first: u32, end: u32) -> bool {
+        let count = self.count.load(Ordering::Relaxed) as usize;
+        let mut noted = [false; MAX_PAGES];
+        let Some(noted) = noted.get_mut(..end.saturating_sub(first) as usize) else {
+            return self.open_all(base);
+        };
+        let mut missing = noted.len();
+        for place in self.list.iter().take(count) {
+            let at = place.load(Ordering::Relaxed).checked_sub(first);
+            if let Some(flag) = at.and_then(|at| noted.get_mut(at as usize)) {
+                *flag = true;
+                missing -= 1;
+            }
+        }
+        if count + missing > MAX_PAGES {
+            return self.open_all(base);
+        }
+        let (runs, bytes) = self.image();
+        let (mut page, mut count) = (first, count);
+        for run in noted.chunk_by(|a, b| a == b) {
+            let (from, len) = (base + (u64::from(page) * NATIVE_PAGE) as usize, run.len());
+            if run.first() == Some(&false) {
+                if !open(from, len * NATIVE_PAGE as usize) {
+                    return false;
+                }
+                for n in 0..len {
+                    if let Some(contents) = pristine(runs, bytes, page + n as u32) {
+                        let to = from + n * NATIVE_PAGE as usize;
+                        // SAFETY: the page was opened just now and belongs to this slot.
+                        unsafe { write_page(to as *mut u8, Some(contents)) };
+                    }
+                    if let Some(place) = self.list.get(count) {
+                        place.store(page + n as u32, Ordering::Relaxed);
+                        count += 1;
+                        self.count.store(count as u32, Ordering::Relaxed);
+                    }
+                }
+            }
+            page += len as u32;
         }
         true
     }

@@ -12,7 +12,7 @@ pub fn child(name: &str, body: impl FnOnce()) -> Option<Output> {
     }
     let exe = std::env::current_exe().unwrap();
     let out = Command::new(exe)
-        .args(["--exact", name, "--nocapture", "--test-threads", "1"])
+        .args(["--exact", name, "--include-ignored", "--nocapture", "--test-threads", "1"])
         .env(CHILD, "1")
         .output()
         .unwrap();
