@@ -187,7 +187,7 @@ enum lucet_outcome_kind
   LUCET_OUTCOME_TIMED_OUT = 5,
   /** Its time slice is used up; suspended, can be resumed (not in this version). */
   LUCET_OUTCOME_PREEMPTED = 6,
-  /** Its fuel is used up; suspended, can be resumed (not in this version). */
+  /** Its fuel is used up. The instance is suspended: see lucet_instance_set_fuel. */
   LUCET_OUTCOME_OUT_OF_FUEL = 7,
   /** It asked to exit; `value` is the code. */
   LUCET_OUTCOME_EXITED = 8,
@@ -476,7 +476,7 @@ lucet_status lucet_region_create(const lucet_region_config *config,
 
 /**
  * Frees a region and gives its address space back. All of its instances must have been freed. Any
- * thread.
+ * thread. In a forked child it may always be called: the parent keeps what it has.
  *
  * LUCET_STATUS_BUSY while instances are alive; LUCET_STATUS_NULL_ARGUMENT,
  * LUCET_STATUS_INVALID_HANDLE.
@@ -1206,6 +1206,68 @@ lucet_status lucet_vmctx_run(lucet_vmctx *ctx,
                              lucet_val *results,
                              size_t nresults,
                              lucet_outcome *outcome);
+
+/* ---- fuel ------------------------------------------------------------------------------------ */
+
+/**
+ * The fuel that each instance of modules loaded with this configuration begins with, its start
+ * function included. Without this call there is no limit, so a start function that never ends is
+ * stopped by nobody: set it for modules that you do not trust.
+ *
+ * Only modules compiled with `lucetc --fuel` count: loading another one with this configuration
+ * is LUCET_STATUS_UNSUPPORTED. A start function that runs out is LUCET_STATUS_START_FAILED.
+ *
+ * LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+ */
+lucet_status lucet_module_config_set_fuel(lucet_module_config *config, uint64_t units);
+
+/**
+ * Sets how many units of fuel an instance has, whatever it had: about one for each wasm operator
+ * that it may execute. When they are used up, a run ends with LUCET_OUTCOME_OUT_OF_FUEL at a place
+ * that depends on nothing but artifact, arguments and fuel: not on time, machine or thread.
+ * The instance is suspended; give it more and call lucet_instance_resume (its `value` is ignored),
+ * on any thread, and it goes on at exactly that place. Each member of a group has fuel of its own.
+ *
+ * The counter is looked at when functions and rounds of loops begin, before calls of host
+ * functions and before bulk operations, so it may be below zero by what lies between: see
+ * lucet_instance_fuel. A run that costs n units in all never stops if it has n.
+ *
+ * Time that host functions take costs nothing; see lucet_vmctx_charge_fuel. Run out inside
+ * lucet_vmctx_run, a guest cannot be suspended: that run, and the run around it when the host
+ * function returns, end with LUCET_OUTCOME_OUT_OF_FUEL, and the instance is faulted.
+ *
+ * Values of 2^63 and more are as good as no limit. Reset gives an instance what it began with.
+ *
+ * LUCET_STATUS_UNSUPPORTED if the module was compiled without --fuel, LUCET_STATUS_BUSY while it
+ * runs, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+ */
+lucet_status lucet_instance_set_fuel(lucet_instance *instance, uint64_t units);
+
+/**
+ * Gives an instance so many units of fuel more. If the counter is below zero, that is taken off
+ * them: so what a run is given in all is what it has used and what is left.
+ *
+ * Otherwise as lucet_instance_set_fuel.
+ */
+lucet_status lucet_instance_add_fuel(lucet_instance *instance, uint64_t units);
+
+/**
+ * The units of fuel that an instance has left: below zero if what it did between two looks at the
+ * counter cost more than was left, INT64_MAX or close to it if no limit was set. After a trap or a
+ * stop from outside, what was used since the last call or loop may be missing in it.
+ *
+ * Errors as for lucet_instance_set_fuel; `*left` is 0 then.
+ */
+lucet_status lucet_instance_fuel(lucet_instance *instance, int64_t *left);
+
+/**
+ * Takes units off the fuel of the guest that called this host function, for what the function
+ * does: it costs 64 otherwise, whatever it does. The guest stops at the next place that looks at
+ * the counter, if it is used up then.
+ *
+ * LUCET_STATUS_UNSUPPORTED if the module was compiled without --fuel, LUCET_STATUS_NULL_ARGUMENT.
+ */
+lucet_status lucet_vmctx_charge_fuel(lucet_vmctx *ctx, uint64_t units);
 
 #ifdef __cplusplus
 } /* extern "C" */

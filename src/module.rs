@@ -7,7 +7,7 @@ use crate::arch;
 use crate::error::{Error, Result, Status};
 use crate::idle;
 use crate::import::Imports;
-use crate::instance::{self, constant};
+use crate::instance::{self, constant, fuel};
 use crate::loader::{self, Loaded, Source, State};
 use crate::names::Names;
 use crate::region::Image;
@@ -36,6 +36,9 @@ pub struct ModuleConfig {
     pub development: bool,
     /// Leave imports that no host function satisfies to be provided by other instances of a group.
     pub linkable: bool,
+    /// Fuel that instances begin with, start function included; `None`: no limit. Only modules that
+    /// were compiled with fuel can be loaded with it.
+    pub fuel: Option<u64>,
 }
 
 /// An exported function, looked up once. Valid for instances of the module it came from, and of
@@ -146,6 +149,8 @@ pub struct Core {
     handles: AtomicU32,
     pub(crate) loaded: Loaded,
     exports: Names,
+    /// The word of fuel that instances begin with.
+    fuel: u64,
     /// Address of the code.
     text_base: usize,
     /// Builtins, then imported functions; read by the host thunk.
@@ -254,9 +259,17 @@ impl Core {
             development: config.development,
         };
         let loaded = loader::load(source, &options)?;
+        if config.fuel.is_some() && !loaded.contract.fuel {
+            return Err(Error::new(
+                Status::Unsupported,
+                "the configuration limits fuel, but the module was compiled without it: compile it \
+                 with `lucetc --fuel`",
+            ));
+        }
         let bound = bind(&loaded, config)?;
         let code = Arc::new(CodeInfo::new(loaded.text.base(), &loaded.traps));
-        let module = Self::build(loaded, bound, code, None)?;
+        let fuel = config.fuel.map_or(lucet_artifact::fuel::UNLIMITED as u64, fuel::word);
+        let module = Self::build(loaded, bound, code, None, fuel)?;
         arena::set_owner(module.loaded.text.range(), std::ptr::from_ref(&*module.code) as usize);
         Ok(module)
     }
@@ -269,7 +282,7 @@ impl Core {
             impure: parent.impure.clone(),
         };
         let loaded = parent.loaded.with_state(state);
-        Self::build(loaded, bound, parent.code.clone(), Some(parent.code_id))
+        Self::build(loaded, bound, parent.code.clone(), Some(parent.code_id), parent.fuel)
     }
 
     fn build(
@@ -277,6 +290,7 @@ impl Core {
         bound: Bound,
         code: Arc<CodeInfo>,
         code_id: Option<u64>,
+        fuel: u64,
     ) -> Result<Self> {
         let imports_state =
             loaded.imports.imports.iter().any(|i| !matches!(i.kind, ImportKind::Func(_)));
@@ -289,6 +303,7 @@ impl Core {
             handles: AtomicU32::new(0),
             id,
             code_id: code_id.unwrap_or(id),
+            fuel,
             reseed: snapshot.reseed,
             impure_from_start: if snapshot.impure { IMPURE_INHERITED } else { 0 },
             exports: Names::new(loaded.exports.exports.iter().map(|e| e.name.as_str())),
@@ -306,7 +321,7 @@ impl Core {
             code,
             loaded,
         };
-        module.template = module.build_template(&sigs)?;
+        module.template = module.build_template(&sigs, fuel)?;
         if !imports_state {
             module.build_tables()?;
         }
@@ -521,7 +536,7 @@ impl Core {
         all.get(segment.offset as usize..)?.get(..segment.len as usize)
     }
 
-    fn build_template(&self, sigs: &[u32]) -> Result<Box<[u8]>> {
+    fn build_template(&self, sigs: &[u32], fuel: u64) -> Result<Box<[u8]>> {
         let l = &self.loaded;
         let size = l.layout.size() as usize;
         let mut bytes = vec![0u8; size].into_boxed_slice();
@@ -535,6 +550,7 @@ impl Core {
         word(layout::ABI_WORD, layout::ABI_WORD_VALUE);
         word(layout::MEMORY0_BYTES, self.initial_memory());
         word(layout::HOST_THUNK, arch::host_thunk() as u64);
+        word(layout::FUEL, fuel);
         word(layout::TRAP_STUB, arch::trap_stub() as u64);
         word(layout::FUNC_DESCS, self.descriptors.as_ptr() as u64);
         for (i, import) in self.unbound.iter().enumerate() {

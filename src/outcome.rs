@@ -56,6 +56,9 @@ pub enum Outcome {
     Exited(u64),
     /// A host function reported failure with this code.
     HostError(u64),
+    /// The fuel is used up. The instance can be resumed when it has some again, unless that was in
+    /// a nested run.
+    OutOfFuel,
 }
 
 /// The numbers of outcomes in the C ABI. Append-only.
@@ -96,6 +99,7 @@ impl Outcome {
             Self::TimedOut => OutcomeKind::TimedOut,
             Self::Exited(_) => OutcomeKind::Exited,
             Self::HostError(_) => OutcomeKind::HostError,
+            Self::OutOfFuel => OutcomeKind::OutOfFuel,
         }
     }
 }

@@ -7,6 +7,9 @@
 //! One per instance, outside every slot, never unmapped: a handle to a freed instance still points
 //! to a control block, whose generation then tells that it is stale.
 //!
+//! In a forked child the kernel clears them: a control block that is all zeros, generation 0
+//! included, belonged to the parent. Children make new ones and never use those again.
+//!
 //! # Who may touch an instance
 //!
 //! Invariant **one thread**: the instance's inner state is touched only by the thread that moved
@@ -23,11 +26,13 @@ mod table;
 pub(crate) mod walk;
 
 use crate::arch::{self, Exit};
-use crate::error::{Error, Result, Status};
+use crate::error::{self, Error, Result, Status};
 use crate::group;
 use crate::instance::Inner;
+use crate::sys::PAGE;
+use crate::sys::fork::{Global, Process};
+use crate::sys::map::Mapping;
 pub(crate) use data::InstanceData;
-use parking_lot::Mutex;
 use shortcut::Hot;
 pub(crate) use shortcut::{Shortcut, shortcut};
 use std::cell::{Cell, UnsafeCell};
@@ -377,6 +382,7 @@ pub(crate) enum Pending {
     Fail = 3,
     Exit = 4,
     Terminate = 5,
+    OutOfFuel = 6,
 }
 
 /// The control block of an instance. On cache lines of its own: neighbours belong to others.
@@ -528,7 +534,8 @@ impl ControlRef {
             2 => Pending::Trap,
             3 => Pending::Fail,
             4 => Pending::Exit,
-            _ => Pending::Terminate,
+            5 => Pending::Terminate,
+            _ => Pending::OutOfFuel,
         }
     }
 
@@ -556,6 +563,11 @@ impl ControlRef {
     /// What [`ControlRef::set_runner`] noted.
     pub(crate) fn runner(self) -> u64 {
         self.0.runner.load(Ordering::SeqCst)
+    }
+
+    /// Whether it was the parent's, of which this process is a fork.
+    pub(crate) fn is_forked(self) -> bool {
+        self.0.word.load(Ordering::Relaxed) == WIPED
     }
 
     /// The generation and state now.
@@ -625,7 +637,7 @@ impl Lease {
             let state = State::of(seen);
             let own = (seen >> 32) as u32 == generation;
             if !own || !allowed.contains(&state) {
-                return Err(refusal(own, state));
+                return Err(refusal(seen, own));
             }
             let running = State::Running.word(generation);
             match word.compare_exchange_weak(seen, running, Ordering::AcqRel, Ordering::Acquire) {
@@ -721,14 +733,18 @@ fn end(control: ControlRef, generation: u32, next: State, member: bool) {
     // A control block whose generations are used up is never used again: old handles could mean new
     // instances.
     if generation < LAST_GENERATION {
-        FREE.lock().push(control);
+        FREE.lock().all.push(control);
     }
 }
 
-/// Why an instance in `state` cannot be taken; `own`: the handle's generation is the instance's.
+/// Why an instance with this word cannot be taken; `own`: the handle's generation is the
+/// instance's.
 #[cold]
-fn refusal(own: bool, state: State) -> Error {
-    let (status, message) = match state {
+fn refusal(seen: u64, own: bool) -> Error {
+    if seen == WIPED {
+        return error::forked("the instance");
+    }
+    let (status, message) = match State::of(seen) {
         state if !own || state == State::Free => (
             Status::InvalidHandle,
             "the instance was freed, or the handle is not one of an instance",
@@ -757,9 +773,63 @@ const CHUNK: usize = 256;
 /// Most instances alive at the same time in one process.
 const MAX_CHUNKS: usize = 1 << 14;
 
-static FREE: Mutex<Vec<ControlRef>> = Mutex::new(Vec::new());
+/// The word of a control block that the kernel cleared; generations begin with 1.
+const WIPED: u64 = 0;
+
+/// Control blocks that are in no use.
+struct FreeControls {
+    /// Whose they are.
+    process: Option<Process>,
+    all: Vec<ControlRef>,
+}
+
+static FREE: Global<FreeControls> = Global::new(FreeControls { process: None, all: Vec::new() });
 static CHUNKS: [std::sync::OnceLock<&'static [Control]>; MAX_CHUNKS] =
     [const { std::sync::OnceLock::new() }; MAX_CHUNKS];
+
+/// Takes a control block off the list.
+fn take_control() -> Result<ControlRef> {
+    let mut free = FREE.lock();
+    if free.process.is_none_or(|p| !p.is_current()) {
+        // Of the parent, if there are any.
+        free.all.clear();
+        free.process = Some(Process::current()?);
+    }
+    if let Some(control) = free.all.pop() {
+        return Ok(control);
+    }
+    let Some(n) = CHUNKS.iter().position(|c| c.get().is_none()) else {
+        return Err(Error::new(Status::LimitExceeded, "too many instances in this process"));
+    };
+    let map = Mapping::wiped_in_children((CHUNK * size_of::<Control>()).next_multiple_of(PAGE))?;
+    let first = map.address() as *mut Control;
+    for i in 0..CHUNK {
+        let control = Control {
+            entries: Cell::new(0),
+            pending: Cell::new(0),
+            index: (n * CHUNK + i) as u32,
+            impure: Cell::new(0),
+            word: AtomicU64::new(State::Free.word(1)),
+            borrowed: Cell::new(false),
+            runner: AtomicU64::new(0),
+            hot: Hot::new(),
+            inner: UnsafeCell::new(None),
+            group: UnsafeCell::new(None),
+        };
+        // SAFETY: the mapping is new, large enough for this many, and aligned to a page.
+        unsafe { first.add(i).write(control) };
+    }
+    std::mem::forget(map);
+    // SAFETY: just filled in, and never unmapped. In a child the bytes are zero, which all fields
+    // allow: no inner state, no group.
+    let chunk: &'static [Control] = unsafe { std::slice::from_raw_parts(first, CHUNK) };
+    let _ = CHUNKS[n].set(chunk);
+    free.all.extend(chunk.iter().rev().map(ControlRef));
+    match free.all.pop() {
+        Some(control) => Ok(control),
+        None => Err(Error::new(Status::Internal, "a chunk without control blocks")),
+    }
+}
 
 /// Takes a control block for a new instance in state RUNNING; returns the lease. On failure the
 /// inner state comes back with the error: it owns a slot.
@@ -767,35 +837,9 @@ pub(crate) fn allocate(
     inner: Box<Inner>,
     group: Option<group::Guard>,
 ) -> std::result::Result<Lease, (Error, Box<Inner>)> {
-    let control = {
-        let mut free = FREE.lock();
-        if free.is_empty() {
-            let Some(n) = CHUNKS.iter().position(|c| c.get().is_none()) else {
-                let e = Error::new(Status::LimitExceeded, "too many instances in this process");
-                return Err((e, inner));
-            };
-            let chunk: Vec<Control> = (0..CHUNK)
-                .map(|i| Control {
-                    entries: Cell::new(0),
-                    pending: Cell::new(0),
-                    index: (n * CHUNK + i) as u32,
-                    impure: Cell::new(0),
-                    word: AtomicU64::new(State::Free.word(1)),
-                    borrowed: Cell::new(false),
-                    runner: AtomicU64::new(0),
-                    hot: Hot::new(),
-                    inner: UnsafeCell::new(None),
-                    group: UnsafeCell::new(None),
-                })
-                .collect();
-            let chunk: &'static [Control] = Vec::leak(chunk);
-            let _ = CHUNKS[n].set(chunk);
-            free.extend(chunk.iter().rev().map(ControlRef));
-        }
-        free.pop()
-    };
-    let Some(control) = control else {
-        return Err((Error::new(Status::OutOfMemory, "no control block"), inner));
+    let control = match take_control() {
+        Ok(control) => control,
+        Err(e) => return Err((e, inner)),
     };
     let (generation, _) = control.state();
     control.0.word.store(State::Running.word(generation), Ordering::Release);
@@ -822,7 +866,7 @@ pub(crate) fn wake(control: ControlRef) -> Lease {
 pub(crate) fn dissolve(control: ControlRef) -> Option<Box<Inner>> {
     // SAFETY: a parked control block is used by nobody but who took it off the list of idle ones.
     let inner = unsafe { (*control.0.inner.get()).take() };
-    FREE.lock().push(control);
+    FREE.lock().all.push(control);
     inner
 }
 

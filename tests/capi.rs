@@ -106,10 +106,36 @@ fn misuse_is_a_status() {
     run(Command::new(program("misuse", &[])).arg(artifact()));
 }
 
+#[test]
+fn fuel_limits_runs_by_steps() {
+    const GUEST: &str = r#"(module (import "env" "work" (func $work))
+      (func (export "down") (param i32) (result i32) (call $work)
+        (loop $l (br_if $l (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))
+        (i32.const 7)))"#;
+    let files = [true, false].map(|fuel| {
+        let o = lucetc::Options { fuel, ..lucetc::Options::default() };
+        let bytes = lucetc::compile(GUEST.as_bytes(), &o).unwrap_or_else(|e| panic!("{e}"));
+        let file = out().join(format!("fuel-{fuel}.so"));
+        std::fs::write(&file, bytes).unwrap();
+        file
+    });
+    run(Command::new(program("fuel", &[])).args(files));
+}
+
+#[test]
+fn forked_children_hear_that_they_are() {
+    run(Command::new(program("forks", &[])).arg(artifact()));
+}
+
+#[test]
+fn threads_end_with_instances() {
+    run(Command::new(program("threads", &[])).arg(artifact()));
+}
+
 /// Host code under AddressSanitizer: it sees what goes wrong on the C side of the border.
 #[test]
 fn works_under_address_sanitizer() {
-    for name in ["works", "misuse"] {
+    for name in ["works", "misuse", "forks", "threads"] {
         run(Command::new(program(name, &["-fsanitize=address"])).arg(artifact()).env(
             "ASAN_OPTIONS",
             "handle_segv=0:handle_sigbus=0:handle_sigill=0:handle_sigfpe=0:\

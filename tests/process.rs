@@ -3,38 +3,11 @@
 
 mod common;
 
+use common::process::{child, in_child};
 use common::{instance, module, region};
 use lucet::{Imports, Instance, Outcome, Status, TrapCode, Val};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, Output};
 use std::sync::atomic::{AtomicUsize, Ordering};
-
-const CHILD: &str = "LUCET_TEST_CHILD";
-
-/// Runs `body` in a child process that runs only the test `name`; returns `None` there.
-fn child(name: &str, body: impl FnOnce()) -> Option<Output> {
-    if std::env::var_os(CHILD).is_some() {
-        body();
-        return None;
-    }
-    let exe = std::env::current_exe().unwrap();
-    let out = Command::new(exe)
-        .args(["--exact", name, "--nocapture", "--test-threads", "1"])
-        .env(CHILD, "1")
-        .output()
-        .unwrap();
-    Some(out)
-}
-
-/// The child must succeed.
-fn in_child(name: &str, body: impl FnOnce()) {
-    if let Some(out) = child(name, body) {
-        let text = String::from_utf8_lossy(&out.stderr);
-        assert!(out.status.success(), "{}\n{text}", out.status);
-        let ran = String::from_utf8_lossy(&out.stdout);
-        assert!(ran.contains("1 passed"), "the child did not run {name}: {ran}");
-    }
-}
 
 const GUEST: &str = r#"(module (memory 1)
   (func (export "load") (param i32) (result i32) (i32.load (local.get 0)))

@@ -133,11 +133,13 @@ pub enum Builtin {
     ElemDrop = 9,
     /// `(table: i32, i: i64, value: i64)`; traps.
     TableSet = 10,
+    /// `()`: the fuel counter is not above zero; returns when it was filled up.
+    OutOfFuel = 11,
 }
 
 impl Builtin {
     /// Every builtin, in order.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::MemoryGrow,
         Self::MemoryCopy,
         Self::MemoryFill,
@@ -149,6 +151,7 @@ impl Builtin {
         Self::TableInit,
         Self::ElemDrop,
         Self::TableSet,
+        Self::OutOfFuel,
     ];
 
     /// Parameter and result types, without `vmctx` and index.
@@ -165,6 +168,7 @@ impl Builtin {
             Self::TableGrow => (&[I32, I64, I64], &[I64]),
             Self::TableFill => (&[I32, I64, I64, I64], &[]),
             Self::TableSet => (&[I32, I64, I64], &[]),
+            Self::OutOfFuel => (&[], &[]),
         }
     }
 }

@@ -39,7 +39,8 @@ pub const HOST_THUNK: i32 = -32;
 pub const TRAP_STUB: i32 = -40;
 /// Address of the function descriptors; the function with reference index `r` is entry `r`.
 pub const FUNC_DESCS: i32 = -48;
-/// Reserved for the fuel counter (`i64`).
+/// The fuel counter (`i64`), which counts down; see [`crate::fuel`]. Code that does not count
+/// leaves it alone.
 pub const FUEL: i32 = -56;
 /// [`ABI_WORD_VALUE`], for debuggers and core dumps.
 pub const ABI_WORD: i32 = -64;

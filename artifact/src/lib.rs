@@ -1,10 +1,11 @@
 //! `lucet-artifact`: the one definition of every byte that the compiler and the runtime share.
 //!
-//! Three things live here, and nothing else:
+//! Four things live here, and nothing else:
 //!
 //! * **the ABI between compiled code and the runtime** ([`abi`], [`layout`]): where instance data
 //!   lies below `vmctx`, which builtins exist, what a table entry looks like, which number a trap
 //!   has. lucetc turns these into immediate operands; liblucet lays the same bytes out in memory.
+//! * **what code is charged** that counts its steps ([`fuel`]).
 //! * **the artifact's sections** ([`contract`], [`types`], [`init`], [`code`], [`snapshot`],
 //!   [`trailer`]): each has an encoder and a decoder side by side, and every count, length and
 //!   offset in it is checked against [`limits`] in both directions.
@@ -22,6 +23,7 @@ pub mod code;
 pub mod codec;
 pub mod container;
 pub mod contract;
+pub mod fuel;
 pub mod init;
 pub mod layout;
 pub mod limits;

@@ -80,6 +80,8 @@ pub struct Options {
     pub memory: MemoryShape,
     /// CPU features that code may use, bits of [`cpu`].
     pub cpu: u64,
+    /// Count fuel, so that runs can be limited by steps; the policy can ask for it too.
+    pub fuel: bool,
     /// Threads for code generation; 0 means one per CPU. The output does not depend on it.
     pub threads: usize,
     /// Check intermediate code and register allocation (slower; for tests and fuzzing).
@@ -93,6 +95,7 @@ impl Default for Options {
             opt_level: OptLevel::Speed,
             memory: MemoryShape::Guarded,
             cpu: cpu::X86_64_V2,
+            fuel: false,
             threads: 0,
             paranoid: false,
         }

@@ -11,7 +11,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 /// Files of `src/capi` that declare something, in the order in which C can read them.
-const SECTIONS: [(&str, &str); 9] = [
+const SECTIONS: [(&str, &str); 10] = [
     ("status", "statuses and outcomes"),
     ("val", "values"),
     ("library", "the library"),
@@ -21,6 +21,7 @@ const SECTIONS: [(&str, &str); 9] = [
     ("backtrace", "backtraces"),
     ("snapshot", "snapshots"),
     ("vmctx", "inside a host function"),
+    ("fuel", "fuel"),
 ];
 
 /// Types that stand in the file where they belong, and not in the first one with a function that

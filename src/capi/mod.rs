@@ -10,7 +10,7 @@
 //! * [`error`]: the panic boundary, and the message of the last failed call
 //! * [`args`]: checks of parameters
 //! * [`status`], [`val`], [`library`], [`region`], [`module`], [`instance`], [`backtrace`],
-//!   [`snapshot`], [`vmctx`]: the sections of the header, in its order
+//!   [`snapshot`], [`vmctx`], [`fuel`]: the sections of the header, in its order
 //!
 //! The header is generated from these files, their comments included, by `header.rs`; so the
 //! comments on public items speak C. Types have their C names for the same reason. Enumerations
@@ -30,6 +30,7 @@
 mod args;
 mod backtrace;
 mod error;
+mod fuel;
 mod handle;
 mod instance;
 #[cfg(test)]

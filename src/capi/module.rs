@@ -10,9 +10,8 @@ use crate::loader;
 use crate::module::{Func, Module, ModuleConfig};
 use crate::sys;
 use crate::vmctx::HostCode;
-use parking_lot::Mutex;
 use std::ffi::{c_char, c_void};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 pub(super) static MODULES: Table<Module> = Table::new(Kind::Module);
 static CONFIGS: Table<Mutex<ModuleConfig>> = Table::new(Kind::ModuleConfig);
@@ -72,6 +71,14 @@ pub extern "C" fn lucet_module_config_free(config: *mut lucet_module_config) {
     });
 }
 
+/// Changes a configuration.
+pub(super) fn change<R>(
+    config: *const lucet_module_config,
+    f: impl FnOnce(&mut ModuleConfig) -> crate::Result<R>,
+) -> crate::Result<R> {
+    CONFIGS.with(config, "config", |c| f(&mut c.lock().unwrap_or_else(PoisonError::into_inner)))
+}
+
 /// Offers `fn` to modules as `module`.`name`. This is the whitelist: modules reach nothing else.
 ///
 /// `signature` is the wasm type as text: "(i32, i64) -> f32", "() -> ()", "(i32) -> (i32, i32)".
@@ -96,7 +103,7 @@ pub unsafe extern "C" fn lucet_module_config_add_function(
     user_data: *mut c_void,
 ) -> raw::lucet_status {
     border(|| {
-        let config = CONFIGS.get(config, "config")?;
+        change(config, |_| Ok(()))?;
         // SAFETY: the header asks for NUL-terminated texts.
         let (module, name, signature) = unsafe {
             (text(module, "module")?, text(name, "name")?, text(signature, "signature")?)
@@ -106,7 +113,7 @@ pub unsafe extern "C" fn lucet_module_config_add_function(
         // SAFETY: the header asks for a function of the C type that belongs to the signature, which
         // does not unwind and stays where it is.
         let code = unsafe { HostCode::new(function as *const c_void) };
-        config.lock().imports.add(module, name, ty, code, user_data.addr())
+        change(config, |c| c.imports.add(module, name, ty, code, user_data.addr()))
     })
 }
 
@@ -124,10 +131,9 @@ pub unsafe extern "C" fn lucet_module_config_mark_impure(
     name: *const c_char,
 ) -> raw::lucet_status {
     border(|| {
-        let config = CONFIGS.get(config, "config")?;
         // SAFETY: the header asks for NUL-terminated texts.
         let (module, name) = unsafe { (text(module, "module")?, text(name, "name")?) };
-        config.lock().imports.mark_impure(module, name)
+        change(config, |c| c.imports.mark_impure(module, name))
     })
 }
 
@@ -142,8 +148,10 @@ pub extern "C" fn lucet_module_config_allow_unsigned(
     allow: bool,
 ) -> raw::lucet_status {
     border(|| {
-        CONFIGS.get(config, "config")?.lock().allow_unsigned = allow;
-        Ok(())
+        change(config, |c| {
+            c.allow_unsigned = allow;
+            Ok(())
+        })
     })
 }
 
@@ -158,15 +166,17 @@ pub extern "C" fn lucet_module_config_set_development(
     development: bool,
 ) -> raw::lucet_status {
     border(|| {
-        CONFIGS.get(config, "config")?.lock().development = development;
-        Ok(())
+        change(config, |c| {
+            c.development = development;
+            Ok(())
+        })
     })
 }
 
 fn config_or_default(config: *const lucet_module_config) -> crate::Result<ModuleConfig> {
     match config.is_null() {
         true => Ok(ModuleConfig::default()),
-        false => Ok(CONFIGS.get(config, "config")?.lock().clone()),
+        false => change(config, |c| Ok(c.clone())),
     }
 }
 

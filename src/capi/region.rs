@@ -6,8 +6,7 @@ use super::handle::{Kind, Table};
 use super::raw;
 use crate::error::{Error, Status};
 use crate::region::{Region, RegionConfig};
-use parking_lot::Mutex;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 pub(super) static REGIONS: Table<Region> = Table::new(Kind::Region);
 static CONFIGS: Table<Mutex<RegionConfig>> = Table::new(Kind::RegionConfig);
@@ -39,14 +38,17 @@ pub extern "C" fn lucet_region_config_free(config: *mut lucet_region_config) {
 pub(super) fn config_or_default(config: *const lucet_region_config) -> crate::Result<RegionConfig> {
     match config.is_null() {
         true => Ok(RegionConfig::default()),
-        false => Ok(*CONFIGS.get(config, "config")?.lock()),
+        false => CONFIGS
+            .with(config, "config", |c| Ok(*c.lock().unwrap_or_else(PoisonError::into_inner))),
     }
 }
 
 fn set(config: *mut lucet_region_config, change: impl FnOnce(&mut RegionConfig)) -> i32 {
     border(|| {
-        change(&mut CONFIGS.get(config, "config")?.lock());
-        Ok(())
+        CONFIGS.with(config, "config", |c| {
+            change(&mut c.lock().unwrap_or_else(PoisonError::into_inner));
+            Ok(())
+        })
     })
 }
 
@@ -157,7 +159,7 @@ pub unsafe extern "C" fn lucet_region_create(
 }
 
 /// Frees a region and gives its address space back. All of its instances must have been freed. Any
-/// thread.
+/// thread. In a forked child it may always be called: the parent keeps what it has.
 ///
 /// LUCET_STATUS_BUSY while instances are alive; LUCET_STATUS_NULL_ARGUMENT,
 /// LUCET_STATUS_INVALID_HANDLE.

@@ -86,7 +86,7 @@ pub enum lucet_outcome_kind {
     LUCET_OUTCOME_TIMED_OUT = 5,
     /// Its time slice is used up; suspended, can be resumed (not in this version).
     LUCET_OUTCOME_PREEMPTED = 6,
-    /// Its fuel is used up; suspended, can be resumed (not in this version).
+    /// Its fuel is used up. The instance is suspended: see lucet_instance_set_fuel.
     LUCET_OUTCOME_OUT_OF_FUEL = 7,
     /// It asked to exit; `value` is the code.
     LUCET_OUTCOME_EXITED = 8,
@@ -167,6 +167,7 @@ impl From<Ended> for lucet_outcome {
             Ended::Terminated => plain(OutcomeKind::Terminated, 0),
             Ended::Exited(c) => plain(OutcomeKind::Exited, c),
             Ended::HostError(c) => plain(OutcomeKind::HostError, c),
+            Ended::OutOfFuel => plain(OutcomeKind::OutOfFuel, 0),
             Ended::Trapped(t) => Self {
                 kind: OutcomeKind::Trapped as i32,
                 trap_code: t.code as i32,

@@ -194,7 +194,9 @@ impl InstanceRef {
         if generation != self.generation || state == State::Suspended || state == State::Free {
             let mut lease = match self.lease(&[State::Suspended]) {
                 Ok(lease) => lease,
-                Err(e) if e.status() == Status::InvalidHandle => return Err(e),
+                Err(e) if matches!(e.status(), Status::InvalidHandle | Status::Forked) => {
+                    return Err(e);
+                }
                 // It was resumed at this moment, or freed of its suspension.
                 Err(_) => return self.terminate_running(),
             };

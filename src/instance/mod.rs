@@ -5,6 +5,7 @@
 //! * [`run`]: calling functions, nested runs, resuming, and what comes back
 //! * [`args`]: arguments and results of calls
 //! * [`memory`], [`tables`]: what builtins and the host do to them
+//! * [`fuel`]: runs limited by steps
 //! * [`deadline`], [`watch`]: ending runs from outside, from either side
 //! * [`host`]: what a host function may do with the instance that called it
 //! * [`backtrace`]: where a run ended or waits
@@ -14,6 +15,7 @@ mod backtrace;
 mod capture;
 pub(crate) mod constant;
 mod deadline;
+pub(crate) mod fuel;
 mod host;
 pub(crate) mod memory;
 mod run;
@@ -54,6 +56,8 @@ pub(crate) enum Fault {
     Terminate,
     /// A long operation of the runtime stopped, because the run is to end.
     Interrupted,
+    /// The fuel is used up; the guest can go on when it has some again.
+    OutOfFuel,
 }
 
 /// Notes why the guest must not go on; the host thunk acts on it when the host function returns.
@@ -65,6 +69,7 @@ pub(crate) fn set_fault(control: ControlRef, fault: Fault) {
         Fault::Fail(_) => Pending::Fail,
         Fault::Exit(_) => Pending::Exit,
         Fault::Terminate | Fault::Interrupted => Pending::Terminate,
+        Fault::OutOfFuel => Pending::OutOfFuel,
     };
     if matches!(control.pending(), Pending::None | Pending::Yield) {
         control.with(|i| i.fault = Some(fault));
@@ -81,7 +86,8 @@ struct Suspended {
     returns: Returns,
     /// Host entry of the host function that yielded.
     entry: u32,
-    /// The instance whose host call yielded: another one than this only in a group.
+    /// The instance whose host call yielded, or whose fuel was used up: another one than this only
+    /// in a group.
     leaver: ControlRef,
     resume: Option<ResumeFn>,
     state: usize,

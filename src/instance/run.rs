@@ -39,6 +39,8 @@ pub enum Ended {
     Exited(u64),
     /// A host function failed with this code.
     HostError(u64),
+    /// The fuel is used up; the guest is suspended if it could be.
+    OutOfFuel,
 }
 
 impl Ended {
@@ -51,6 +53,7 @@ impl Ended {
             Self::TimedOut => Outcome::TimedOut,
             Self::Exited(c) => Outcome::Exited(c),
             Self::HostError(c) => Outcome::HostError(c),
+            Self::OutOfFuel => Outcome::OutOfFuel,
         }
     }
 
@@ -203,7 +206,7 @@ fn leave(control: ControlRef, leaver: ControlRef, at: Place, returns: Returns) -
     leaver.set_pending(Pending::None);
     let fault = leaver.inner().fault.take();
     match &fault {
-        Some(Fault::Yield { .. }) if at.may_yield => {}
+        Some(Fault::Yield { .. } | Fault::OutOfFuel) if at.may_yield => {}
         Some(Fault::Exit(_)) => {}
         Some(Fault::Nested(_)) => backtrace::adopt(control, leaver),
         _ => backtrace::record(control, Some(Start::suspended(at.guest_sp, at.entry))),
@@ -227,6 +230,15 @@ fn leave(control: ControlRef, leaver: ControlRef, at: Place, returns: Returns) -
         Some(Fault::Exit(c)) => Ended::Exited(c),
         Some(Fault::Terminate) => Ended::Terminated,
         Some(Fault::Interrupted) => ended_from_outside(),
+        Some(Fault::OutOfFuel) => {
+            let Place { guest_sp, slots, entry, may_yield } = at;
+            if may_yield {
+                let (resume, state) = (None, 0);
+                let s = Suspended { guest_sp, slots, returns, entry, leaver, resume, state };
+                control.inner().suspended = Some(s);
+            }
+            Ended::OutOfFuel
+        }
         None => Ended::HostError(Status::Internal as u64),
     }
 }
@@ -291,6 +303,7 @@ pub(super) fn start(control: ControlRef, index: u32, args: &[u128], what: &str) 
         Ended::HostError(c) => Err(fail(format!("failed in a host function with code {c}"))),
         Ended::Terminated => Err(fail("was terminated".into())),
         Ended::TimedOut => Err(fail("took longer than it may".into())),
+        Ended::OutOfFuel => Err(fail("used up the fuel that instances begin with".into())),
         Ended::Yielded(_) => Err(fail("yielded".into())),
     }
 }
@@ -425,10 +438,14 @@ fn over(control: ControlRef, ended: &Ended) -> State {
 
 /// The state after a run; gives the stack back if nothing is left on it.
 pub(super) fn settle(control: ControlRef, ended: &Ended) -> State {
-    if !matches!(ended, Ended::Yielded(_)) {
+    let next = match ended {
+        Ended::OutOfFuel if control.inner().suspended.is_some() => State::Suspended,
+        ended => ended.next(),
+    };
+    if next != State::Suspended {
         release_stack(control);
     }
-    ended.next()
+    next
 }
 
 /// Runs the resume function, if there is one: the host call's result, or another end of the run.

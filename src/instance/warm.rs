@@ -153,8 +153,8 @@ impl InstanceRef {
         let exit = vmctx::enter(&mut activation, &call, slots, args.iter().map(A::slot));
         drop(run);
         if exit != Exit::Returned {
-            let ended = otherwise(control, &activation, exit, slots, returns);
-            lease.set_next(ended.next());
+            let (ended, next) = otherwise(control, &activation, exit, slots, returns);
+            lease.set_next(next);
             return Ok(ended);
         }
         lease.set_next(State::Ready);
@@ -212,8 +212,8 @@ fn left(
     let ended = catch_unwind(AssertUnwindSafe(|| {
         otherwise(lease.control, activation, exit, slots, returns)
     }));
-    let ended = ended.unwrap_or(BUG);
-    lease.set_next(ended.next());
+    let (ended, next) = ended.unwrap_or((BUG, State::Faulted));
+    lease.set_next(next);
     ended
 }
 
@@ -225,10 +225,10 @@ fn otherwise(
     exit: Exit,
     slots: usize,
     returns: Returns,
-) -> Ended {
+) -> (Ended, State) {
     let ended = finish(control, activation, exit, slots, returns);
-    settle(control, &ended);
-    ended
+    let next = settle(control, &ended);
+    (ended, next)
 }
 
 /// Function references among arguments must be ones that the instance could have.

@@ -16,10 +16,10 @@
 use super::deadline::{first_number, is_older, thread_of};
 use crate::arch::{self, ThreadWords};
 use crate::error::{Error, Result, Status};
-use crate::sys::interrupt;
+use crate::sys::lock::{Condvar, Mutex, MutexGuard};
+use crate::sys::{fork, interrupt};
 use crate::trap;
 use once_cell::sync::OnceCell;
-use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::cell::RefCell;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -97,8 +97,9 @@ pub(super) fn lock() -> MutexGuard<'static, Vec<Record>> {
 
 /// Nanoseconds since the first use of the clock, which does not jump (CLOCK_MONOTONIC); at least 1.
 pub(super) fn now() -> u64 {
-    static START: OnceLock<Instant> = OnceLock::new();
-    START.get_or_init(Instant::now).elapsed().as_nanos() as u64 + 1
+    static START: OnceCell<Instant> = OnceCell::new();
+    let start = fork::fill(&START, || Ok(Instant::now()));
+    start.map_or(0, |s| s.elapsed().as_nanos() as u64) + 1
 }
 
 /// A thread on the list. Dropped with the thread, which takes it off the list.
@@ -124,7 +125,7 @@ thread_local! {
 #[cold]
 pub(super) fn introduce() -> Result<()> {
     static INSTALLED: OnceCell<()> = OnceCell::new();
-    INSTALLED.get_or_try_init(|| {
+    fork::fill(&INSTALLED, || {
         interrupt::after_fork_in_child(forked);
         interrupt::install(trap::interrupted)
     })?;

@@ -43,9 +43,6 @@ pub(super) fn check_features(contract: &Contract) -> Result<()> {
         let bits = contract.features & !known;
         return Err(unsupported(format!("uses language features unknown here (bits {bits:#x})")));
     }
-    if contract.fuel {
-        return Err(unsupported("compiled with fuel, which this version does not count"));
-    }
     Ok(())
 }
 

@@ -16,10 +16,11 @@ pub(crate) mod zones;
 
 use crate::error::{Error, Result, Status};
 use crate::idle::Home;
+use crate::sys::fork::Process;
+use crate::sys::lock::Mutex;
 use crate::sys::map::Mapping;
 use crate::sys::{Pagemap, Support};
 use layout::Geometry;
-use parking_lot::Mutex;
 pub(crate) use reset::Image;
 pub use reset::Rung;
 use resident::SlotPages;
@@ -122,6 +123,8 @@ pub struct Core {
     geometry: Geometry,
     /// Start of the first slot.
     base: usize,
+    /// The process whose region it is; forked children do not even have the address space.
+    process: Process,
     slots_map: Mapping,
     stacks_map: Option<Mapping>,
     zones: [Option<zones::Registration>; 2],
@@ -175,8 +178,9 @@ impl Drop for Region {
 impl Core {
     fn new(config: RegionConfig) -> Result<Self> {
         let geometry = Geometry::new(&config)?;
+        let process = Process::current()?;
         let reserve = |bytes: u64, what: &str| {
-            Mapping::reserve(bytes as usize).map_err(|e| {
+            Mapping::reserve(bytes as usize).and_then(Mapping::kept_from_children).map_err(|e| {
                 e.context(format!("{what} (use fewer slots or a compact region, see `ulimit -v`)"))
             })
         };
@@ -193,15 +197,19 @@ impl Core {
         let rung = choose(&config)?;
         let pages_map = match rung {
             Rung::FirstTouch => {
-                Some(Mapping::zeroed(config.slots as usize * size_of::<SlotPages>())?)
+                let len = config.slots as usize * size_of::<SlotPages>();
+                Some(Mapping::zeroed(len)?.kept_from_children()?)
             }
             _ => None,
         };
         let pagemap = if rung == Rung::PagemapScan { Some(Pagemap::open()?) } else { None };
         let pages = pages_map.as_ref().map_or(0, Mapping::address);
-        let slots_zone = zones::register(zones::Entry::slots(base, &geometry, pages))?;
+        let slots_zone = zones::register(zones::Entry::slots(base, &geometry, pages, process))?;
         let stacks_zone = match &stacks_map {
-            Some(m) => Some(zones::register(zones::Entry::stacks(m.address(), &geometry))?),
+            Some(m) => {
+                let entry = zones::Entry::stacks(m.address(), &geometry, process);
+                Some(zones::register(entry)?)
+            }
             None => None,
         };
         let free = (0..config.slots).rev().map(|index| Slot {
@@ -215,6 +223,7 @@ impl Core {
             config,
             geometry,
             base,
+            process,
             free: Mutex::new(free.collect()),
             free_stacks: Mutex::new((0..geometry.stack_count()).rev().collect()),
             slots_map,
@@ -365,6 +374,7 @@ impl Core {
 
     /// Whether instances with these needs fit into a slot.
     pub(crate) fn check_fit(&self, instance_data: u32, memory: u64, guarded: bool) -> Result<()> {
+        self.check_process()?;
         let no = |what: String| Err(Error::new(Status::LimitExceeded, what));
         if guarded && self.config.compact {
             return no("the module was compiled with guarded memory, the region is compact; \
@@ -385,6 +395,18 @@ impl Core {
             ));
         }
         Ok(())
+    }
+
+    /// Whether the region belongs to the parent of this process.
+    #[must_use]
+    pub fn is_forked(&self) -> bool {
+        !self.process.is_current()
+    }
+
+    /// Refuses to work for a forked child, which has nothing of the region.
+    #[inline(always)]
+    pub(crate) fn check_process(&self) -> Result<()> {
+        if self.is_forked() { Err(crate::error::forked("the region")) } else { Ok(()) }
     }
 
     /// Lowest address of the slots, for tests.

@@ -142,6 +142,12 @@ pub(super) fn run_in_child() {
     }
 }
 
+/// Calls the three around each fork: in the thread that forks before and after, and in the child.
+pub fn at_fork(before: extern "C" fn(), after: extern "C" fn(), child: extern "C" fn()) {
+    // SAFETY: a plain call; the functions live as long as the library, which is never unloaded.
+    unsafe { pthread_atfork(Some(before), Some(after), Some(child)) };
+}
+
 /// Calls `f` in the child after each fork.
 pub fn after_fork_in_child(f: extern "C" fn()) {
     note(f);

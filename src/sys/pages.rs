@@ -32,16 +32,15 @@ impl Support {
     /// `OutOfMemory` if not even a page can be mapped.
     pub fn probe() -> Result<Self> {
         static FOUND: OnceCell<Support> = OnceCell::new();
-        FOUND
-            .get_or_try_init(|| {
-                let page = Mapping::zeroed(PAGE)?;
-                let pagemap_scan = Pagemap::open()
-                    .and_then(|p| p.present(page.address(), page.address() + PAGE, |_, _| ()))
-                    .is_ok();
-                let guard_markers = page.install_guards(0, PAGE).is_ok();
-                Ok(Self { guard_markers, pagemap_scan })
-            })
-            .copied()
+        super::fork::fill(&FOUND, || {
+            let page = Mapping::zeroed(PAGE)?;
+            let pagemap_scan = Pagemap::open()
+                .and_then(|p| p.present(page.address(), page.address() + PAGE, |_, _| ()))
+                .is_ok();
+            let guard_markers = page.install_guards(0, PAGE).is_ok();
+            Ok(Self { guard_markers, pagemap_scan })
+        })
+        .copied()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::errno_error;
 use super::map::Mapping;
-use crate::error::Result;
+use crate::error::{Error, Result, Status};
 use nix::errno::Errno;
 use std::cell::RefCell;
 use std::ffi::c_void;
@@ -114,16 +114,20 @@ pub fn blocked() -> Option<&'static str> {
 }
 
 /// An alternate stack that goes away with its thread.
-struct AlternateStack(Mapping);
+struct AlternateStack {
+    map: Mapping,
+    gone: fn(),
+}
 
 impl Drop for AlternateStack {
     fn drop(&mut self) {
+        (self.gone)();
         // SAFETY: disables the alternate stack only if it is still ours, before it is unmapped.
         unsafe {
             let mut now: libc::stack_t = std::mem::zeroed();
             if libc::sigaltstack(std::ptr::null(), &mut now) == 0
-                && now.ss_sp as usize >= self.0.address()
-                && (now.ss_sp as usize) < self.0.address() + self.0.len()
+                && now.ss_sp as usize >= self.map.address()
+                && (now.ss_sp as usize) < self.map.address() + self.map.len()
             {
                 let mut off: libc::stack_t = std::mem::zeroed();
                 off.ss_flags = libc::SS_DISABLE;
@@ -148,11 +152,12 @@ fn needed() -> usize {
 }
 
 /// Makes sure that this thread has an alternate signal stack that is large enough. One that the
-/// host installed is kept if it is.
+/// host installed is kept if it is. When the thread ends, what was made here goes, and `gone` is
+/// called: destructors of the host's that come later must not count on it.
 ///
 /// # Errors
-/// `OutOfMemory`.
-pub fn ensure_alternate_stack() -> Result<()> {
+/// `OutOfMemory`; `WrongState` in such a destructor.
+pub fn ensure_alternate_stack(gone: fn()) -> Result<()> {
     // SAFETY: reads this thread's setting into a local.
     let now = unsafe {
         let mut now: libc::stack_t = std::mem::zeroed();
@@ -161,6 +166,12 @@ pub fn ensure_alternate_stack() -> Result<()> {
     };
     if now.ss_flags & libc::SS_DISABLE == 0 && now.ss_size >= needed() {
         return Ok(());
+    }
+    if STACK.try_with(|_| ()).is_err() {
+        return Err(Error::new(
+            Status::WrongState,
+            "the thread is about to exit: its last destructors cannot run guests any more",
+        ));
     }
     let map = Mapping::reserve(needed() + super::PAGE)?;
     map.open(super::PAGE, needed())?;
@@ -173,6 +184,7 @@ pub fn ensure_alternate_stack() -> Result<()> {
     if unsafe { libc::sigaltstack(&stack, std::ptr::null_mut()) } != 0 {
         return Err(errno_error("installing an alternate signal stack", Errno::last()));
     }
-    STACK.with(|s| *s.borrow_mut() = Some(AlternateStack(map)));
+    // One that the host had replaced meanwhile is not in use any more.
+    let _ = STACK.try_with(|s| s.replace(Some(AlternateStack { map, gone })));
     Ok(())
 }

@@ -65,6 +65,7 @@ fn words(b: Builtin) -> &'static str {
         Builtin::TableInit => "table.init",
         Builtin::ElemDrop => "elem.drop",
         Builtin::TableSet => "table.set",
+        Builtin::OutOfFuel => "out of fuel",
     }
 }
 

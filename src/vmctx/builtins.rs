@@ -89,6 +89,11 @@ extern "C" fn table_set(ctx: *const Control, _: usize, t: u32, i: u64, value: u6
     border(ctx, |c| tables::fill(c, t, i, value, 1).map(|()| 0));
 }
 
+/// The fuel is used up: the guest is suspended, and looks again when it goes on.
+extern "C" fn out_of_fuel(ctx: *const Control) {
+    border(ctx, |_| Err(instance::Fault::OutOfFuel));
+}
+
 /// Stands at the unused indices between builtins and imports: only damaged code can call it.
 extern "C" fn no_such_builtin(ctx: *const Control) {
     border(ctx, |_| Err(instance::Fault::Trap(TrapCode::Unreachable)));
@@ -114,6 +119,7 @@ pub(crate) fn entries() -> Vec<HostEntry> {
             Builtin::TableInit => table_init as *const (),
             Builtin::ElemDrop => elem_drop as *const (),
             Builtin::TableSet => table_set as *const (),
+            Builtin::OutOfFuel => out_of_fuel as *const (),
         };
         all[b as usize].code = code as usize;
     }

@@ -55,6 +55,13 @@ impl InstanceData {
         self.write(offset, v);
     }
 
+    /// Reads a word.
+    pub(crate) fn u64(self, offset: i32) -> u64 {
+        let at = self.address(offset, 8) as *const u64;
+        // SAFETY: `address` checked that the field lies inside the readable bytes.
+        unsafe { at.read_unaligned() }
+    }
+
     /// Writes a value slot.
     pub(crate) fn set_slot(self, offset: i32, v: u128) {
         self.write(offset, v);

@@ -78,7 +78,6 @@ fn contract() {
         ("ABI 0", Unsupported, "ABI version 0", |p| p.contract.abi_version = 0),
         ("CPU", Unsupported, "unknown feature 0x100000000000", |p| p.contract.cpu = 1 << 44),
         ("feature", Unsupported, "bits 0x8000", |p| p.contract.features = 1 << 15),
-        ("fuel", Unsupported, "fuel", |p| p.contract.fuel = true),
         ("too small", Invalid, "instance data", |p| p.contract.instance_data -= 16),
         ("too large", Invalid, "instance data", |p| p.contract.instance_data += 16),
         ("instance data 0", Invalid, "instance data", |p| p.contract.instance_data = 0),

@@ -37,9 +37,17 @@ const SPECTEST: &str = r#"(module
   (func (export "print_i32_f32") (param i32 f32))
   (func (export "print_f64_f64") (param f64 f64)))"#;
 
+/// One way to run the suite.
+#[derive(Debug, Clone, Copy)]
+pub struct Pass {
+    pub shape: MemoryShape,
+    /// Fuel is counted, and given in portions of so many units.
+    pub fuel: Option<u64>,
+}
+
 /// The state of a script.
 pub struct Runner {
-    shape: MemoryShape,
+    pass: Pass,
     group: Group,
     /// Private names by the script's identifiers.
     instances: HashMap<String, String>,
@@ -100,20 +108,20 @@ fn bytes(module: &mut QuoteWat<'_>) -> Result<Vec<u8>, Refused> {
 
 impl Runner {
     /// A region with room for `instances` more than `spectest`, and that in it.
-    pub fn new(shape: MemoryShape, instances: usize) -> Result<Self, String> {
+    pub fn new(pass: Pass, instances: usize) -> Result<Self, String> {
         static DIRS: AtomicUsize = AtomicUsize::new(0);
         let n = DIRS.fetch_add(1, Ordering::Relaxed);
         let dir = std::env::temp_dir().join(format!("lucet-spec-{}-{n}", std::process::id()));
         std::fs::create_dir_all(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
         let region = Region::new(RegionConfig {
             slots: instances as u32 + 1,
-            compact: shape == MemoryShape::Compact,
+            compact: pass.shape == MemoryShape::Compact,
             stacks: 4,
             ..RegionConfig::default()
         })
         .map_err(|e| e.to_string())?;
         let mut runner = Self {
-            shape,
+            pass,
             group: Group::new(&region),
             instances: HashMap::new(),
             current: None,
@@ -129,9 +137,14 @@ impl Runner {
 
     /// Compiles, writes the artifact to disk and loads it from there.
     fn load(&mut self, input: &[u8]) -> Result<Arc<Module>, Refused> {
-        let mut options =
-            Options { memory: self.shape, threads: 1, paranoid: true, ..Options::default() };
-        if self.shape == MemoryShape::Compact {
+        let mut options = Options {
+            memory: self.pass.shape,
+            fuel: self.pass.fuel.is_some(),
+            threads: 1,
+            paranoid: true,
+            ..Options::default()
+        };
+        if self.pass.shape == MemoryShape::Compact {
             // Where a module does not say how far its memory grows, the policy must (else 16 MiB).
             options.policy.max_memory_pages -= 1;
         }
@@ -185,10 +198,25 @@ impl Runner {
     fn invoke(&self, call: &WastInvoke<'_>) -> Result<Outcome, String> {
         let args: Vec<Val> = call.args.iter().map(compare::argument).collect::<Result<_, _>>()?;
         let instance = self.instance(call.module)?;
-        let outcome = instance.run(call.name, &args).map_err(|e| e.to_string())?;
+        let outcome =
+            self.run_in_portions(instance, call.name, &args).map_err(|e| e.to_string())?;
         if !matches!(outcome, Outcome::Returned(_)) {
             instance.recover().map_err(|e| format!("not recovered after {outcome:?}: {e}"))?;
         }
+        Ok(outcome)
+    }
+
+    /// Runs a function, with as many stops as its fuel makes. Other members that it calls have no
+    /// limit.
+    fn run_in_portions(&self, i: &Instance, name: &str, args: &[Val]) -> lucet::Result<Outcome> {
+        let Some(portion) = self.pass.fuel else { return i.run(name, args) };
+        i.set_fuel(portion)?;
+        let mut outcome = i.run(name, args)?;
+        while outcome == Outcome::OutOfFuel {
+            i.add_fuel(portion)?;
+            outcome = i.resume(0)?;
+        }
+        i.set_fuel(u64::MAX)?;
         Ok(outcome)
     }
 

@@ -4,13 +4,14 @@
 //!  .wast ─directive─► lucetc::compile ─► artifact in a file ─► Module::load_file ─► Group ─► run
 //! ```
 //!
-//! Every directive of every file in scope runs, once with guarded and once with compact memory.
+//! Every directive of every file in scope runs: with guarded memory, with compact memory, and with
+//! fuel that is given in small portions, so that each run is suspended and resumed all the time.
 //! What is out of scope, or contradicts a later version of the specification, stands in
 //! `not-yet.toml` with its reason; nothing is skipped silently. See `docs/spec-suite.md`.
 //!
-//! This is a test target without libtest: `guarded` and `compact` are tests, and `wrong`, which
-//! feeds the harness assertions that must all fail. They are listed and selected as libtest would
-//! do it, so that `cargo test` and `cargo nextest` can both run them.
+//! This is a test target without libtest: `guarded`, `compact` and `fuel` are tests, and `wrong`,
+//! which feeds the harness assertions that must all fail. They are listed and selected as libtest
+//! would do it, so that `cargo test` and `cargo nextest` can both run them.
 
 mod compare;
 mod directive;
@@ -18,11 +19,15 @@ mod report;
 mod scope;
 mod script;
 
+use directive::Pass;
 use lucet_artifact::types::MemoryShape;
 use std::process::ExitCode;
 
-const PASSES: [(&str, MemoryShape); 2] =
-    [("guarded", MemoryShape::Guarded), ("compact", MemoryShape::Compact)];
+const PASSES: [(&str, Pass); 3] = [
+    ("guarded", Pass { shape: MemoryShape::Guarded, fuel: None }),
+    ("compact", Pass { shape: MemoryShape::Compact, fuel: None }),
+    ("fuel", Pass { shape: MemoryShape::Guarded, fuel: Some(53) }),
+];
 
 /// A test of the harness itself: assertions that it must all fail.
 const WRONG: &str = "wrong";
@@ -95,9 +100,9 @@ fn main() -> ExitCode {
         }
     };
     let mut total = report::Counts::default();
-    for (name, shape) in chosen {
+    for (name, pass) in chosen {
         let files = scope.files(args.file.as_deref());
-        let done = script::run_all(&files, &scope, *shape);
+        let done = script::run_all(&files, &scope, *pass);
         total.add(&report::print(name, &done, if args.all { usize::MAX } else { 50 }));
     }
     if args.file.is_none() {

@@ -43,7 +43,10 @@ pub fn print(pass: &str, done: &[Done], most: usize) -> Counts {
     }
     println!(
         "\n{:<34}{:>6}{:>9}{:>8}{:>9}{:>9}",
-        format!("{pass} memory"),
+        match pass {
+            "fuel" => "fuel in portions".to_owned(),
+            shape => format!("{shape} memory"),
+        },
         "files",
         "passed",
         "failed",

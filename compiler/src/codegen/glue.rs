@@ -1,12 +1,14 @@
-//! Code that is no function of the module: entry trampolines, link adapters, import stubs
-//! (`docs/design/calling.md`).
+//! Code that is no function of the module: entry trampolines, link adapters, import stubs, the
+//! routine for used up fuel (`docs/design/calling.md`, `docs/design/fuel.md`).
 
 use crate::translate::abi::{self, clif_type};
-use crate::translate::body::Body;
+use crate::translate::body::{Body, OUT_OF_FUEL};
 use crate::translate::{Env, Fail, Res};
+use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{Function, InstBuilder, MemFlagsData, UserFuncName, types};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
-use lucet_artifact::abi::{FIRST_IMPORT, VALUE_SLOT, link_slot, results_by_pointer};
+use lucet_artifact::abi::{Builtin, FIRST_IMPORT, VALUE_SLOT, link_slot, results_by_pointer};
+use lucet_artifact::layout;
 
 /// Namespace of glue in CLIF function names.
 const NAMESPACE: u32 = 1;
@@ -95,8 +97,36 @@ pub fn stub(
     func.name = UserFuncName::user(0, import);
     func.signature = abi::guest(of);
     let (mut body, args) = Body::new(env, FunctionBuilder::new(func, context))?;
+    body.begin_fuel();
     let results = body.call(import, &args)?;
+    body.store_fuel();
     body.b.ins().return_(&results);
+    body.b.finalize(env.target);
+    Ok(())
+}
+
+/// What is called when fuel is used up: asks the runtime until there is some. It is the only
+/// function that changes no register, so functions call it from a cold block for nothing.
+pub fn out_of_fuel(
+    env: &Env<'_>,
+    func: &mut Function,
+    context: &mut FunctionBuilderContext,
+) -> Res<()> {
+    func.name = UserFuncName::user(OUT_OF_FUEL, 0);
+    func.signature = abi::out_of_fuel();
+    let (mut body, _) = Body::new(env, FunctionBuilder::new(func, context))?;
+    let (ask, end) = (body.b.create_block(), body.b.create_block());
+    body.b.ins().jump(ask, &[]);
+    body.b.switch_to_block(ask);
+    body.builtin(Builtin::OutOfFuel, &[]);
+    let flags = body.regions.fuel();
+    let v = body.b.ins().load(types::I64, flags, body.vmctx, layout::FUEL);
+    let dry = body.b.ins().icmp_imm_s(IntCC::SignedLessThanOrEqual, v, 0);
+    body.b.ins().brif(dry, ask, &[], end, &[]);
+    body.b.seal_block(ask);
+    body.b.seal_block(end);
+    body.b.switch_to_block(end);
+    body.b.ins().return_(&[]);
     body.b.finalize(env.target);
     Ok(())
 }

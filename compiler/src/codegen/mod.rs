@@ -48,6 +48,7 @@ pub fn text(plan: &Plan<'_>, options: &Options, what: Text) -> Result<String, Er
             Job::Stub(f) => format!("import stub {f} {:?}", plan.name(f)),
             Job::Entry(t) => format!("entry trampoline {t}"),
             Job::Adapter(t) => format!("link adapter {t}"),
+            Job::OutOfFuel => "routine for used up fuel".to_owned(),
         };
         let body = piece::text(&env, isa.as_ref(), job, &mut scratch, what)?;
         out.push_str(&format!(";; {title}\n{body}\n"));
@@ -55,7 +56,8 @@ pub fn text(plan: &Plan<'_>, options: &Options, what: Text) -> Result<String, Er
     Ok(out)
 }
 
-/// All pieces in the order of `.text`: own functions, then import stubs, trampolines, adapters.
+/// All pieces in the order of `.text`: own functions, then import stubs, trampolines, adapters, and
+/// at the end the routine for used up fuel, if the module counts it.
 ///
 /// A stub exists for imports that are exported, referred to, or the start function.
 fn jobs(plan: &Plan<'_>) -> Vec<Job> {
@@ -81,6 +83,7 @@ fn jobs(plan: &Plan<'_>) -> Vec<Job> {
         .chain((0..imported).filter(referred).map(Job::Stub))
         .chain(types.clone().map(Job::Entry))
         .chain(types.filter(adapted).map(Job::Adapter))
+        .chain(plan.contract.fuel.then_some(Job::OutOfFuel))
         .collect()
 }
 

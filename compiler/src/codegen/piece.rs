@@ -2,6 +2,7 @@
 
 use super::glue;
 use crate::error::{Class, Diagnostic};
+use crate::translate::body::{FUNCTIONS, OUT_OF_FUEL};
 use crate::translate::{self, Env, Fail};
 use cranelift_codegen::binemit::Reloc;
 use cranelift_codegen::control::ControlPlane;
@@ -26,16 +27,26 @@ pub enum Job {
     Entry(u32),
     /// Link adapter, by type.
     Adapter(u32),
+    /// Routine for used up fuel.
+    OutOfFuel,
 }
 
-/// A direct call: `offset` in the piece, with kind and addend of its relocation, to own function
-/// `target`.
+/// What a direct call goes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// Own function, by function index.
+    Function(u32),
+    /// Routine for used up fuel.
+    OutOfFuel,
+}
+
+/// A direct call: `offset` in the piece, with kind and addend of its relocation.
 #[derive(Debug)]
 pub struct CallSite {
     pub offset: u32,
     pub kind: Reloc,
     pub addend: i64,
-    pub target: u32,
+    pub target: Target,
 }
 
 /// Compiled code of a job.
@@ -159,7 +170,7 @@ fn guarded<T>(
     };
     Err(match job {
         Job::Function(f) | Job::Stub(f) => d.in_function(f, env.plan.name(f)),
-        Job::Entry(_) | Job::Adapter(_) => d,
+        Job::Entry(_) | Job::Adapter(_) | Job::OutOfFuel => d,
     })
 }
 
@@ -176,6 +187,7 @@ fn build(env: &Env<'_>, job: Job, s: &mut Scratch) -> Result<u64, Error> {
         Job::Stub(f) => glue::stub(env, f, func, builder)?,
         Job::Entry(t) => glue::entry(env, t, func, builder)?,
         Job::Adapter(t) => glue::adapter(env, t, func, builder)?,
+        Job::OutOfFuel => glue::out_of_fuel(env, func, builder)?,
     }
     Ok(0)
 }
@@ -192,8 +204,10 @@ fn extract(isa: &dyn TargetIsa, context: &Context) -> Result<Piece, Error> {
             _ => None,
         };
         // What calls a library routine cannot be linked: the artifact has no relocations.
-        let Some(target) = target.map(|n| n.index) else {
-            return Err(Error::Internal(format!("code refers to {:?}", r.target)));
+        let target = match target {
+            Some(n) if n.namespace == FUNCTIONS => Target::Function(n.index),
+            Some(n) if n.namespace == OUT_OF_FUEL => Target::OutOfFuel,
+            _ => return Err(Error::Internal(format!("code refers to {:?}", r.target))),
         };
         calls.push(CallSite { offset: r.offset, kind: r.kind, addend: r.addend, target });
     }

@@ -1,9 +1,9 @@
 //! Lays pieces out as `.text` and collects the tables that describe it.
 //!
 //! ```text
-//!  ┌───────────┬──┬───────────┬──┬────────┬──┬─────────────┬──┬──────────┐
-//!  │ function 0│cc│ function 1│cc│ stubs  │cc│ trampolines │cc│ adapters │
-//!  └───────────┴──┴───────────┴──┴────────┴──┴─────────────┴──┴──────────┘
+//!  ┌───────────┬──┬───────────┬──┬────────┬──┬─────────────┬──┬──────────┬──┬──────┐
+//!  │ function 0│cc│ function 1│cc│ stubs  │cc│ trampolines │cc│ adapters │cc│(fuel)│
+//!  └───────────┴──┴───────────┴──┴────────┴──┴─────────────┴──┴──────────┴──┴──────┘
 //!   each on a 32-byte boundary, int3 (0xcc) between
 //! ```
 //!
@@ -11,7 +11,7 @@
 //! tables behind the instructions of a function, inside its extent, but does not say where: the
 //! hints stay empty, and a verifier has to find the end of the instructions itself.
 
-use super::piece::{Job, Piece, pops};
+use super::piece::{Job, Piece, Target, pops};
 use crate::error::{Class, Diagnostic, Errors};
 use crate::model::{Compiled, CompiledFunc, Glue};
 use crate::plan::Plan;
@@ -82,6 +82,7 @@ pub fn lay_out(
                 ty.adapter = offset;
                 glue.push(Glue { name: format!("lucet_adapter[{t}]"), offset, size });
             }
+            Job::OutOfFuel => glue.push(Glue { name: "lucet_fuel".to_owned(), offset, size }),
         }
     }
     let cie = isa.create_systemv_cie().ok_or_else(|| internal("no unwind information"))?;
@@ -121,9 +122,17 @@ fn text(
         let at = builder.append(true, &p.code, p.align.max(ALIGN), &mut control);
         offsets.push(at as u32);
         for c in &p.calls {
-            // Own functions are the first pieces, so the label is the own index.
-            let target = c.target.checked_sub(plan.imported.funcs);
-            let target = target.filter(|t| (*t as usize) < plan.bodies.len());
+            // Labels are numbers of pieces: own functions come first, the fuel routine last.
+            let target = match c.target {
+                Target::Function(f) => {
+                    f.checked_sub(plan.imported.funcs).filter(|t| (*t as usize) < plan.bodies.len())
+                }
+                Target::OutOfFuel => pieces
+                    .len()
+                    .checked_sub(1)
+                    .filter(|_| plan.contract.fuel)
+                    .map(|last| last as u32),
+            };
             let target = target.ok_or_else(|| internal("call of a function without code"))?;
             let site = at + u64::from(c.offset);
             if !builder.resolve_reloc(site, c.kind, c.addend, target as usize) {

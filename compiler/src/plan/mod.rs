@@ -117,7 +117,7 @@ pub fn plan<'a>(wasm: &[u8], parsed: Parsed<'a>, options: &Options) -> Result<Pl
         features: parsed.features,
         instance_data: layout.size(),
         min_stack: 0,
-        fuel: false,
+        fuel: options.fuel || options.policy.fuel,
         memories: memories.clone(),
         tables,
         globals: parsed.globals.clone(),

@@ -15,7 +15,7 @@ use toml::Spanned;
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
 const HELP: &str = "the keys are [imports] MODULE = [\"NAME\", ...]; [limits] max_memory_pages, \
-                    max_table_elements; [labels] NAME = \"VALUE\"; see docs/policy.md";
+                    max_table_elements, fuel; [labels] NAME = \"VALUE\"; see docs/policy.md";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -32,6 +32,7 @@ struct File {
 struct Limits {
     max_memory_pages: Option<Spanned<u64>>,
     max_table_elements: Option<Spanned<u64>>,
+    fuel: bool,
 }
 
 impl Policy {
@@ -68,7 +69,7 @@ impl Policy {
         };
         let parsed: File = toml::from_str(text)
             .map_err(|e| at(e.span(), e.message().trim_end().replace('\n', ", ")).help(HELP))?;
-        let mut policy = Self::default();
+        let mut policy = Self { fuel: parsed.limits.fuel, ..Self::default() };
         let mut errors = Vec::new();
         for (value, place, key) in [
             (parsed.limits.max_memory_pages, &mut policy.max_memory_pages, "max_memory_pages"),
@@ -115,7 +116,7 @@ mod tests {
     fn a_whole_file() {
         let p = Policy::parse(
             "[imports]\nenv = [\"host_log\", \"clock_*\"]\n\"wasi_*\" = [\"*\"]\n\
-             [limits]\nmax_memory_pages = 1024\nmax_table_elements = 10000\n\
+             [limits]\nmax_memory_pages = 1024\nmax_table_elements = 10000\nfuel = true\n\
              [labels]\nname = \"hello\"\n",
             "p.toml",
         )
@@ -130,6 +131,7 @@ mod tests {
                 imports: Some(vec![rule("env", &["host_log", "clock_*"]), rule("wasi_*", &["*"])]),
                 max_memory_pages: 1024,
                 max_table_elements: 10_000,
+                fuel: true,
                 labels: vec![("name".into(), "hello".into())],
             }
         );
@@ -159,6 +161,8 @@ mod tests {
         assert!(m.contains("p.toml:2: invalid type: string"), "{m}");
         let m = message("[limits]\nmax_memory_pages = -1\n");
         assert!(m.contains("p.toml:2: "), "{m}");
+        let m = message("[limits]\nfuel = 1000\n");
+        assert!(m.contains("p.toml:2: invalid type: integer `1000`, expected a boolean"), "{m}");
         let m = message("[limits\n");
         assert!(m.contains("p.toml:1: "), "{m}");
         let m = message("[imports]\nenv = []\nenv = []\n");

@@ -22,6 +22,8 @@ pub struct Policy {
     pub max_memory_pages: u64,
     /// Largest table in elements.
     pub max_table_elements: u64,
+    /// Code has to count fuel.
+    pub fuel: bool,
     /// Labels for the contract.
     pub labels: Vec<(String, String)>,
 }
@@ -41,6 +43,7 @@ impl Default for Policy {
             imports: None,
             max_memory_pages: limits::MAX_MEMORY32_PAGES,
             max_table_elements: limits::MAX_TABLE_ELEMENTS,
+            fuel: false,
             labels: Vec::new(),
         }
     }

@@ -72,6 +72,13 @@ pub fn trap_stub() -> Signature {
     s
 }
 
+/// The routine that is called when fuel is used up: `(vmctx)`. It changes no register, so that what
+/// calls it, in a cold block of a loop, does not make the loop keep its values elsewhere.
+#[must_use]
+pub fn out_of_fuel() -> Signature {
+    with_vmctx(CallConv::PreserveAll)
+}
+
 /// An entry trampoline: System V, `(vmctx, code, slots)`.
 #[must_use]
 pub fn entry() -> Signature {
@@ -88,6 +95,7 @@ pub struct Regions {
     data: AliasRegion,
     tables: AliasRegion,
     globals: AliasRegion,
+    fuel: AliasRegion,
 }
 
 impl Regions {
@@ -102,6 +110,7 @@ impl Regions {
             data: region(1, "instance data"),
             tables: region(2, "tables"),
             globals: region(3, "globals"),
+            fuel: region(4, "fuel"),
         }
     }
 
@@ -127,6 +136,12 @@ impl Regions {
     #[must_use]
     pub fn tables(self) -> MemFlagsData {
         MemFlagsData::trusted().with_alias_region(Some(self.tables))
+    }
+
+    /// The fuel counter.
+    #[must_use]
+    pub fn fuel(self) -> MemFlagsData {
+        MemFlagsData::trusted().with_alias_region(Some(self.fuel))
     }
 
     /// Globals, own and imported: two imports may name the same cell.

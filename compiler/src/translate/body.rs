@@ -2,6 +2,7 @@
 //! guest code. Translated functions and import stubs are both built on it.
 
 use super::abi::{self, Regions, clif_type};
+use super::fuel::Fuel;
 use super::{Env, Fail, Res};
 use cranelift_codegen::ir::{
     self, ExternalName, FuncRef, InstBuilder, MemFlagsData, SigRef, Signature, StackSlot,
@@ -20,7 +21,13 @@ enum Sig {
     Host(u32),
     Builtin(u8),
     Trap,
+    OutOfFuel,
 }
+
+/// Namespace of own functions among direct callees.
+pub const FUNCTIONS: u32 = 0;
+/// Namespace of the routine for used up fuel.
+pub const OUT_OF_FUEL: u32 = 2;
 
 /// A function under construction.
 pub struct Body<'e, 'f> {
@@ -33,11 +40,13 @@ pub struct Body<'e, 'f> {
     /// Alias regions.
     pub regions: Regions,
     sigs: BTreeMap<Sig, SigRef>,
-    funcs: BTreeMap<u32, FuncRef>,
+    // Keys of direct callees: own functions by index.
+    funcs: BTreeMap<(u32, u32), FuncRef>,
     // Receives results of imports with several; one per function, as large as the largest needs.
     results: Option<StackSlot>,
     // Values carried by calls and branches so far, see `spend`.
     spent: usize,
+    pub(super) fuel: Option<Fuel>,
 }
 
 /// Most values that calls and branches of one function may carry together. Two bytes of wasm can
@@ -56,7 +65,10 @@ impl<'e, 'f> Body<'e, 'f> {
             b.block_params(entry).split_first().ok_or(Fail::Internal("no vmctx"))?;
         let (vmctx, params) = (*vmctx, params.to_vec());
         let (sigs, funcs) = (BTreeMap::new(), BTreeMap::new());
-        Ok((Self { env, b, vmctx, regions, sigs, funcs, results: None, spent: 0 }, params))
+        Ok((
+            Self { env, b, vmctx, regions, sigs, funcs, results: None, spent: 0, fuel: None },
+            params,
+        ))
     }
 
     /// Accounts for `n` values carried by a call or branch.
@@ -100,23 +112,41 @@ impl<'e, 'f> Body<'e, 'f> {
         if func < self.env.plan.imported.funcs {
             return self.call_import(func, ty, args);
         }
-        let callee = match self.funcs.get(&func) {
-            Some(f) => *f,
-            None => {
-                let of = self.ty(ty)?;
-                let signature = self.signature(Sig::Guest(ty), || abi::guest(of));
-                let name = UserExternalName { namespace: 0, index: func };
-                let name = self.b.func.declare_imported_user_function(name);
-                let name = ExternalName::user(name);
-                let data = ir::ExtFuncData { name, signature, colocated: true, patchable: false };
-                let f = self.b.import_function(data);
-                self.funcs.insert(func, f);
-                f
-            }
-        };
+        let of = self.ty(ty)?;
+        let callee = self.callee(FUNCTIONS, func, Sig::Guest(ty), || abi::guest(of));
         let args = self.guest_args(self.vmctx, args)?;
+        self.store_fuel();
         let inst = self.b.ins().call(callee, &args);
-        Ok(self.b.inst_results(inst).to_vec())
+        let results = self.b.inst_results(inst).to_vec();
+        self.load_fuel();
+        Ok(results)
+    }
+
+    /// A direct callee, by namespace and index.
+    fn callee(
+        &mut self,
+        namespace: u32,
+        index: u32,
+        sig: Sig,
+        make: impl FnOnce() -> Signature,
+    ) -> FuncRef {
+        if let Some(f) = self.funcs.get(&(namespace, index)) {
+            return *f;
+        }
+        let signature = self.signature(sig, make);
+        let name = UserExternalName { namespace, index };
+        let name = ExternalName::user(self.b.func.declare_imported_user_function(name));
+        let data = ir::ExtFuncData { name, signature, colocated: true, patchable: false };
+        let f = self.b.import_function(data);
+        self.funcs.insert((namespace, index), f);
+        f
+    }
+
+    /// Calls the module's routine for used up fuel, which returns when there is some again.
+    pub(super) fn call_out_of_fuel(&mut self) {
+        let callee = self.callee(OUT_OF_FUEL, 0, Sig::OutOfFuel, abi::out_of_fuel);
+        let vmctx = self.vmctx;
+        self.b.ins().call(callee, &[vmctx]);
     }
 
     /// Calls code in the guest's convention; `vmctx` is the callee's.
@@ -130,8 +160,11 @@ impl<'e, 'f> Body<'e, 'f> {
         let of = self.ty(ty)?;
         let signature = self.signature(Sig::Guest(ty), || abi::guest(of));
         let args = self.guest_args(vmctx, args)?;
+        self.store_fuel();
         let inst = self.b.ins().call_indirect(signature, code, &args);
-        Ok(self.b.inst_results(inst).to_vec())
+        let results = self.b.inst_results(inst).to_vec();
+        self.load_fuel();
+        Ok(results)
     }
 
     fn guest_args(&mut self, vmctx: Value, args: &[Value]) -> Res<Vec<Value>> {
@@ -146,6 +179,8 @@ impl<'e, 'f> Body<'e, 'f> {
     pub fn call_import(&mut self, import: u32, ty: u32, args: &[Value]) -> Res<Vec<Value>> {
         let of = self.ty(ty)?;
         self.spend(args.len() + of.results.len())?;
+        self.charge_host_call();
+        self.store_fuel();
         let signature = self.signature(Sig::Host(ty), || abi::host(of));
         let code = self.code_slot(self.env.plan.layout.import_slot(import));
         let index = self.b.ins().iconst(types::I32, i64::from(FIRST_IMPORT + import));
@@ -153,7 +188,9 @@ impl<'e, 'f> Body<'e, 'f> {
         all.extend_from_slice(args);
         if !results_by_pointer(&of.results) {
             let inst = self.b.ins().call_indirect(signature, code, &all);
-            return Ok(self.b.inst_results(inst).to_vec());
+            let results = self.b.inst_results(inst).to_vec();
+            self.load_fuel();
+            return Ok(results);
         }
         let slot = self.results_slot(of.results.len() as u32);
         let to = self.b.ins().stack_addr(types::I64, slot, 0);
@@ -164,6 +201,7 @@ impl<'e, 'f> Body<'e, 'f> {
         }
         all.push(to);
         self.b.ins().call_indirect(signature, code, &all);
+        self.load_fuel();
         let from = self.b.ins().stack_addr(types::I64, slot, 0);
         Ok(self.load_slots(from, of))
     }

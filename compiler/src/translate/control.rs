@@ -89,6 +89,7 @@ impl<'e> Translator<'e, '_> {
                 self.br(outermost)?;
             }
             Operator::Unreachable => {
+                self.body.fuel_unreachable();
                 self.body.trap(TrapCode::Unreachable);
                 self.reachable = false;
             }
@@ -143,9 +144,11 @@ impl<'e> Translator<'e, '_> {
         Ok(block)
     }
 
-    fn enter(&mut self, block: Block) {
+    fn enter(&mut self, block: Block) -> Res<()> {
+        self.body.fuel_at_join()?;
         self.body.b.switch_to_block(block);
         self.stack.extend_from_slice(self.body.b.block_params(block));
+        Ok(())
     }
 
     fn block(&mut self, ty: BlockType) -> Res<()> {
@@ -159,7 +162,8 @@ impl<'e> Translator<'e, '_> {
         self.jump(header, params.len())?;
         self.open(Kind::Loop { header }, params, results)?;
         self.drop_n(params.len());
-        self.enter(header);
+        self.enter(header)?;
+        self.body.check_fuel();
         Ok(())
     }
 
@@ -167,6 +171,7 @@ impl<'e> Translator<'e, '_> {
         let (params, results) = self.block_type(ty)?;
         let condition = self.pop()?;
         let (then, otherwise) = (self.body.b.create_block(), self.body.b.create_block());
+        self.body.fuel_before_branch();
         self.body.b.ins().brif(condition, then, &[], otherwise, &[]);
         self.body.b.seal_block(then);
         self.body.b.seal_block(otherwise);
@@ -191,6 +196,7 @@ impl<'e> Translator<'e, '_> {
         };
         self.stack.truncate(frame.height);
         self.stack.extend(params);
+        self.body.fuel_at_join()?;
         self.body.b.switch_to_block(otherwise);
         self.reachable = true;
         Ok(())
@@ -214,13 +220,14 @@ impl<'e> Translator<'e, '_> {
         if let Some(exit) = frame.exit {
             self.body.b.seal_block(exit);
             self.stack.truncate(frame.height);
-            self.enter(exit);
+            self.enter(exit)?;
             self.reachable = true;
         } else if !self.reachable {
             self.stack.truncate(frame.height);
         }
         if matches!(frame.kind, Kind::Function) && self.reachable {
             let values = self.pop_n(frame.results.len())?;
+            self.body.store_fuel();
             self.body.b.ins().return_(&values);
         }
         Ok(())
@@ -261,16 +268,18 @@ impl<'e> Translator<'e, '_> {
     /// Accounts for a branch: see [`MAX_MERGES`].
     fn branch(&mut self) -> Res<()> {
         self.branches += 1;
-        if self.branches.saturating_mul(self.locals.len() as u64) > MAX_MERGES {
+        let variables = self.locals.len() as u64 + u64::from(self.body.fuel.is_some());
+        if self.branches.saturating_mul(variables) > MAX_MERGES {
             return Err(Fail::Limit("the function has too many branches and locals"));
         }
         Ok(())
     }
 
-    /// Puts the top `n` operands into `self.args`.
+    /// Before a branch: puts the top `n` operands into `self.args`.
     fn load_args(&mut self, n: usize) -> Res<()> {
         self.branch()?;
         self.body.spend(n)?;
+        self.body.fuel_before_branch();
         let at = self.stack.len().checked_sub(n).ok_or(Fail::Internal("operand stack"))?;
         self.args.clear();
         let top = self.stack.get(at..).unwrap_or_default();
@@ -294,6 +303,7 @@ impl<'e> Translator<'e, '_> {
         if matches!(self.frame(at)?.kind, Kind::Function) {
             self.body.spend(n)?;
             let values = self.pop_n(n)?;
+            self.body.store_fuel();
             self.body.b.ins().return_(&values);
         } else {
             let target = self.target(at)?;
@@ -332,6 +342,7 @@ impl<'e> Translator<'e, '_> {
         }
         let at = self.position(table.default())?;
         let default = self.edge(at, arity, &mut edges)?;
+        self.body.fuel_before_branch();
         let table = self.body.b.create_jump_table(JumpTableData::new(default, &calls));
         self.body.b.ins().br_table(index, table);
         if arity > 0 {

@@ -12,6 +12,7 @@
 //! Cranelift does not add Spectre guards on its own; `select_spectre_guard` is a select that it
 //! never turns into a branch. The failing access touches address 0, which is never mapped.
 
+use super::fuel::Unit;
 use super::{Fail, Res, Translator};
 use crate::plan::Access;
 use cranelift_codegen::ir::condcodes::IntCC;
@@ -100,11 +101,11 @@ impl Translator<'_, '_> {
             Operator::MemorySize { .. } => self.memory_size()?,
             Operator::MemoryGrow { mem } => self.memory_grow(*mem)?,
             Operator::MemoryCopy { dst_mem, src_mem } => {
-                self.bulk(Builtin::MemoryCopy, *dst_mem, *src_mem)?;
+                self.bulk(Builtin::MemoryCopy, Unit::Bytes, *dst_mem, *src_mem)?;
             }
             Operator::MemoryFill { mem } => self.memory_fill(*mem)?,
             Operator::MemoryInit { data_index, mem } => {
-                self.bulk(Builtin::MemoryInit, *mem, *data_index)?;
+                self.bulk(Builtin::MemoryInit, Unit::Bytes, *mem, *data_index)?;
             }
             Operator::DataDrop { data_index } => {
                 self.features |= feature::BULK_MEMORY;
@@ -208,16 +209,18 @@ impl Translator<'_, '_> {
         self.features |= feature::BULK_MEMORY;
         let (d, value, n) = self.pop3()?;
         let (d, n) = (self.extend(d), self.extend(n));
+        self.body.charge_bulk(n, Unit::Bytes);
         let memory = self.index(memory);
         self.body.builtin(Builtin::MemoryFill, &[memory, d, value, n]);
         Ok(())
     }
 
     /// `copy` and `init` of memories and tables: `(high, low, d, s, n)`.
-    pub(super) fn bulk(&mut self, which: Builtin, high: u32, low: u32) -> Res<()> {
+    pub(super) fn bulk(&mut self, which: Builtin, unit: Unit, high: u32, low: u32) -> Res<()> {
         self.features |= feature::BULK_MEMORY;
         let (d, s, n) = self.pop3()?;
         let (d, s, n) = (self.extend(d), self.extend(s), self.extend(n));
+        self.body.charge_bulk(n, unit);
         let packed = (u64::from(high) << 32 | u64::from(low)) as i64;
         let packed = self.body.b.ins().iconst(types::I64, packed);
         self.body.builtin(which, &[packed, d, s, n]);

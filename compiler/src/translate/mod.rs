@@ -8,7 +8,7 @@
 //!  control.rs   blocks, loops, branches          memory.rs   addresses, loads, stores, bulk
 //!  numeric.rs   arithmetic, by table             table.rs    tables, indirect calls, references
 //!  checked.rs   checks of divisions              abi.rs      signatures, flags, regions
-//!  body.rs      calls, traps
+//!  body.rs      calls, traps                     fuel.rs     counting steps, if asked for
 //! ```
 //!
 //! Bodies were validated, so what cannot happen is [`Fail::Internal`], never a panic.
@@ -17,6 +17,7 @@ pub mod abi;
 pub mod body;
 mod checked;
 mod control;
+pub mod fuel;
 mod memory;
 mod numeric;
 mod numeric_ops;
@@ -115,6 +116,8 @@ pub fn translate(
     };
     t.set_position(wasm.range().start);
     t.declare_locals(wasm, &ty.params, &params)?;
+    t.body.begin_fuel();
+    t.body.check_fuel();
     let mut ops = wasm.get_operators_reader()?;
     while !ops.eof() {
         let (op, offset) = ops.read_with_offset()?;
@@ -202,6 +205,7 @@ impl<'e> Translator<'e, '_> {
         if !self.reachable {
             return self.unreachable_operator(op);
         }
+        self.charge_operator(op);
         match op {
             Operator::Nop => {}
             Operator::Drop => {

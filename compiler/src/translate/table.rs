@@ -3,6 +3,7 @@
 //! `table.get`, `table.size` and `call_indirect` are inline; whatever writes a table is a builtin,
 //! because the runtime has to give the instance its own copy of the table first.
 
+use super::fuel::Unit;
 use super::{Fail, Res, Translator};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, Value, types};
@@ -24,11 +25,11 @@ impl Translator<'_, '_> {
                 return Ok(true);
             }
             Operator::TableCopy { dst_table, src_table } => {
-                self.bulk(Builtin::TableCopy, *dst_table, *src_table)?;
+                self.bulk(Builtin::TableCopy, Unit::Elements, *dst_table, *src_table)?;
                 return Ok(true);
             }
             Operator::TableInit { elem_index, table } => {
-                self.bulk(Builtin::TableInit, *table, *elem_index)?;
+                self.bulk(Builtin::TableInit, Unit::Elements, *table, *elem_index)?;
                 return Ok(true);
             }
             Operator::ElemDrop { elem_index } => {
@@ -71,6 +72,7 @@ impl Translator<'_, '_> {
             Operator::TableGrow { table } => {
                 let (v, delta) = self.pop2()?;
                 let delta = self.extend(delta);
+                self.body.charge_bulk(delta, Unit::Elements);
                 let table = self.index(*table);
                 let old = self.body.builtin(Builtin::TableGrow, &[table, v, delta]);
                 self.push_reduced(old)?;
@@ -78,6 +80,7 @@ impl Translator<'_, '_> {
             Operator::TableFill { table } => {
                 let (index, v, n) = self.pop3()?;
                 let (index, n) = (self.extend(index), self.extend(n));
+                self.body.charge_bulk(n, Unit::Elements);
                 let table = self.index(*table);
                 self.body.builtin(Builtin::TableFill, &[table, index, v, n]);
             }
