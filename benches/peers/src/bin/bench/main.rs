@@ -145,7 +145,15 @@ fn run() -> Result<(), String> {
     let density = format!("{dir}/density.json");
     if let Ok(text) = std::fs::read_to_string(&density) {
         let rows: Vec<Line> = serde_json::from_str(&text).map_err(|e| format!("{density}: {e}"))?;
-        lines.extend(rows);
+        for row in rows {
+            // How many there were stands in front of the setting: "21000 of them, ...".
+            let count = row.setting.split_once(" of them").and_then(|(n, _)| n.parse().ok());
+            if let Some(count) = count {
+                let name = format!("{}: count", row.name);
+                lines.push(Line { name, unit: String::new(), lucet: count, ..row.clone() });
+            }
+            lines.push(row);
+        }
     }
     if !words.is_empty() {
         promises.retain(|p| p.check.iter().all(|c| lines.iter().any(|l| l.name == c.row)));
