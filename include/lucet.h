@@ -480,6 +480,35 @@ lucet_status lucet_region_config_set_first_touch(lucet_region_config *config,
                                                  bool first_touch);
 
 /**
+ * Most elements that a table of an instance may have or grow to; as many as its module asks for by
+ * default. A module whose table begins with more is LUCET_STATUS_LIMIT_EXCEEDED.
+ */
+lucet_status lucet_region_config_set_max_table_elements(lucet_region_config *config,
+                                                        uint32_t elements);
+
+/**
+ * The time limit that new instances have, see lucet_instance_set_time_limit; 0, none, by default.
+ */
+lucet_status lucet_region_config_set_time_limit(lucet_region_config *config,
+                                                uint64_t nanoseconds);
+
+/**
+ * Bytes of memory that used slots keep for their next instances at most: each of them (1 MiB by
+ * default) and all together (256 MiB by default). Keeping is what makes fresh instances cheap; a
+ * slot past either is emptied when its instance is freed, and its next one pays page faults.
+ */
+lucet_status lucet_region_config_set_resident_bytes(lucet_region_config *config,
+                                                    uint64_t per_slot,
+                                                    uint64_t all);
+
+/**
+ * Whether lucet_region_stats tells how long creating and running instances takes. Off by default:
+ * it reads a clock twice for each, some 50 ns.
+ */
+lucet_status lucet_region_config_set_latency_histograms(lucet_region_config *config,
+                                                        bool on);
+
+/**
  * Whether runs of the region's instances that end badly leave a backtrace: see
  * lucet_instance_set_backtrace, which changes it for one instance. Off by default.
  */
@@ -499,7 +528,7 @@ lucet_status lucet_region_create(const lucet_region_config *config,
 
 /**
  * Frees a region and gives its address space back. All of its instances must have been freed. Any
- * thread.
+ * thread. In a forked child it may always be called: the parent keeps what it has.
  *
  * LUCET_STATUS_BUSY while instances are alive; LUCET_STATUS_NULL_ARGUMENT,
  * LUCET_STATUS_INVALID_HANDLE.
@@ -840,10 +869,10 @@ lucet_status lucet_instance_set_user_data(lucet_instance *instance, void *user_d
 
 /**
  * Limits the time that each run and each resume from now on may take, in nanoseconds of a clock
- * that does not jump (CLOCK_MONOTONIC), host functions included; 0 lifts the limit, and is the
- * value of a new instance. A run that takes longer ends with LUCET_OUTCOME_TIMED_OUT: guest code
- * at once, a host function when it returns. Compiled code is not slower for it, and the host's
- * system calls are not interrupted.
+ * that does not jump (CLOCK_MONOTONIC), host functions included; 0 lifts the limit. A new instance
+ * has the region's (lucet_region_config_set_time_limit), by default none. A run that takes longer
+ * ends with LUCET_OUTCOME_TIMED_OUT: guest code at once, a host function when it returns. Compiled
+ * code is not slower for it, and the host's system calls are not interrupted.
  *
  * The first limit in a process starts a thread that sleeps while nothing is to be watched. It and
  * lucet_instance_terminate use the signal SIGURG, which must not be blocked in threads that run
@@ -880,6 +909,30 @@ lucet_status lucet_instance_set_time_slice(lucet_instance *instance, uint64_t na
 lucet_status lucet_instance_set_cpu_limit(lucet_instance *instance, uint64_t nanoseconds);
 
 /**
+ * Limits what the instance's memory may grow to, in bytes, within what its module and region
+ * allow: the value of a new instance. A memory that is larger already stays as it is.
+ *
+ * LUCET_STATUS_BUSY, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+ */
+lucet_status lucet_instance_set_memory_limit(lucet_instance *instance, uint64_t bytes);
+
+/**
+ * The same for each of its tables, in elements.
+ *
+ * LUCET_STATUS_BUSY, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+ */
+lucet_status lucet_instance_set_table_limit(lucet_instance *instance, uint32_t elements);
+
+/**
+ * Limits the stack that the instance's runs may use, in bytes, within what the region gives: the
+ * value of a new instance.
+ *
+ * LUCET_STATUS_INVALID_ARGUMENT for less than 16 KiB, LUCET_STATUS_WRONG_STATE while it is
+ * suspended, LUCET_STATUS_BUSY, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+ */
+lucet_status lucet_instance_set_stack_limit(lucet_instance *instance, uint64_t bytes);
+
+/**
  * Ends the run that is going on: it returns LUCET_OUTCOME_TERMINATED to whoever started it, guest
  * code at once, a host function when it returns. A suspended run is abandoned. If nothing runs,
  * nothing happens, and the next run is not affected; so calling it twice, or too late, does no
@@ -906,6 +959,114 @@ lucet_status lucet_instance_function_name(lucet_instance *instance,
                                           char *buf,
                                           size_t cap,
                                           size_t *len);
+
+/* ---- growth ---------------------------------------------------------------------------------- */
+
+/** What grows, for lucet_growth_fn. Numbers never change. */
+enum lucet_growth_kind
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /** A memory; sizes are bytes. */
+  LUCET_GROWTH_MEMORY = 1,
+  /** A table; sizes are elements. */
+  LUCET_GROWTH_TABLE = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum lucet_growth_kind lucet_growth_kind;
+#else
+typedef int32_t lucet_growth_kind;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * Whether a memory or table of `instance` may grow from `from` to `to`; if not, the guest's
+ * memory.grow or table.grow returns -1. Called after every limit has allowed it, on the thread and
+ * in the middle of the run, on the host's stack: what holds for host functions holds for it, and
+ * `instance` is busy.
+ */
+typedef bool (*lucet_growth_fn)(void *user_data,
+                                lucet_instance *instance,
+                                lucet_growth_kind kind,
+                                uint64_t from,
+                                uint64_t to);
+
+
+/**
+ * Asks `fn` before a memory or table grows; NULL, nobody, by default. It may be called by several
+ * threads at the same time, one for each instance that runs.
+ */
+lucet_status lucet_region_config_set_growth_callback(lucet_region_config *config,
+                                                     lucet_growth_fn fn,
+                                                     void *user_data);
+
+/* ---- statistics ------------------------------------------------------------------------------ */
+
+/**
+ * What a region has done since it was created, and holds now. Later versions add fields at the
+ * end; `size` says which ones the caller knows.
+ */
+typedef struct lucet_region_stats {
+  /**
+   * Set it to sizeof(lucet_region_stats) before the call. Afterwards: the bytes that were
+   * written, fewer if the library is older than the header.
+   */
+  uint64_t size;
+  /** Instances alive. */
+  uint64_t live;
+  /** Instances that could be created beside them. */
+  uint64_t free;
+  /**
+   * Most slots that were in use at the same time, by instances alive or kept for the next
+   * instance of the module they were used for last.
+   */
+  uint64_t high_water;
+  /** Bytes of memory that used slots keep for their next instances. */
+  uint64_t resident_bytes;
+  /** Instances created. */
+  uint64_t created;
+  /** Slots made pristine by copying over the pages ever touched. */
+  uint64_t resets_first_touch;
+  /** Slots made pristine by copying over the pages that the kernel says have contents. */
+  uint64_t resets_page_map_scan;
+  /** Slots made pristine by copying and clearing all of a small memory. */
+  uint64_t resets_copy_and_clear;
+  /** Slots made pristine by giving their pages back. */
+  uint64_t resets_decommit;
+  /** Runs that were terminated. */
+  uint64_t terminated;
+  /** Runs that took longer than they may. */
+  uint64_t timed_out;
+  /** Runs in which the guest asked to exit. */
+  uint64_t exited;
+  /** Runs that ended because a host function failed. */
+  uint64_t host_errors;
+  /** Runs whose fuel was used up. */
+  uint64_t out_of_fuel;
+  /** Runs that trapped, by lucet_trap_code. */
+  uint64_t traps[32];
+  /**
+   * How long creating an instance took: element n counts 2^n to 2^(n+1) nanoseconds. All 0
+   * without lucet_region_config_set_latency_histograms.
+   */
+  uint64_t create_times[40];
+  /** The same of runs and resumes, each until it returned, yielded or ended otherwise. */
+  uint64_t run_times[40];
+} lucet_region_stats;
+
+
+/**
+ * What the region has done and holds. Set `stats->size` before; as many bytes are written. The
+ * numbers are read one after the other while other threads work; each is right by itself. Takes
+ * microseconds: for a scrape each second, not for each request. Any thread.
+ *
+ * LUCET_STATUS_INVALID_ARGUMENT if `stats->size` is smaller than that field itself or not a
+ * multiple of 8, LUCET_STATUS_FORKED in a child of the process that created the region,
+ * LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+ */
+lucet_status lucet_region_get_stats(const lucet_region *region, lucet_region_stats *stats);
 
 /* ---- backtraces ------------------------------------------------------------------------------ */
 

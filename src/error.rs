@@ -117,6 +117,16 @@ impl Error {
     }
 }
 
+/// The error for a forked child that uses `what` of its parent.
+#[cold]
+pub(crate) fn forked(what: &str) -> Error {
+    let message = format!(
+        "{what} belongs to the parent process: modules survive a fork, regions and instances do \
+         not; create a region in this process"
+    );
+    Error::new(Status::Forked, message)
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.message)

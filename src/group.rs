@@ -7,8 +7,8 @@ use crate::error::{Error, Result, Status};
 use crate::instance::Instance;
 use crate::module::{Core, Module};
 use crate::region::Region;
+use crate::sys::lock::Mutex;
 use crate::vmctx::ControlRef;
-use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -21,11 +21,15 @@
 
 use crate::arch;
 use crate::error::{Error, Result, Status};
+use crate::region::Rung;
+use crate::stats::{End, Tally, Timed};
+use crate::sys::fork::{Global, Process};
+use crate::sys::lock::{Mutex, MutexGuard};
 use crate::vmctx::{self, ControlRef};
-use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::Instant;
 
 /// Shards per region. More threads than that share.
 const SHARDS: usize = 32;
@@ -44,6 +48,8 @@ struct Shard {
     live: i64,
     /// Module id and control block; the one used last is last.
     idle: VecDeque<(u64, ControlRef)>,
+    /// What threads of this shard counted.
+    tally: Tally,
 }
 
 #[derive(Debug, Default)]
@@ -54,11 +60,23 @@ struct Aligned(Mutex<Shard>);
 #[derive(Debug, Default)]
 struct Lists {
     shards: [Aligned; SHARDS],
+    /// Number of the process whose instances these are. In a forked child the locks above may be
+    /// held by threads that are not there, and what they protect is the parent's.
+    process: AtomicU64,
+    /// Whether creating and running are timed.
+    timed: AtomicBool,
+}
+
+impl Lists {
+    #[inline(always)]
+    fn is_here(&self) -> bool {
+        Process::from_number(self.process.load(Ordering::Relaxed)).is_current()
+    }
 }
 
 static ALL: [OnceLock<Box<Lists>>; MAX_LISTS] = [const { OnceLock::new() }; MAX_LISTS];
 /// Indices in [`ALL`] that belong to no region now, and how many were ever made.
-static UNUSED: Mutex<(Vec<u32>, u32)> = Mutex::new((Vec::new(), 0));
+static UNUSED: Global<(Vec<u32>, u32)> = Global::new((Vec::new(), 0));
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 /// This thread's shard.
@@ -100,7 +118,7 @@ impl Home {
     ///
     /// # Errors
     /// `LimitExceeded` if there are too many regions.
-    pub(crate) fn new() -> Result<Self> {
+    pub(crate) fn new(timed: bool) -> Result<Self> {
         let index = {
             let mut unused = UNUSED.lock();
             match unused.0.pop() {
@@ -118,6 +136,8 @@ impl Home {
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed) << 16 | u64::from(index);
         let lists = ALL[index as usize].get_or_init(Box::default);
         let home = Self { id, lists };
+        lists.process.store(Process::current()?.number(), Ordering::Relaxed);
+        lists.timed.store(timed, Ordering::Relaxed);
         for mut shard in home.all() {
             *shard = Shard { owner: id, ..Shard::default() };
         }
@@ -140,9 +160,12 @@ impl Home {
         self.lists.shards.iter().map(|s| s.0.lock()).collect()
     }
 
-    /// This thread's shard, if the region still exists.
+    /// This thread's shard, if the region still exists and is this process's.
     #[inline(always)]
     fn shard(self) -> Option<MutexGuard<'static, Shard>> {
+        if !self.lists.is_here() {
+            return None;
+        }
         let shard = self.lists.shards[own()].0.lock();
         (shard.owner == self.id).then_some(shard)
     }
@@ -154,19 +177,21 @@ impl Home {
         let mut shard = self.shard()?;
         let found = take_from(&mut shard, key)?;
         shard.live += 1;
+        shard.tally.created += 1;
         Some(found)
     }
 
     /// The same from any other shard.
     pub(crate) fn take_elsewhere(self, key: u64) -> Option<ControlRef> {
         let mut found = None;
-        for other in &self.lists.shards {
+        for other in self.lists.shards.iter().filter(|_| self.lists.is_here()) {
             let mut shard = other.0.lock();
             if shard.owner == self.id {
                 found = take_from(&mut shard, key);
             }
             if found.is_some() {
                 shard.live += 1;
+                shard.tally.created += 1;
                 break;
             }
         }
@@ -177,7 +202,8 @@ impl Home {
     /// alive.
     pub(crate) fn take_any(self) -> Option<ControlRef> {
         let own = own();
-        (0..SHARDS).find_map(|n| {
+        let shards = if self.lists.is_here() { SHARDS } else { 0 };
+        (0..shards).find_map(|n| {
             let mut shard = self.lists.shards[(own + n) % SHARDS].0.lock();
             // The one that waited longest: the others are more likely to be wanted again.
             if shard.owner != self.id {
@@ -191,14 +217,59 @@ impl Home {
     pub(crate) fn arrived(self) {
         if let Some(mut shard) = self.shard() {
             shard.live += 1;
+            shard.tally.created += 1;
         }
     }
 
-    /// Counts an instance that was freed for good.
-    pub(crate) fn left(self) {
+    /// Counts an instance that was freed for good, after a reset if its slot is pristine.
+    pub(crate) fn left(self, reset: Option<Rung>) {
         if let Some(mut shard) = self.shard() {
             shard.live -= 1;
+            if let Some(rung) = reset {
+                shard.tally.reset(rung);
+            }
         }
+    }
+
+    /// Counts an instance that was made fresh in its slot.
+    pub(crate) fn renewed(self, rung: Rung) {
+        if let Some(mut shard) = self.shard() {
+            shard.tally.reset(rung);
+        }
+    }
+
+    /// Counts the end of a run.
+    #[cold]
+    pub(crate) fn count(self, end: End) {
+        if let Some(mut shard) = self.shard() {
+            shard.tally.count(end);
+        }
+    }
+
+    /// When something that is timed began; `None` if the region does not time.
+    #[inline(always)]
+    pub(crate) fn clock(self) -> Option<Instant> {
+        if self.lists.timed.load(Ordering::Relaxed) { Some(Instant::now()) } else { None }
+    }
+
+    /// Counts how long it took.
+    #[cold]
+    pub(crate) fn time(self, what: Timed, since: Instant) {
+        if let Some(mut shard) = self.shard() {
+            shard.tally.time(what, since);
+        }
+    }
+
+    /// What all threads counted.
+    pub(crate) fn tally(self) -> Tally {
+        let mut sum = Tally::default();
+        for shard in self.lists.shards.iter().filter(|_| self.lists.is_here()) {
+            let shard = shard.0.lock();
+            if shard.owner == self.id {
+                sum.add(&shard.tally);
+            }
+        }
+        sum
     }
 
     /// Makes a free instance of module `key` idle, unless the region is gone or `wanted` says no.
@@ -208,6 +279,7 @@ impl Home {
         self,
         key: u64,
         control: ControlRef,
+        rung: Rung,
         wanted: impl FnOnce() -> bool,
         before: impl FnOnce(),
     ) -> Parked {
@@ -217,12 +289,16 @@ impl Home {
         }
         before();
         shard.live -= 1;
+        shard.tally.reset(rung);
         shard.idle.push_back((key, control));
         Parked::Yes
     }
 
-    /// Number of instances alive.
+    /// Number of instances alive in this process.
     pub(crate) fn live(self) -> u32 {
+        if !self.lists.is_here() {
+            return 0;
+        }
         let sum: i64 = self.all().iter().filter(|s| s.owner == self.id).map(|s| s.live).sum();
         u32::try_from(sum).unwrap_or(0)
     }
@@ -232,6 +308,9 @@ impl Home {
     /// # Errors
     /// If `empty` and instances are alive, their number; nothing is closed then.
     pub(crate) fn close(self, empty: bool) -> std::result::Result<(), u32> {
+        if !self.lists.is_here() {
+            return Ok(());
+        }
         let mut all = self.all();
         if all.iter().any(|s| s.owner != self.id) {
             return Ok(());
@@ -271,7 +350,7 @@ fn take_from(shard: &mut Shard, key: u64) -> Option<ControlRef> {
 pub(crate) fn evict(key: u64) -> Vec<ControlRef> {
     let made = UNUSED.lock().1 as usize;
     let mut found = Vec::new();
-    for lists in ALL.iter().take(made).filter_map(OnceLock::get) {
+    for lists in ALL.iter().take(made).filter_map(OnceLock::get).filter(|l| l.is_here()) {
         for shard in &lists.shards {
             let mut shard = shard.0.lock();
             shard.idle.retain(|(k, c)| {

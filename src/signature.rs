@@ -5,11 +5,11 @@
 //! never reused at all. They are handed out when a module is loaded, never on the warm path.
 
 use crate::error::{Error, Result, Status};
+use crate::sys::fork::Global;
 use lucet_artifact::FuncType;
-use parking_lot::Mutex;
 use std::collections::HashMap;
 
-static IDS: Mutex<Option<HashMap<FuncType, u32>>> = Mutex::new(None);
+static IDS: Global<Option<HashMap<FuncType, u32>>> = Global::new(None);
 
 /// Most distinct types a process may register; a bound on what loading modules can leave behind.
 const MAX_IDS: usize = 16_000_000;

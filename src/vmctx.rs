@@ -7,6 +7,9 @@
 //! One per instance, outside every slot, never unmapped: a handle to a freed instance still points
 //! to a control block, whose generation then tells that it is stale.
 //!
+//! In a forked child the kernel clears them: a control block that is all zeros, generation 0
+//! included, belonged to the parent. Children make new ones and never use those again.
+//!
 //! # Who may touch an instance
 //!
 //! Invariant **one thread**: the instance's inner state is touched only by the thread that moved
@@ -16,19 +19,25 @@
 //! reference to the inner state while a guest or host function runs; [`ControlRef::with`] checks
 //! this at run time.
 
+pub(crate) mod abandoned;
 pub(crate) mod builtins;
 mod data;
+mod entry;
 mod registers;
 mod shortcut;
 mod table;
 pub(crate) mod walk;
 
 use crate::arch::{self, Exit, Kept, Registers};
-use crate::error::{Error, Result, Status};
+use crate::error::{self, Error, Result, Status};
 use crate::group;
 use crate::instance::Inner;
+use crate::sys::PAGE;
+use crate::sys::fork::{Global, Process};
+use crate::sys::map::Mapping;
 pub(crate) use data::InstanceData;
-use parking_lot::Mutex;
+pub use entry::HostCode;
+pub(crate) use entry::{HostEntry, ImpureHost};
 pub(crate) use registers::{give_registers, has_registers, take_registers};
 use shortcut::Hot;
 pub(crate) use shortcut::{Shortcut, shortcut};
@@ -36,62 +45,6 @@ use std::cell::{Cell, UnsafeCell};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 pub(crate) use table::TableEntry;
-
-/// One host entry: a function that compiled code reaches through the host thunk, by index.
-/// Layout: `lucet_artifact::abi::host_entry`.
-#[derive(Debug, Clone, Copy, Default)]
-#[repr(C)]
-pub(crate) struct HostEntry {
-    pub code: usize,
-    pub user_data: usize,
-    pub stack_bytes: u32,
-    pub reserved: u32,
-    pub reserved2: u64,
-}
-
-/// A host function whose results should differ from instance to instance. Its [`HostEntry`] calls
-/// `arch::impure_entry` with this as user data, which notes the call and goes on to the function.
-#[derive(Debug)]
-#[repr(C)]
-pub(crate) struct ImpureHost {
-    pub code: usize,
-    pub user_data: usize,
-    /// The bit of [`Control::impure`]: that of `names[n]` is the n-th; many share the last.
-    pub bit: u64,
-}
-
-const _: () = {
-    use lucet_artifact::{abi::host_entry, layout};
-    assert!(size_of::<HostEntry>() == host_entry::SIZE as usize);
-    assert!(std::mem::offset_of!(HostEntry, code) == host_entry::CODE as usize);
-    assert!(std::mem::offset_of!(HostEntry, user_data) == host_entry::USER_DATA as usize);
-    assert!(std::mem::offset_of!(HostEntry, stack_bytes) == host_entry::STACK_BYTES as usize);
-    // The thunk in `arch` has this offset as a literal.
-    assert!(layout::CONTROL == -24);
-};
-
-/// The address of a C function that may be called from a guest, with a signature that the person
-/// who made it vouches for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HostCode(usize);
-
-impl HostCode {
-    /// Vouches for a function.
-    ///
-    /// # Safety
-    /// `function` has the C signature `R f(lucet_vmctx *, void *user_data, arguments…)` that
-    /// belongs to the wasm type it is registered with, stays callable while any module that imports
-    /// it is
-    /// loaded, and does not unwind into its caller.
-    #[must_use]
-    pub unsafe fn new(function: *const std::ffi::c_void) -> Self {
-        Self(function as usize)
-    }
-
-    pub(crate) fn address(self) -> usize {
-        self.0
-    }
-}
 
 /// One stretch of guest execution on one thread, from entering to leaving. Lies on the host stack;
 /// activations of nested runs form a chain.
@@ -591,6 +544,11 @@ impl ControlRef {
         self.0.runner.load(Ordering::SeqCst)
     }
 
+    /// Whether it was the parent's, of which this process is a fork.
+    pub(crate) fn is_forked(self) -> bool {
+        self.0.word.load(Ordering::Relaxed) == WIPED
+    }
+
     /// The generation and state now.
     pub(crate) fn state(self) -> (u32, State) {
         let word = self.0.word.load(Ordering::Acquire);
@@ -661,7 +619,7 @@ impl Lease {
             let state = State::of(seen);
             let own = (seen >> 32) as u32 == generation;
             if !own || !allowed.contains(&state) {
-                return Err(refusal(own, state));
+                return Err(refusal(seen, own));
             }
             let running = State::Running.word(generation);
             match word.compare_exchange_weak(seen, running, Ordering::AcqRel, Ordering::Acquire) {
@@ -768,14 +726,18 @@ fn end(control: ControlRef, generation: u32, next: State, member: bool) {
     // A control block whose generations are used up is never used again: old handles could mean new
     // instances.
     if generation < LAST_GENERATION {
-        FREE.lock().push(control);
+        FREE.lock().all.push(control);
     }
 }
 
-/// Why an instance in `state` cannot be taken; `own`: the handle's generation is the instance's.
+/// Why an instance with this word cannot be taken; `own`: the handle's generation is the
+/// instance's.
 #[cold]
-fn refusal(own: bool, state: State) -> Error {
-    let (status, message) = match state {
+fn refusal(seen: u64, own: bool) -> Error {
+    if seen == WIPED {
+        return error::forked("the instance");
+    }
+    let (status, message) = match State::of(seen) {
         state if !own || state == State::Free => (
             Status::InvalidHandle,
             "the instance was freed, or the handle is not one of an instance",
@@ -809,9 +771,63 @@ const CHUNK: usize = 256;
 /// Most instances alive at the same time in one process.
 const MAX_CHUNKS: usize = 1 << 14;
 
-static FREE: Mutex<Vec<ControlRef>> = Mutex::new(Vec::new());
+/// The word of a control block that the kernel cleared; generations begin with 1.
+const WIPED: u64 = 0;
+
+/// Control blocks that are in no use.
+struct FreeControls {
+    /// Whose they are.
+    process: Option<Process>,
+    all: Vec<ControlRef>,
+}
+
+static FREE: Global<FreeControls> = Global::new(FreeControls { process: None, all: Vec::new() });
 static CHUNKS: [std::sync::OnceLock<&'static [Control]>; MAX_CHUNKS] =
     [const { std::sync::OnceLock::new() }; MAX_CHUNKS];
+
+/// Takes a control block off the list.
+fn take_control() -> Result<ControlRef> {
+    let mut free = FREE.lock();
+    if free.process.is_none_or(|p| !p.is_current()) {
+        // Of the parent, if there are any.
+        free.all.clear();
+        free.process = Some(Process::current()?);
+    }
+    if let Some(control) = free.all.pop() {
+        return Ok(control);
+    }
+    let Some(n) = CHUNKS.iter().position(|c| c.get().is_none()) else {
+        return Err(Error::new(Status::LimitExceeded, "too many instances in this process"));
+    };
+    let map = Mapping::wiped_in_children((CHUNK * size_of::<Control>()).next_multiple_of(PAGE))?;
+    let first = map.address() as *mut Control;
+    for i in 0..CHUNK {
+        let control = Control {
+            entries: Cell::new(0),
+            pending: Cell::new(0),
+            index: (n * CHUNK + i) as u32,
+            impure: Cell::new(0),
+            word: AtomicU64::new(State::Free.word(1)),
+            borrowed: Cell::new(false),
+            runner: AtomicU64::new(0),
+            hot: Hot::new(),
+            inner: UnsafeCell::new(None),
+            group: UnsafeCell::new(None),
+        };
+        // SAFETY: the mapping is new, large enough for this many, and aligned to a page.
+        unsafe { first.add(i).write(control) };
+    }
+    std::mem::forget(map);
+    // SAFETY: just filled in, and never unmapped. In a child the bytes are zero, which all fields
+    // allow: no inner state, no group.
+    let chunk: &'static [Control] = unsafe { std::slice::from_raw_parts(first, CHUNK) };
+    let _ = CHUNKS[n].set(chunk);
+    free.all.extend(chunk.iter().rev().map(ControlRef));
+    match free.all.pop() {
+        Some(control) => Ok(control),
+        None => Err(Error::new(Status::Internal, "a chunk without control blocks")),
+    }
+}
 
 /// Takes a control block for a new instance in state RUNNING; returns the lease. On failure the
 /// inner state comes back with the error: it owns a slot.
@@ -819,35 +835,9 @@ pub(crate) fn allocate(
     inner: Box<Inner>,
     group: Option<group::Guard>,
 ) -> std::result::Result<Lease, (Error, Box<Inner>)> {
-    let control = {
-        let mut free = FREE.lock();
-        if free.is_empty() {
-            let Some(n) = CHUNKS.iter().position(|c| c.get().is_none()) else {
-                let e = Error::new(Status::LimitExceeded, "too many instances in this process");
-                return Err((e, inner));
-            };
-            let chunk: Vec<Control> = (0..CHUNK)
-                .map(|i| Control {
-                    entries: Cell::new(0),
-                    pending: Cell::new(0),
-                    index: (n * CHUNK + i) as u32,
-                    impure: Cell::new(0),
-                    word: AtomicU64::new(State::Free.word(1)),
-                    borrowed: Cell::new(false),
-                    runner: AtomicU64::new(0),
-                    hot: Hot::new(),
-                    inner: UnsafeCell::new(None),
-                    group: UnsafeCell::new(None),
-                })
-                .collect();
-            let chunk: &'static [Control] = Vec::leak(chunk);
-            let _ = CHUNKS[n].set(chunk);
-            free.extend(chunk.iter().rev().map(ControlRef));
-        }
-        free.pop()
-    };
-    let Some(control) = control else {
-        return Err((Error::new(Status::OutOfMemory, "no control block"), inner));
+    let control = match take_control() {
+        Ok(control) => control,
+        Err(e) => return Err((e, inner)),
     };
     let (generation, _) = control.state();
     control.0.word.store(State::Running.word(generation), Ordering::Release);
@@ -874,7 +864,7 @@ pub(crate) fn wake(control: ControlRef) -> Lease {
 pub(crate) fn dissolve(control: ControlRef) -> Option<Box<Inner>> {
     // SAFETY: a parked control block is used by nobody but who took it off the list of idle ones.
     let inner = unsafe { (*control.0.inner.get()).take() };
-    FREE.lock().push(control);
+    FREE.lock().all.push(control);
     inner
 }
 

@@ -102,8 +102,28 @@ fn works() {
 }
 
 #[test]
+fn runs_of_threads_that_are_gone_are_faulted() {
+    run(Command::new(program("leaves", &[])).arg(artifact()));
+}
+
+#[test]
+fn what_moves_between_stacks_works() {
+    run(Command::new(program("checked", &[])).arg(artifact()));
+}
+
+#[test]
 fn misuse_is_a_status() {
     run(Command::new(program("misuse", &[])).arg(artifact()));
+}
+
+#[test]
+fn forked_children_hear_that_they_are() {
+    run(Command::new(program("forks", &[])).arg(artifact()));
+}
+
+#[test]
+fn threads_end_with_instances() {
+    run(Command::new(program("threads", &[])).arg(artifact()));
 }
 
 #[test]
@@ -125,7 +145,7 @@ fn fuel_limits_runs_by_steps() {
 /// Host code under AddressSanitizer: it sees what goes wrong on the C side of the border.
 #[test]
 fn works_under_address_sanitizer() {
-    for name in ["works", "misuse"] {
+    for name in ["works", "misuse", "forks", "threads"] {
         run(Command::new(program(name, &["-fsanitize=address"])).arg(artifact()).env(
             "ASAN_OPTIONS",
             "handle_segv=0:handle_sigbus=0:handle_sigill=0:handle_sigfpe=0:\

@@ -231,7 +231,8 @@ fn twenty_thousand_slices_lose_no_bit() {
     let checked = load(&compile(busy(), MemoryShape::Compact), imports()).unwrap();
     let mut slices = [0; 3];
     let mut round = 0i64;
-    while slices.iter().sum::<u32>() < 20_000 {
+    // How many a run has depends on what else the machine does.
+    while slices.iter().sum::<u32>() < 20_000 || slices.iter().any(|s| *s < 1_000) {
         round += 1;
         let args = [Val::I32(40_000), Val::I64(0x1234_5678_9abc_def1 ^ round)];
         let plain = Instance::new(&r, &m).unwrap();
@@ -247,7 +248,6 @@ fn twenty_thousand_slices_lose_no_bit() {
         }
     }
     println!("{slices:?} slices in {round} rounds");
-    assert!(slices.iter().all(|s| *s > 1_000), "{slices:?}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::args::Out;
 use super::error::border;
 use super::handle;
 use super::instance::lucet_instance;
-use super::module::{config, lucet_module_config};
+use super::module::{change, lucet_module_config};
 use super::raw;
 use super::vmctx::{caller, lucet_vmctx};
 
@@ -22,8 +22,10 @@ pub extern "C" fn lucet_module_config_set_fuel(
     units: u64,
 ) -> raw::lucet_status {
     border(|| {
-        self::config(config)?.lock().fuel = Some(units);
-        Ok(())
+        change(config, |c| {
+            c.fuel = Some(units);
+            Ok(())
+        })
     })
 }
 

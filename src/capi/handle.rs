@@ -15,7 +15,7 @@
 
 use crate::error::{Error, Result, Status};
 use crate::instance::InstanceRef;
-use parking_lot::RwLock;
+use crate::sys::fork::Global;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -120,14 +120,14 @@ struct Entries<T> {
 #[derive(Debug)]
 pub(super) struct Table<T> {
     kind: Kind,
-    entries: RwLock<Entries<T>>,
+    entries: Global<Entries<T>>,
     marks: [OnceLock<Box<[Mark; CHUNK]>>; CHUNKS],
 }
 
-impl<T> Table<T> {
+impl<T: Send + Sync + 'static> Table<T> {
     pub(super) const fn new(kind: Kind) -> Self {
         let entries = Entries { all: Vec::new(), free: Vec::new() };
-        Self { kind, entries: RwLock::new(entries), marks: [const { OnceLock::new() }; CHUNKS] }
+        Self { kind, entries: Global::new(entries), marks: [const { OnceLock::new() }; CHUNKS] }
     }
 
     fn mark(&self, index: u32) -> Option<&Mark> {
@@ -155,10 +155,12 @@ impl<T> Table<T> {
     }
 
     /// Gives out a handle that [`Table::number`] knows by `number`, which is not 0.
-    pub(super) fn insert_numbered<C>(&self, value: Arc<T>, number: u64) -> Result<*mut C> {
+    pub(super) fn insert_numbered<C>(&'static self, value: Arc<T>, number: u64) -> Result<*mut C> {
         let p: *mut C = self.insert(value)?;
         let (index, generation) = decode(p, self.kind, "handle")?;
         if let Some(chunk) = self.marks.get(index as usize / CHUNK) {
+            // Nobody forks meanwhile and leaves a child with a chunk half made.
+            let _entries = self.entries.lock();
             let mark = &chunk.get_or_init(Box::default)[index as usize % CHUNK];
             mark.number.store(number, Ordering::Release);
             mark.generation.store(generation, Ordering::Release);
@@ -167,8 +169,8 @@ impl<T> Table<T> {
     }
 
     /// Gives out a handle. `C` is its type in C.
-    pub(super) fn insert<C>(&self, value: Arc<T>) -> Result<*mut C> {
-        let mut entries = self.entries.write();
+    pub(super) fn insert<C>(&'static self, value: Arc<T>) -> Result<*mut C> {
+        let mut entries = self.entries.lock();
         let index = match entries.free.pop() {
             Some(index) => index,
             None if entries.all.len() < 1 << INDEX_BITS => {
@@ -186,10 +188,23 @@ impl<T> Table<T> {
     }
 
     /// What a handle stands for.
-    pub(super) fn get<C>(&self, p: *const C, param: &str) -> Result<Arc<T>> {
+    pub(super) fn get<C>(&'static self, p: *const C, param: &str) -> Result<Arc<T>> {
         let (index, generation) = decode(p, self.kind, param)?;
         let entries = self.entries.read();
         self.check(entries.all.get(index as usize), generation, param).cloned()
+    }
+
+    /// Works on what a handle stands for, which is not freed meanwhile. `f` is short and takes no
+    /// lock but the value's own.
+    pub(super) fn with<C, R>(
+        &'static self,
+        p: *const C,
+        param: &str,
+        f: impl FnOnce(&T) -> Result<R>,
+    ) -> Result<R> {
+        let (index, generation) = decode(p, self.kind, param)?;
+        let entries = self.entries.read();
+        f(self.check(entries.all.get(index as usize), generation, param)?)
     }
 
     fn check<'a>(
@@ -209,13 +224,13 @@ impl<T> Table<T> {
 
     /// Takes a handle back if `allowed` says so. What it stood for lives on while others use it.
     pub(super) fn remove<C>(
-        &self,
+        &'static self,
         p: *const C,
         param: &str,
         allowed: impl FnOnce(&T) -> Result<()>,
     ) -> Result<()> {
         let (index, generation) = decode(p, self.kind, param)?;
-        let mut entries = self.entries.write();
+        let mut entries = self.entries.lock();
         allowed(self.check(entries.all.get(index as usize), generation, param)?)?;
         if let Some(mark) = self.mark(index) {
             mark.generation.store(0, Ordering::Release);
@@ -264,6 +279,10 @@ mod tests {
 
     struct C;
 
+    fn leaked(kind: Kind) -> &'static Table<u32> {
+        Box::leak(Box::new(Table::new(kind)))
+    }
+
     fn message(e: Result<Arc<u32>>) -> String {
         let e = e.unwrap_err();
         assert_eq!(e.status(), Status::InvalidHandle);
@@ -272,7 +291,7 @@ mod tests {
 
     #[test]
     fn wrong_handles_are_told_apart() {
-        let (modules, regions) = (Table::new(Kind::Module), Table::new(Kind::Region));
+        let (modules, regions) = (leaked(Kind::Module), leaked(Kind::Region));
         let m: *mut C = modules.insert(Arc::new(7)).unwrap();
         assert_eq!(m.addr(), 1 << 32 | 3);
         assert_eq!(*modules.get(m, "m").unwrap(), 7);
@@ -299,8 +318,8 @@ mod tests {
 
     #[test]
     fn used_up_entries_are_retired() {
-        let t = Table::new(Kind::Region);
-        t.entries.write().all.push(Entry { generation: u32::MAX, value: Some(Arc::new(1)) });
+        let t = leaked(Kind::Region);
+        t.entries.lock().all.push(Entry { generation: u32::MAX, value: Some(Arc::new(1)) });
         let last: *mut C = encode(Kind::Region, 0, u32::MAX);
         t.remove(last, "r", |_| Ok(())).unwrap();
         assert!(t.get(last, "r").is_err());

@@ -11,13 +11,15 @@ use std::fmt::Write;
 use std::path::Path;
 
 /// Files of `src/capi` that declare something, in the order in which C can read them.
-const SECTIONS: [(&str, &str); 10] = [
+const SECTIONS: [(&str, &str); 12] = [
     ("status", "statuses and outcomes"),
     ("val", "values"),
     ("library", "the library"),
     ("region", "regions"),
     ("module", "modules"),
     ("instance", "instances"),
+    ("growth", "growth"),
+    ("stats", "statistics"),
     ("backtrace", "backtraces"),
     ("snapshot", "snapshots"),
     ("vmctx", "inside a host function"),

@@ -308,10 +308,10 @@ pub extern "C" fn lucet_instance_set_user_data(
 }
 
 /// Limits the time that each run and each resume from now on may take, in nanoseconds of a clock
-/// that does not jump (CLOCK_MONOTONIC), host functions included; 0 lifts the limit, and is the
-/// value of a new instance. A run that takes longer ends with LUCET_OUTCOME_TIMED_OUT: guest code
-/// at once, a host function when it returns. Compiled code is not slower for it, and the host's
-/// system calls are not interrupted.
+/// that does not jump (CLOCK_MONOTONIC), host functions included; 0 lifts the limit. A new instance
+/// has the region's (lucet_region_config_set_time_limit), by default none. A run that takes longer
+/// ends with LUCET_OUTCOME_TIMED_OUT: guest code at once, a host function when it returns. Compiled
+/// code is not slower for it, and the host's system calls are not interrupted.
 ///
 /// The first limit in a process starts a thread that sleeps while nothing is to be watched. It and
 /// lucet_instance_terminate use the signal SIGURG, which must not be blocked in threads that run
@@ -358,6 +358,42 @@ pub extern "C" fn lucet_instance_set_cpu_limit(
     nanoseconds: u64,
 ) -> raw::lucet_status {
     border(|| handle::instance(instance, "instance")?.set_cpu_limit(nanoseconds))
+}
+
+/// Limits what the instance's memory may grow to, in bytes, within what its module and region
+/// allow: the value of a new instance. A memory that is larger already stays as it is.
+///
+/// LUCET_STATUS_BUSY, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+#[unsafe(no_mangle)]
+pub extern "C" fn lucet_instance_set_memory_limit(
+    instance: *mut lucet_instance,
+    bytes: u64,
+) -> raw::lucet_status {
+    border(|| handle::instance(instance, "instance")?.set_memory_limit(bytes))
+}
+
+/// The same for each of its tables, in elements.
+///
+/// LUCET_STATUS_BUSY, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+#[unsafe(no_mangle)]
+pub extern "C" fn lucet_instance_set_table_limit(
+    instance: *mut lucet_instance,
+    elements: u32,
+) -> raw::lucet_status {
+    border(|| handle::instance(instance, "instance")?.set_table_limit(elements))
+}
+
+/// Limits the stack that the instance's runs may use, in bytes, within what the region gives: the
+/// value of a new instance.
+///
+/// LUCET_STATUS_INVALID_ARGUMENT for less than 16 KiB, LUCET_STATUS_WRONG_STATE while it is
+/// suspended, LUCET_STATUS_BUSY, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+#[unsafe(no_mangle)]
+pub extern "C" fn lucet_instance_set_stack_limit(
+    instance: *mut lucet_instance,
+    bytes: u64,
+) -> raw::lucet_status {
+    border(|| handle::instance(instance, "instance")?.set_stack_limit(bytes))
 }
 
 /// Ends the run that is going on: it returns LUCET_OUTCOME_TERMINATED to whoever started it, guest

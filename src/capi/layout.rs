@@ -1,6 +1,7 @@
 //! Test: gcc and rustc agree on where every field of every public structure lies.
 
 use super::module::lucet_func;
+use super::stats::lucet_region_stats;
 use super::status::lucet_outcome;
 use super::val::{lucet_val, lucet_val_of};
 use std::fmt::Write;
@@ -35,8 +36,21 @@ fn c_and_rust_agree() {
             kind as "kind", trap_code as "trap_code", value as "value", pc as "pc",
             fault_address as "fault_address", wasm_offset as "wasm_offset", function as "function"
         }
+        lucet_region_stats {
+            size as "size", live as "live", free as "free", high_water as "high_water",
+            resident_bytes as "resident_bytes", created as "created",
+            resets_decommit as "resets_decommit", terminated as "terminated",
+            host_errors as "host_errors", traps as "traps", create_times as "create_times",
+            run_times as "run_times"
+        }
     );
-    for ty in ["lucet_status", "lucet_outcome_kind", "lucet_trap_code", "lucet_val_type"] {
+    for ty in [
+        "lucet_status",
+        "lucet_outcome_kind",
+        "lucet_trap_code",
+        "lucet_val_type",
+        "lucet_growth_kind",
+    ] {
         writeln!(c, "printf(\"{ty} %zu\\n\", sizeof({ty}));").unwrap();
         writeln!(rust, "{ty} 4").unwrap();
     }

@@ -31,6 +31,7 @@ mod args;
 mod backtrace;
 mod error;
 mod fuel;
+mod growth;
 mod handle;
 mod instance;
 #[cfg(test)]
@@ -39,6 +40,7 @@ mod library;
 mod module;
 mod region;
 mod snapshot;
+mod stats;
 mod status;
 mod val;
 mod vmctx;
@@ -53,6 +55,8 @@ mod raw {
     pub type lucet_frame_kind = i32;
     /// A `TrapCode`, or 0.
     pub type lucet_trap_code = i32;
+    /// A `GrowthKind`.
+    pub type lucet_growth_kind = i32;
     /// The byte of a `ValType`.
     pub type lucet_val_type = i32;
 }

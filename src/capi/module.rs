@@ -4,23 +4,18 @@ use super::args::{self, Out, array, text};
 use super::error::{border, border_or};
 use super::handle::{Kind, Table};
 use super::raw;
-use crate::error::{Error, Result, Status};
+use crate::error::{Error, Status};
 use crate::import::parse_signature;
 use crate::loader;
 use crate::module::{Func, Module, ModuleConfig};
 use crate::sys;
+use crate::sys::lock::Mutex;
 use crate::vmctx::HostCode;
-use parking_lot::Mutex;
 use std::ffi::{c_char, c_void};
 use std::sync::Arc;
 
 pub(super) static MODULES: Table<Module> = Table::new(Kind::Module);
 static CONFIGS: Table<Mutex<ModuleConfig>> = Table::new(Kind::ModuleConfig);
-
-/// The configuration behind a handle.
-pub(super) fn config(config: *mut lucet_module_config) -> Result<Arc<Mutex<ModuleConfig>>> {
-    CONFIGS.get(config, "config")
-}
 
 /// Compiled code, loaded and checked. Immutable; any thread may use it, several at the same time.
 pub struct lucet_module;
@@ -77,6 +72,14 @@ pub extern "C" fn lucet_module_config_free(config: *mut lucet_module_config) {
     });
 }
 
+/// Works on the configuration behind a handle.
+pub(super) fn change<R>(
+    config: *const lucet_module_config,
+    f: impl FnOnce(&mut ModuleConfig) -> crate::Result<R>,
+) -> crate::Result<R> {
+    CONFIGS.with(config, "config", |c| f(&mut c.lock()))
+}
+
 /// Offers `fn` to modules as `module`.`name`. This is the whitelist: modules reach nothing else.
 ///
 /// `signature` is the wasm type as text: "(i32, i64) -> f32", "() -> ()", "(i32) -> (i32, i32)".
@@ -101,7 +104,7 @@ pub unsafe extern "C" fn lucet_module_config_add_function(
     user_data: *mut c_void,
 ) -> raw::lucet_status {
     border(|| {
-        let config = CONFIGS.get(config, "config")?;
+        change(config, |_| Ok(()))?;
         // SAFETY: the header asks for NUL-terminated texts.
         let (module, name, signature) = unsafe {
             (text(module, "module")?, text(name, "name")?, text(signature, "signature")?)
@@ -111,7 +114,7 @@ pub unsafe extern "C" fn lucet_module_config_add_function(
         // SAFETY: the header asks for a function of the C type that belongs to the signature, which
         // does not unwind and stays where it is.
         let code = unsafe { HostCode::new(function as *const c_void) };
-        config.lock().imports.add(module, name, ty, code, user_data.addr())
+        change(config, |c| c.imports.add(module, name, ty, code, user_data.addr()))
     })
 }
 
@@ -129,10 +132,10 @@ pub unsafe extern "C" fn lucet_module_config_mark_impure(
     name: *const c_char,
 ) -> raw::lucet_status {
     border(|| {
-        let config = CONFIGS.get(config, "config")?;
+        change(config, |_| Ok(()))?;
         // SAFETY: the header asks for NUL-terminated texts.
         let (module, name) = unsafe { (text(module, "module")?, text(name, "name")?) };
-        config.lock().imports.mark_impure(module, name)
+        change(config, |c| c.imports.mark_impure(module, name))
     })
 }
 
@@ -147,8 +150,10 @@ pub extern "C" fn lucet_module_config_allow_unsigned(
     allow: bool,
 ) -> raw::lucet_status {
     border(|| {
-        CONFIGS.get(config, "config")?.lock().allow_unsigned = allow;
-        Ok(())
+        change(config, |c| {
+            c.allow_unsigned = allow;
+            Ok(())
+        })
     })
 }
 
@@ -163,15 +168,17 @@ pub extern "C" fn lucet_module_config_set_development(
     development: bool,
 ) -> raw::lucet_status {
     border(|| {
-        CONFIGS.get(config, "config")?.lock().development = development;
-        Ok(())
+        change(config, |c| {
+            c.development = development;
+            Ok(())
+        })
     })
 }
 
 fn config_or_default(config: *const lucet_module_config) -> crate::Result<ModuleConfig> {
     match config.is_null() {
         true => Ok(ModuleConfig::default()),
-        false => Ok(CONFIGS.get(config, "config")?.lock().clone()),
+        false => change(config, |c| Ok(c.clone())),
     }
 }
 

@@ -6,7 +6,7 @@ use super::handle::{Kind, Table};
 use super::raw;
 use crate::error::{Error, Status};
 use crate::region::{Region, RegionConfig};
-use parking_lot::Mutex;
+use crate::sys::lock::Mutex;
 use std::sync::Arc;
 
 pub(super) static REGIONS: Table<Region> = Table::new(Kind::Region);
@@ -39,14 +39,16 @@ pub extern "C" fn lucet_region_config_free(config: *mut lucet_region_config) {
 pub(super) fn config_or_default(config: *const lucet_region_config) -> crate::Result<RegionConfig> {
     match config.is_null() {
         true => Ok(RegionConfig::default()),
-        false => Ok(*CONFIGS.get(config, "config")?.lock()),
+        false => CONFIGS.with(config, "config", |c| Ok(*c.lock())),
     }
 }
 
-fn set(config: *mut lucet_region_config, change: impl FnOnce(&mut RegionConfig)) -> i32 {
+pub(super) fn set(config: *mut lucet_region_config, change: impl FnOnce(&mut RegionConfig)) -> i32 {
     border(|| {
-        change(&mut CONFIGS.get(config, "config")?.lock());
-        Ok(())
+        CONFIGS.with(config, "config", |c| {
+            change(&mut c.lock());
+            Ok(())
+        })
     })
 }
 
@@ -124,6 +126,47 @@ pub extern "C" fn lucet_region_config_set_first_touch(
     set(config, |c| c.first_touch = first_touch)
 }
 
+/// Most elements that a table of an instance may have or grow to; as many as its module asks for by
+/// default. A module whose table begins with more is LUCET_STATUS_LIMIT_EXCEEDED.
+#[unsafe(no_mangle)]
+pub extern "C" fn lucet_region_config_set_max_table_elements(
+    config: *mut lucet_region_config,
+    elements: u32,
+) -> raw::lucet_status {
+    set(config, |c| c.max_table_elements = elements)
+}
+
+/// The time limit that new instances have, see lucet_instance_set_time_limit; 0, none, by default.
+#[unsafe(no_mangle)]
+pub extern "C" fn lucet_region_config_set_time_limit(
+    config: *mut lucet_region_config,
+    nanoseconds: u64,
+) -> raw::lucet_status {
+    set(config, |c| c.time_limit = nanoseconds)
+}
+
+/// Bytes of memory that used slots keep for their next instances at most: each of them (1 MiB by
+/// default) and all together (256 MiB by default). Keeping is what makes fresh instances cheap; a
+/// slot past either is emptied when its instance is freed, and its next one pays page faults.
+#[unsafe(no_mangle)]
+pub extern "C" fn lucet_region_config_set_resident_bytes(
+    config: *mut lucet_region_config,
+    per_slot: u64,
+    all: u64,
+) -> raw::lucet_status {
+    set(config, |c| (c.slot_resident_bytes, c.resident_bytes) = (per_slot, all))
+}
+
+/// Whether lucet_region_stats tells how long creating and running instances takes. Off by default:
+/// it reads a clock twice for each, some 50 ns.
+#[unsafe(no_mangle)]
+pub extern "C" fn lucet_region_config_set_latency_histograms(
+    config: *mut lucet_region_config,
+    on: bool,
+) -> raw::lucet_status {
+    set(config, |c| c.latency_histograms = on)
+}
+
 /// Whether runs of the region's instances that end badly leave a backtrace: see
 /// lucet_instance_set_backtrace, which changes it for one instance. Off by default.
 #[unsafe(no_mangle)]
@@ -157,7 +200,7 @@ pub unsafe extern "C" fn lucet_region_create(
 }
 
 /// Frees a region and gives its address space back. All of its instances must have been freed. Any
-/// thread.
+/// thread. In a forked child it may always be called: the parent keeps what it has.
 ///
 /// LUCET_STATUS_BUSY while instances are alive; LUCET_STATUS_NULL_ARGUMENT,
 /// LUCET_STATUS_INVALID_HANDLE.

@@ -9,7 +9,7 @@ use super::raw;
 use super::region::{config_or_default, lucet_region_config};
 use crate::error::{Error, Status};
 use crate::snapshot::{ChildOptions, SnapshotOptions};
-use parking_lot::Mutex;
+use crate::sys::lock::Mutex;
 use std::ffi::c_char;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -39,7 +39,7 @@ fn set(
     config: *mut lucet_snapshot_config,
     change: impl FnOnce(&mut ChildOptions) -> crate::Result<()>,
 ) -> i32 {
-    border(|| change(&mut CONFIGS.get(config, "config")?.lock()))
+    border(|| CONFIGS.with(config, "config", |c| change(&mut c.lock())))
 }
 
 /// Names the export that every instance of the snapshot calls before it is handed out, to get
@@ -139,7 +139,7 @@ pub unsafe extern "C" fn lucet_instance_snapshot(
         let instance = handle::instance(instance, "instance")?;
         let options = match config.is_null() {
             true => SnapshotOptions::default(),
-            false => CONFIGS.get(config, "config")?.lock().snapshot.clone(),
+            false => CONFIGS.with(config, "config", |c| Ok(c.lock().snapshot.clone()))?,
         };
         out.set(module::insert(instance.snapshot(&options)?)?);
         Ok(())
@@ -174,7 +174,7 @@ pub unsafe extern "C" fn lucet_snapshot_in_child(
         let parent = MODULES.get(module, "module")?;
         let mut options = match config.is_null() {
             true => ChildOptions::default(),
-            false => CONFIGS.get(config, "config")?.lock().clone(),
+            false => CONFIGS.with(config, "config", |c| Ok(c.lock().clone()))?,
         };
         options.region = config_or_default(region)?;
         out.set(module::insert(parent.snapshot_in_child(&options)?)?);

@@ -42,6 +42,9 @@ pub(super) unsafe fn caller(ctx: *mut lucet_vmctx) -> Result<Vmctx> {
     // SAFETY: the caller's promise.
     let caller = unsafe { Vmctx::from_raw(ctx.cast::<Control>()) }
         .ok_or_else(|| Error::new(Status::NullArgument, "`ctx` is NULL"))?;
+    if caller.is_forked() {
+        return Err(crate::error::forked("the instance"));
+    }
     if !caller.is_running() {
         let message = "the host function that `ctx` was given to has returned";
         return Err(Error::new(Status::WrongState, message));

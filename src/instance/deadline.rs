@@ -65,6 +65,11 @@ struct Around {
 }
 
 impl Limits {
+    /// Nothing but a limit of the time of each run.
+    pub(super) fn of_time(time: u64) -> Self {
+        Self { time, ..Self::default() }
+    }
+
     /// How a run with these limits begins.
     #[inline(always)]
     pub(super) fn begin(&self, begin: Begin) -> Begin {
@@ -414,10 +419,15 @@ impl InstanceRef {
                 State::Ready | State::Faulted => return Ok(()),
                 State::Free => break,
                 State::Suspended | State::Preempted => {
-                    if let Ok(mut lease) = self.lease(&[State::Suspended, State::Preempted]) {
-                        lease.set_next(State::Faulted);
-                        super::run::abandon(lease.control);
-                        return Ok(());
+                    match self.lease(&[State::Suspended, State::Preempted]) {
+                        Ok(mut lease) => {
+                            lease.set_next(State::Faulted);
+                            super::run::abandon(lease.control);
+                            return Ok(());
+                        }
+                        Err(e) if e.status() == Status::Forked => return Err(e),
+                        // Somebody was faster.
+                        Err(_) => {}
                     }
                 }
                 State::Running => {
@@ -429,6 +439,11 @@ impl InstanceRef {
                         return Ok(());
                     }
                 }
+            }
+            if let Err(e) = self.lease(&[])
+                && matches!(e.status(), Status::InvalidHandle | Status::Forked)
+            {
+                return Err(e);
             }
             // A run is about to begin or has just ended, or somebody looks at the instance: what
             // it will be is known in a moment.

@@ -172,6 +172,11 @@ impl Vmctx {
         run::nested_into(self.0, callee, args, results)
     }
 
+    /// Whether this process was forked inside the host function: the parent has the guest.
+    pub(crate) fn is_forked(&self) -> bool {
+        self.0.is_forked()
+    }
+
     /// Whether the instance runs, as it does while a host function may use this.
     pub(crate) fn is_running(&self) -> bool {
         self.0.state().1 == State::Running

@@ -7,6 +7,7 @@
 use super::Fault;
 use super::deadline::{self, Wish};
 use crate::error::{Error, Result, Status};
+use crate::region::GrowthKind;
 use crate::vmctx::ControlRef;
 use lucet_artifact::abi::TrapCode;
 use lucet_artifact::layout;
@@ -25,12 +26,17 @@ pub(crate) fn size(control: ControlRef, index: u32) -> u64 {
 
 /// `memory.grow`: the old size in pages, or -1.
 pub(crate) fn grow(control: ControlRef, index: u32, delta: u64) -> u64 {
-    owner(control, index).with(|i| {
-        let old = i.memory_bytes;
-        let new = delta.checked_mul(WASM_PAGE).and_then(|d| old.checked_add(d));
-        let Some(new) = new.filter(|n| *n <= i.memory_max) else { return u64::MAX };
+    let owner = owner(control, index);
+    let (old, limit) = owner.with(|i| (i.memory_bytes, i.memory_limit));
+    let new = delta.checked_mul(WASM_PAGE).and_then(|d| old.checked_add(d));
+    let Some(new) = new.filter(|n| *n <= limit || *n == old) else { return u64::MAX };
+    if !super::limits::may_grow(owner, GrowthKind::Memory, old, new) {
+        return u64::MAX;
+    }
+    owner.with(|i| {
         let (region, slot) = (&i.region, &mut i.slot);
-        if region.grow(slot, new).is_err() {
+        // Who was asked may have let the guest grow it meanwhile.
+        if i.memory_bytes != old || region.grow(slot, new).is_err() {
             return u64::MAX;
         }
         i.memory_bytes = new;

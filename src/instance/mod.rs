@@ -4,6 +4,7 @@
 //! * [`start`]: filling a slot: imports, tables, segments, start function
 //! * [`run`]: calling functions, nested runs, resuming, and what comes back
 //! * [`args`]: arguments and results of calls
+//! * [`limits`]: what it may use, and who is asked
 //! * [`memory`], [`tables`]: what builtins and the host do to them
 //! * [`fuel`]: runs limited by steps
 //! * [`deadline`], [`watch`]: ending runs from outside, from either side
@@ -17,6 +18,7 @@ pub(crate) mod constant;
 mod deadline;
 pub(crate) mod fuel;
 mod host;
+mod limits;
 pub(crate) mod memory;
 mod run;
 mod start;
@@ -29,7 +31,7 @@ use crate::error::{Error, Result, Status};
 use crate::group;
 use crate::idle::Parked;
 use crate::module::{self, Module, Returns};
-use crate::region::{self, Region, Slot, Stack};
+use crate::region::{self, Region, Rung, Slot, Stack};
 use crate::value::Val;
 use crate::vmctx::{self, ControlRef, InstanceData, Lease, Pending, ResumeFn, State, TableEntry};
 pub(crate) use args::Callee;
@@ -151,6 +153,14 @@ pub struct Inner {
     /// The largest size it has had since the slot was pristine.
     memory_touched: u64,
     memory_max: u64,
+    /// What this instance may grow to; at most `memory_max`.
+    memory_limit: u64,
+    /// Elements that a table of this instance may grow to.
+    table_limit: u64,
+    /// Whether its runs are timed.
+    timed: bool,
+    /// Bytes of stack that it may use.
+    stack_limit: u64,
     /// The member that owns memory 0, if it is imported.
     memory_owner: Option<ControlRef>,
     pub(crate) tables: Vec<Table>,
@@ -247,14 +257,21 @@ impl Inner {
         Ok(())
     }
 
+    /// How its slot is made pristine.
+    #[inline(always)]
+    fn rung(&self) -> Rung {
+        self.region.rung_of(self.module.initial_memory())
+    }
+
     /// Gives the slot of an instance that is free back to the region.
     fn release(mut self: Box<Self>) {
         let pristine = self.wind_down().is_ok();
+        let rung = self.rung();
         let Self { region, slot, .. } = *self;
         if pristine {
             region.release(slot);
         }
-        region.home().left();
+        region.home().left(pristine.then_some(rung));
     }
 }
 
@@ -269,12 +286,12 @@ pub(crate) fn discard(control: ControlRef) {
 /// Frees an instance: it becomes idle, if that is any use.
 fn retire(lease: Lease) {
     let control = lease.control;
-    let (pristine, key, home) =
-        control.with(|i| (i.wind_down().is_ok(), i.module.id(), i.region.home()));
+    let (pristine, key, home, rung) =
+        control.with(|i| (i.wind_down().is_ok(), i.module.id(), i.region.home(), i.rung()));
     if pristine && lease.has_successor() {
         let mut lease = Some(lease);
         let wanted = || control.with(|i| !i.module.retired());
-        let parked = home.park(key, control, wanted, || {
+        let parked = home.park(key, control, rung, wanted, || {
             if let Some(lease) = lease.take() {
                 lease.park();
             }
@@ -285,7 +302,7 @@ fn retire(lease: Lease) {
         if let Some(inner) = lease.and_then(Lease::free) {
             let Inner { region, slot, .. } = *inner;
             region.release(slot);
-            home.left();
+            home.left(Some(rung));
         }
         return;
     }
@@ -294,7 +311,7 @@ fn retire(lease: Lease) {
         if pristine {
             region.release(slot);
         }
-        home.left();
+        home.left(pristine.then_some(rung));
     }
 }
 

@@ -18,6 +18,7 @@ use crate::module::{CallInfo, Returns};
 use crate::outcome::{Outcome, Trap};
 use crate::pause::{self, Guard};
 use crate::region::Stack;
+use crate::stats::End;
 use crate::trap;
 use crate::value::Val;
 use crate::vmctx::walk::Start;
@@ -75,6 +76,19 @@ impl Ended {
         }
     }
 
+    /// What statistics count it as.
+    fn counted(&self) -> Option<End> {
+        match self {
+            Self::Returned | Self::Yielded(_) | Self::Preempted => None,
+            Self::Trapped(t) => Some(End::Trapped(t.code)),
+            Self::Terminated => Some(End::Terminated),
+            Self::TimedOut => Some(End::TimedOut),
+            Self::Exited(_) => Some(End::Exited),
+            Self::OutOfFuel => Some(End::OutOfFuel),
+            Self::HostError(_) => Some(End::HostError),
+        }
+    }
+
     pub(super) fn next(&self) -> State {
         match self {
             Self::Returned => State::Ready,
@@ -99,7 +113,9 @@ impl Inner {
 
     #[cold]
     fn lend(&mut self) -> Result<Stack> {
-        let s = self.region.stack(&self.slot, self.module.loaded.layout.size())?;
+        let mut s = self.region.stack(&self.slot, self.module.loaded.layout.size())?;
+        s.limit(self.stack_limit);
+        crate::sys::valgrind::register(s.bottom..s.top);
         Ok(*self.stack.insert(s))
     }
 
@@ -435,6 +451,7 @@ impl InstanceRef {
             check_results(|| "the suspended function".into(), types, room.unwrap_or(0))?;
         }
         let begin = i.limits.begin(Begin::Again);
+        let begun = i.clock();
         drop(i);
         let run = deadline::begin(control, begin)?;
         lease.set_next(State::Faulted);
@@ -452,6 +469,9 @@ impl InstanceRef {
         let mut activation = Activation::new(control, true);
         let exit = vmctx::resume(&mut activation, s.guest_sp, &s.kept, (value, value));
         let doomed = run.end();
+        if let Some(begun) = begun {
+            super::warm::time(control, begun);
+        }
         let ended = finish(control, &activation, exit, s.slots, s.returns).unless(doomed);
         match ended {
             Ended::Yielded(_) => lease.set_next(State::Suspended),
@@ -566,6 +586,9 @@ pub(super) fn settle(control: ControlRef, ended: &Ended) -> State {
         Ended::OutOfFuel if control.inner().suspended.is_some() => State::Suspended,
         ended => ended.next(),
     };
+    if let Some(end) = ended.counted() {
+        control.with(|i| i.region.home().count(end));
+    }
     if !matches!(next, State::Suspended | State::Preempted) {
         abandon(control);
     }

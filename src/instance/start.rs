@@ -5,7 +5,7 @@
 //! segments that could not be folded and the start function are left. A member of a group is built
 //! from its parts, in the order of core spec 4.5.4.
 
-use super::deadline::Limits;
+use super::deadline::{Begin, Limits};
 use super::{Fault, ImportedGlobal, Inner, InstanceRef, Table};
 use super::{backtrace, constant, memory, run, tables};
 use crate::error::{Error, Result, Status};
@@ -13,6 +13,7 @@ use crate::group;
 use crate::idle::Home;
 use crate::module::Core;
 use crate::region;
+use crate::stats::Timed;
 use crate::vmctx::{self, ControlRef, Lease, State, TableEntry};
 use lucet_artifact::abi::{TrapCode, link_slot, table_desc};
 use lucet_artifact::contract::{ExportKind, Import, ImportKind};
@@ -20,6 +21,7 @@ use lucet_artifact::init::{ConstExpr, ElemItem, SegmentMode};
 use lucet_artifact::types::{MemoryShape, NO_CODE, RefType};
 use lucet_artifact::{FuncType, layout, limits};
 use std::sync::Arc;
+use std::time::Instant;
 
 type Created = std::result::Result<InstanceRef, (Error, Option<InstanceRef>)>;
 
@@ -29,13 +31,18 @@ pub(super) fn create(
     module: &Arc<Core>,
     group: Option<&Arc<group::Shared>>,
 ) -> Created {
+    let begun = region.home().clock();
     let idle = if group.is_none() { region.home().take(module.id()) } else { None };
     let occupied = match idle {
         Some(control) => revive(control),
         None => occupy(region, module, group),
     };
     let lease = occupied.map_err(|e| (e, None))?;
-    finish(lease, module, group)
+    let made = finish(lease, module, group);
+    if let (Some(begun), Ok(_)) = (begun, &made) {
+        region.home().time(Timed::Create, begun);
+    }
+    made
 }
 
 /// Everything after the slot is there.
@@ -62,6 +69,8 @@ fn complete(mut lease: Lease) -> InstanceRef {
     let mut i = lease.control.inner();
     i.complete = true;
     if i.group.is_none()
+        && !i.timed
+        && i.limits.begin(Begin::First) == Begin::Unlimited
         && !i.region.config().compact
         && let Ok((_, top, _)) = i.stack()
     {
@@ -76,7 +85,25 @@ fn complete(mut lease: Lease) -> InstanceRef {
 /// idle one of the module is at hand: no look at region or module, so that threads share nothing.
 #[inline]
 pub(super) fn create_again(region: u64, module: u64) -> Option<Created> {
-    let control = Home::of(region)?.take(module)?;
+    let home = Home::of(region)?;
+    if let Some(begun) = home.clock() {
+        return create_timed(home, module, begun);
+    }
+    created_again(home.take(module)?)
+}
+
+/// The same, timed.
+#[cold]
+fn create_timed(home: Home, module: u64, begun: Instant) -> Option<Created> {
+    let made = created_again(home.take(module)?);
+    if let Some(Ok(_)) = &made {
+        home.time(Timed::Create, begun);
+    }
+    made
+}
+
+#[inline(always)]
+fn created_again(control: ControlRef) -> Option<Created> {
     let lease = match revive(control) {
         Ok(lease) => lease,
         Err(e) => return Some(Err((e, None))),
@@ -110,7 +137,7 @@ impl Inner {
         self.region.prepare(&mut self.slot, bytes, &self.module.image())?;
         self.memory_bytes = bytes;
         self.memory_touched = bytes;
-        self.limits = Limits::default();
+        self.set_region_limits();
         self.user_data = 0;
         self.backtrace.renew();
         self.write_data(control);
@@ -170,7 +197,10 @@ pub(super) fn restart(mut lease: Lease) -> Result<()> {
     control.set_pending(vmctx::Pending::None);
     control.with(|i| i.write_data(control));
     begin(control, &module, None)?;
-    control.with(|i| i.complete = true);
+    control.with(|i| {
+        i.complete = true;
+        i.region.home().renewed(i.rung());
+    });
     lease.set_next(State::Ready);
     Ok(())
 }
@@ -195,7 +225,8 @@ fn occupy(
     let own = module.own_memory();
     let guarded = own.is_some_and(|m| m.shape == MemoryShape::Guarded);
     let size = module.loaded.layout.size();
-    region.check_fit(size, bytes, guarded)?;
+    let tables = module.loaded.contract.tables.iter().map(|t| t.min);
+    region.check_fit(size, bytes, guarded, tables)?;
     let memory_max = own.map_or(0, |m| {
         let max = m.ty.max.unwrap_or(limits::MAX_MEMORY32_PAGES) * limits::WASM_PAGE;
         max.min(region.config().max_memory).min(m.reserve_bytes)
@@ -226,6 +257,10 @@ fn occupy(
         memory_bytes: bytes,
         memory_touched: bytes,
         memory_max,
+        memory_limit: memory_max,
+        table_limit: region.config().max_table_elements.into(),
+        timed: region.config().latency_histograms,
+        stack_limit: u64::MAX,
         memory_owner: None,
         tables: module.loaded.contract.tables.iter().map(|_| Table::Own(None)).collect(),
         globals: Vec::new(),
@@ -238,7 +273,7 @@ fn occupy(
         preempted: None,
         fault: None,
         complete: false,
-        limits: Limits::default(),
+        limits: Limits::of_time(region.config().time_limit),
         user_data: 0,
         backtrace: backtrace::Recorder::new(region.config().backtrace),
     });

@@ -6,6 +6,7 @@
 
 use super::{Fault, Inner, Table};
 use crate::error::Status;
+use crate::region::GrowthKind;
 use crate::vmctx::{ControlRef, TableEntry};
 use lucet_artifact::abi::{TrapCode, table_desc};
 use lucet_artifact::limits::MAX_TABLE_ELEMENTS;
@@ -107,16 +108,21 @@ pub(crate) fn grow(control: ControlRef, t: u32, value: u64, delta: u64) -> Done<
     let (own, t) = owner(control, t)?;
     let elem = own.with(|i| i.element_type(t));
     let entry = entry(control, elem, value)?;
-    own.with(|i| {
+    let (old, max) = own.with(|i| {
         let max = i.module.loaded.contract.tables[t as usize].max.unwrap_or(u64::MAX);
-        let old = i.entries(t).len() as u64;
-        let new = old.checked_add(delta).filter(|n| *n <= max.min(MAX_TABLE_ELEMENTS));
-        let Some(new) = new else { return Ok(u64::MAX) };
-        if delta == 0 {
-            return Ok(old);
-        }
+        (i.entries(t).len() as u64, max.min(MAX_TABLE_ELEMENTS).min(i.table_limit))
+    });
+    if delta == 0 {
+        return Ok(old);
+    }
+    let Some(new) = old.checked_add(delta).filter(|n| *n <= max) else { return Ok(u64::MAX) };
+    if !super::limits::may_grow(own, GrowthKind::Table, old, new) {
+        return Ok(u64::MAX);
+    }
+    own.with(|i| {
         let Ok(entries) = i.private(t) else { return Ok(u64::MAX) };
-        if entries.try_reserve(delta as usize).is_err() {
+        // Who was asked may have let the guest grow it meanwhile.
+        if entries.len() as u64 != old || entries.try_reserve(delta as usize).is_err() {
             return Ok(u64::MAX);
         }
         entries.resize(new as usize, entry);

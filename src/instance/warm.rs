@@ -13,11 +13,13 @@ use crate::arch::Exit;
 use crate::error::{Error, Result, Status};
 use crate::module::{self, CallInfo, Func, PACKED, Returns};
 use crate::outcome::Outcome;
+use crate::stats::Timed;
 use crate::trap;
 use crate::value::{Argument, Val};
 use crate::vmctx::{self, Activation, ControlRef, GuestCall, Lease, Shortcut, State};
 use lucet_artifact::ValType;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
 
 /// Why arguments do not fit.
 #[cold]
@@ -129,6 +131,7 @@ impl InstanceRef {
         let room = args.len().max(returns.number);
         let (bottom, top, lent) = i.stack()?;
         let (vmctx, begin) = (i.data.vmctx(), i.limits.begin(Begin::First));
+        let begun = i.clock();
         drop(i);
         if args.iter().any(|a| a.type_byte() == FUNCREF) {
             references(control, args)?;
@@ -153,6 +156,9 @@ impl InstanceRef {
         };
         let exit = vmctx::enter(&mut activation, &call, slots, args.iter().map(A::slot));
         let doomed = run.end();
+        if let Some(begun) = begun {
+            time(control, begun);
+        }
         if exit != Exit::Returned {
             let (ended, next) = otherwise(control, &activation, exit, slots, returns, doomed);
             lease.set_next(next);
@@ -167,6 +173,12 @@ impl InstanceRef {
         }
         Ok(Ended::Returned)
     }
+}
+
+/// Counts how long a stretch of running took.
+#[cold]
+pub(super) fn time(control: ControlRef, begun: Instant) {
+    control.with(|i| i.region.home().time(Timed::Run, begun));
 }
 
 impl InstanceRef {

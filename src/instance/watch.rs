@@ -17,11 +17,11 @@ use super::deadline::{first_number, is_older, thread_of};
 use crate::arch::{self, ThreadWords};
 use crate::error::{Error, Result, Status};
 use crate::pause::{self, Guard, Point};
-use crate::sys::interrupt;
+use crate::sys::lock::{Condvar, Mutex, MutexGuard};
+use crate::sys::{fork, interrupt};
 use crate::trap;
 use crate::vmctx;
 use once_cell::sync::OnceCell;
-use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::cell::RefCell;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -111,8 +111,19 @@ pub(super) fn lock() -> MutexGuard<'static, Vec<Record>> {
 
 /// Nanoseconds since the first use of the clock, which does not jump (CLOCK_MONOTONIC); at least 1.
 pub(super) fn now() -> u64 {
-    static START: OnceLock<Instant> = OnceLock::new();
-    START.get_or_init(Instant::now).elapsed().as_nanos() as u64 + 1
+    static START: OnceCell<Instant> = OnceCell::new();
+    let start = fork::fill(&START, || Ok(Instant::now()));
+    start.map_or(0, |s| s.elapsed().as_nanos() as u64) + 1
+}
+
+/// The end of a thread that did not return from its runs.
+#[cold]
+fn abandoned() {
+    let words = arch::thread_words();
+    words.phase.store(0, Ordering::Relaxed);
+    words.run.store(0, Ordering::Release);
+    let last = words.last.load(Ordering::Relaxed);
+    vmctx::abandoned::abandon(|run| thread_of(run) == thread_of(last));
 }
 
 /// A thread on the list. Dropped with the thread, which takes it off the list.
@@ -127,6 +138,9 @@ impl Drop for Mine {
         if self.forks == FORKS.load(Ordering::Relaxed) {
             arch::thread_words().registered.store(0, Ordering::Relaxed);
             lock().retain(|r| r.thread != self.thread);
+            if !arch::current().is_null() {
+                abandoned();
+            }
         }
     }
 }
@@ -139,7 +153,7 @@ thread_local! {
 #[cold]
 pub(super) fn introduce() -> Result<()> {
     static INSTALLED: OnceCell<()> = OnceCell::new();
-    INSTALLED.get_or_try_init(|| {
+    fork::fill(&INSTALLED, || {
         interrupt::after_fork_in_child(forked);
         interrupt::install(trap::interrupted)
     })?;

@@ -136,6 +136,43 @@ impl Geometry {
         Ok(g)
     }
 
+    /// Number of [`Geometry::words`].
+    pub const WORDS: usize = 9;
+
+    /// The geometry as numbers that can be published one by one.
+    #[must_use]
+    pub fn words(&self) -> [u64; Self::WORDS] {
+        [
+            u64::from(self.compact),
+            self.slots,
+            self.stride,
+            self.vmctx,
+            self.memory_and_guard,
+            self.memory,
+            self.instance_data,
+            self.stack,
+            self.stacks,
+        ]
+    }
+
+    /// What [`Geometry::words`] were made of.
+    #[must_use]
+    pub fn from_words(words: [u64; Self::WORDS]) -> Option<Self> {
+        let [compact, slots, stride, vmctx, accessible, memory, data, stack, stacks] = words;
+        let g = Self {
+            compact: compact != 0,
+            slots,
+            stride,
+            vmctx,
+            memory_and_guard: accessible,
+            memory,
+            instance_data: data,
+            stack,
+            stacks,
+        };
+        (stride > 0).then_some(g)
+    }
+
     /// Alignment of the first slot.
     #[must_use]
     pub fn alignment(&self) -> u64 {
@@ -250,6 +287,7 @@ mod tests {
                 stacks: 7, ..RegionConfig::default()
             };
             let g = Geometry::new(&c).unwrap();
+            prop_assert_eq!(Geometry::from_words(g.words()), Some(g));
             for i in [0, slots / 2, slots - 1] {
                 let v = g.vmctx_offset(i);
                 let own = Some((u64::from(i), SlotPart::Memory(0)));

@@ -1,6 +1,7 @@
 //! A region: address space cut into slots, each of which holds one instance's memory, instance data
 //! and (in guarded regions) stack. Nothing here knows about wasm; it deals in bytes.
 //!
+//! * [`config`] is what can be set.
 //! * [`layout`] is pure arithmetic: where things lie.
 //! * [`reset`] makes a used slot pristine again.
 //! * [`zones`] lets the signal handler ask what an address is, without locks.
@@ -9,6 +10,7 @@
 //! fields say what state they are in. The free list is the only shared thing.
 
 mod capture;
+mod config;
 pub mod layout;
 mod reset;
 mod resident;
@@ -16,56 +18,19 @@ pub(crate) mod zones;
 
 use crate::error::{Error, Result, Status};
 use crate::idle::Home;
+use crate::stats::Stats;
+use crate::sys::fork::Process;
+use crate::sys::lock::Mutex;
 use crate::sys::map::Mapping;
 use crate::sys::{Pagemap, Support};
+pub use config::{Growth, GrowthKind, RegionConfig};
 use layout::Geometry;
-use parking_lot::Mutex;
-pub(crate) use reset::Image;
 pub use reset::Rung;
+pub(crate) use reset::{Image, Run};
 use resident::SlotPages;
 use std::ops::Deref;
 use std::sync::Arc;
-
-/// What a region's slots offer. All sizes in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RegionConfig {
-    /// Number of slots, that is of instances alive at the same time.
-    pub slots: u32,
-    /// Stack of each instance; at least 16 KiB.
-    pub stack_bytes: u64,
-    /// Largest memory of an instance. Guarded regions reserve 4 GiB whatever this says; compact
-    /// regions reserve exactly this much per slot.
-    pub max_memory: u64,
-    /// Largest instance data of a module.
-    pub max_instance_data: u32,
-    /// Pack slots for modules compiled with `--memory compact`, without guards between them.
-    pub compact: bool,
-    /// Compact regions only: how many instances may run or be suspended at the same time.
-    pub stacks: u32,
-    /// How used slots are made pristine; `None` takes the best way that the kernel has.
-    pub reset: Option<Rung>,
-    /// Whether resetting may rely on SIGSEGV reaching the library (rung "first touch"). Turn it off
-    /// in processes whose SIGSEGV handling cannot be trusted.
-    pub first_touch: bool,
-    /// Whether instances record backtraces of runs that end badly.
-    pub backtrace: bool,
-}
-
-impl Default for RegionConfig {
-    fn default() -> Self {
-        Self {
-            slots: 64,
-            stack_bytes: 256 << 10,
-            max_memory: 4 << 30,
-            max_instance_data: 128 << 10,
-            compact: false,
-            stacks: 1024,
-            reset: None,
-            first_touch: true,
-            backtrace: false,
-        }
-    }
-}
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// What the bytes of a free slot's memory are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +52,8 @@ pub(crate) struct Slot {
     /// Bytes from `vmctx` on that are readable and writable.
     accessible: u64,
     contents: Contents,
+    /// Bytes of memory that it keeps for its next instance.
+    kept: u64,
     /// Whether stack and instance data are accessible yet (guarded regions open them on first use).
     opened: bool,
 }
@@ -101,7 +68,22 @@ pub(crate) struct Stack {
     lent: Option<u32>,
 }
 
+/// Which stacks of a compact region can be lent.
+#[derive(Debug, Default)]
+struct Stacks {
+    /// Given back.
+    free: Vec<u32>,
+    /// Those from this number on have never been lent.
+    used: u32,
+}
+
 impl Stack {
+    /// Makes it shorter, so that `bytes` are usable at most.
+    pub(crate) fn limit(&mut self, bytes: u64) {
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        self.top = self.top.min(self.bottom.saturating_add(bytes));
+    }
+
     /// Whether it goes back to a pool when nothing runs on it.
     pub(crate) fn is_lent(&self) -> bool {
         self.lent.is_some()
@@ -122,6 +104,8 @@ pub struct Core {
     geometry: Geometry,
     /// Start of the first slot.
     base: usize,
+    /// The process whose region it is; forked children do not even have the address space.
+    process: Process,
     slots_map: Mapping,
     stacks_map: Option<Mapping>,
     zones: [Option<zones::Registration>; 2],
@@ -130,8 +114,15 @@ pub struct Core {
     /// A [`SlotPages`] per slot, if the rung is first touch.
     pages_map: Option<Mapping>,
     pagemap: Option<Pagemap>,
+    /// Bytes that used slots keep for their next instances: the sum of their `kept`.
+    kept: AtomicU64,
+    /// Most slots that were in use at the same time, by instances that were alive or idle.
+    high_water: AtomicU32,
     free: Mutex<Vec<Slot>>,
-    free_stacks: Mutex<Vec<u32>>,
+    free_stacks: Mutex<Stacks>,
+    /// Whether all of the stacks' mapping is accessible, with guard markers between stacks: one
+    /// mapping, however many there are. Otherwise each has one of its own.
+    stacks_open: bool,
     home: Home,
 }
 
@@ -175,8 +166,9 @@ impl Drop for Region {
 impl Core {
     fn new(config: RegionConfig) -> Result<Self> {
         let geometry = Geometry::new(&config)?;
+        let process = Process::current()?;
         let reserve = |bytes: u64, what: &str| {
-            Mapping::reserve(bytes as usize).map_err(|e| {
+            Mapping::reserve(bytes as usize).and_then(Mapping::kept_from_children).map_err(|e| {
                 e.context(format!("{what} (use fewer slots or a compact region, see `ulimit -v`)"))
             })
         };
@@ -186,6 +178,10 @@ impl Core {
             0 => None,
             n => Some(reserve(n, "the region's stacks")?),
         };
+        let stacks_open = Support::probe()?.guard_markers;
+        if let Some(m) = stacks_map.as_ref().filter(|_| stacks_open) {
+            m.open(0, m.len())?;
+        }
         if config.compact {
             let (at, len) = (base - slots_map.address(), geometry.packed_bytes() as usize);
             slots_map.open(at, len)?;
@@ -193,15 +189,19 @@ impl Core {
         let rung = choose(&config)?;
         let pages_map = match rung {
             Rung::FirstTouch => {
-                Some(Mapping::zeroed(config.slots as usize * size_of::<SlotPages>())?)
+                let len = config.slots as usize * size_of::<SlotPages>();
+                Some(Mapping::zeroed(len)?.kept_from_children()?)
             }
             _ => None,
         };
         let pagemap = if rung == Rung::PagemapScan { Some(Pagemap::open()?) } else { None };
         let pages = pages_map.as_ref().map_or(0, Mapping::address);
-        let slots_zone = zones::register(zones::Entry::slots(base, &geometry, pages))?;
+        let slots_zone = zones::register(zones::Entry::slots(base, &geometry, pages, process))?;
         let stacks_zone = match &stacks_map {
-            Some(m) => Some(zones::register(zones::Entry::stacks(m.address(), &geometry))?),
+            Some(m) => {
+                let entry = zones::Entry::stacks(m.address(), &geometry, process);
+                Some(zones::register(entry)?)
+            }
             None => None,
         };
         let free = (0..config.slots).rev().map(|index| Slot {
@@ -209,14 +209,17 @@ impl Core {
             vmctx: base + geometry.vmctx_offset(index) as usize,
             accessible: if config.compact { geometry.memory_bytes() } else { 0 },
             contents: Contents::Zero,
+            kept: 0,
             opened: config.compact,
         });
         Ok(Self {
             config,
             geometry,
             base,
+            process,
             free: Mutex::new(free.collect()),
-            free_stacks: Mutex::new((0..geometry.stack_count()).rev().collect()),
+            free_stacks: Mutex::new(Stacks::default()),
+            stacks_open,
             slots_map,
             stacks_map,
             zones: [Some(slots_zone), stacks_zone],
@@ -224,7 +227,9 @@ impl Core {
             rung_forced: config.reset.is_some(),
             pages_map,
             pagemap,
-            home: Home::new()?,
+            kept: AtomicU64::new(0),
+            high_water: AtomicU32::new(0),
+            home: Home::new(config.latency_histograms)?,
         })
     }
 
@@ -265,7 +270,12 @@ impl Core {
     /// # Errors
     /// `RegionFull`.
     pub(crate) fn acquire(&self) -> Result<Slot> {
-        self.free.lock().pop().ok_or_else(|| {
+        let mut free = self.free.lock();
+        let taken = free.pop();
+        let used = self.config.slots - free.len() as u32;
+        self.high_water.fetch_max(used, Ordering::Relaxed);
+        drop(free);
+        taken.ok_or_else(|| {
             Error::new(
                 Status::RegionFull,
                 format!(
@@ -311,6 +321,12 @@ impl Core {
         self.reset(slot, used, bytes, image)
     }
 
+    /// The way in which memories of `bytes` are made pristine.
+    #[inline(always)]
+    pub(crate) fn rung_of(&self, bytes: u64) -> Rung {
+        self.rung_for(bytes)
+    }
+
     /// Makes memory `bytes` long after a `memory.grow`; new bytes are zero.
     pub(crate) fn grow(&self, slot: &mut Slot, bytes: u64) -> Result<()> {
         if bytes <= slot.accessible { Ok(()) } else { self.set_accessible(slot, bytes) }
@@ -338,33 +354,56 @@ impl Core {
             let bottom = slot.vmctx - self.geometry.private_bytes() as usize;
             return Ok(Stack { bottom, top: slot.vmctx - instance_data as usize, lent: None });
         }
-        let index = self.free_stacks.lock().pop().ok_or_else(|| {
-            Error::new(
-                Status::RegionFull,
-                format!("all {} stacks of the compact region are in use", self.config.stacks),
-            )
-        })?;
+        let mut stacks = self.free_stacks.lock();
+        let fresh = stacks.used < self.geometry.stack_count();
+        let index = match stacks.free.pop() {
+            Some(index) => index,
+            None if fresh => stacks.used,
+            None => {
+                return Err(Error::new(
+                    Status::RegionFull,
+                    format!("all {} stacks of the compact region are in use", self.config.stacks),
+                ));
+            }
+        };
         let map = self.stacks_map.as_ref().map_or(0, Mapping::address);
         let (bottom, top) = self.geometry.stack_range(index);
         let (bottom, top) = (map + bottom as usize, map + top as usize);
-        if let Some(m) = &self.stacks_map
-            && let Err(e) = m.open(bottom - map, top - bottom)
-        {
-            self.free_stacks.lock().push(index);
-            return Err(e);
+        if index == stacks.used {
+            if let Some(m) = &self.stacks_map {
+                self.open_stack(m, bottom - map, top - map)?;
+            }
+            stacks.used += 1;
         }
+        drop(stacks);
         Ok(Stack { bottom, top, lent: Some(index) })
+    }
+
+    /// Before a stack is lent for the first time. It stays open.
+    fn open_stack(&self, map: &Mapping, bottom: usize, top: usize) -> Result<()> {
+        if self.stacks_open {
+            map.install_guards(bottom - layout::STACK_GUARD as usize, layout::STACK_GUARD as usize)
+        } else {
+            map.open(bottom, top - bottom)
+        }
     }
 
     /// Gives a stack back.
     pub(crate) fn release_stack(&self, stack: Stack) {
         if let Some(index) = stack.lent {
-            self.free_stacks.lock().push(index);
+            self.free_stacks.lock().free.push(index);
         }
     }
 
     /// Whether instances with these needs fit into a slot.
-    pub(crate) fn check_fit(&self, instance_data: u32, memory: u64, guarded: bool) -> Result<()> {
+    pub(crate) fn check_fit(
+        &self,
+        instance_data: u32,
+        memory: u64,
+        guarded: bool,
+        tables: impl Iterator<Item = u64>,
+    ) -> Result<()> {
+        self.check_process()?;
         let no = |what: String| Err(Error::new(Status::LimitExceeded, what));
         if guarded && self.config.compact {
             return no("the module was compiled with guarded memory, the region is compact; \
@@ -384,7 +423,38 @@ impl Core {
                 self.config.max_memory
             ));
         }
+        let most = u64::from(self.config.max_table_elements);
+        if let Some(n) = tables.max().filter(|n| *n > most) {
+            return no(format!("a table begins with {n} elements, the region allows {most}"));
+        }
         Ok(())
+    }
+
+    /// What the region has done and holds. The numbers are read one after the other while others
+    /// work; each is right by itself.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let tally = self.home.tally();
+        let live = self.home.live();
+        Stats {
+            live,
+            free: self.config.slots.saturating_sub(live),
+            high_water: self.high_water.load(Ordering::Relaxed),
+            resident_bytes: self.kept.load(Ordering::Relaxed),
+            tally,
+        }
+    }
+
+    /// Whether the region belongs to the parent of this process.
+    #[must_use]
+    pub fn is_forked(&self) -> bool {
+        !self.process.is_current()
+    }
+
+    /// Refuses to work for a forked child, which has nothing of the region.
+    #[inline(always)]
+    pub(crate) fn check_process(&self) -> Result<()> {
+        if self.is_forked() { Err(crate::error::forked("the region")) } else { Ok(()) }
     }
 
     /// Lowest address of the slots, for tests.
@@ -398,6 +468,9 @@ impl Drop for Core {
     fn drop(&mut self) {
         // First nobody may find the addresses any more, then they may go.
         self.zones = [None, None];
+        for map in std::iter::once(&self.slots_map).chain(&self.stacks_map) {
+            crate::sys::valgrind::forget(&(map.address()..map.address() + map.len()));
+        }
     }
 }
 

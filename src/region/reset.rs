@@ -20,11 +20,14 @@
 use super::resident::{MAX_PAGES, SlotPages};
 use super::{Contents, Core, Slot};
 use crate::error::Result;
-use lucet_artifact::init::ImageRun;
 use lucet_artifact::limits::NATIVE_PAGE;
+use std::sync::atomic::Ordering;
 
 /// Memories up to this size are copied and cleared rather than scanned.
 const COPY_AND_CLEAR_MAX: u64 = 128 << 10;
+
+/// Pages that are touched one by one rather than looked up.
+const FEW_PAGES: u64 = 8;
 
 /// A way to make slots pristine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,30 +42,54 @@ pub enum Rung {
     FirstTouch,
 }
 
+/// Consecutive pages of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Run {
+    /// First native page of the memory.
+    pub page: u32,
+    /// Number of native pages.
+    pub pages: u32,
+    /// Number of pages in the runs before this one: where its bytes begin.
+    pub before: u32,
+}
+
+impl Run {
+    /// Runs of these first pages and lengths, ascending.
+    pub(crate) fn all(runs: impl Iterator<Item = (u32, u32)>) -> Box<[Self]> {
+        let mut next = 0;
+        let run = |(page, pages)| {
+            let before = next;
+            next += pages;
+            Self { page, pages, before }
+        };
+        runs.map(run).collect()
+    }
+}
+
 /// The initial contents of a memory. Bytes outside the runs are zero.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Image<'a> {
     /// Unique in the process, never reused.
     pub id: u64,
     /// Runs of whole native pages, ascending.
-    pub runs: &'a [ImageRun],
+    pub runs: &'a [Run],
     /// The runs' bytes, one after the other.
     pub bytes: &'a [u8],
 }
 
 impl Image<'_> {
-    /// Calls `f(offset in memory, bytes)` for each run that lies below `limit`.
+    /// Calls `f(offset in memory, bytes)` for what of each run lies below `limit`.
     fn each(&self, limit: u64, mut f: impl FnMut(u64, &[u8])) {
-        let mut at = 0usize;
         for run in self.runs {
-            let len = (u64::from(run.pages) * NATIVE_PAGE) as usize;
             let offset = u64::from(run.page) * NATIVE_PAGE;
-            if let Some(bytes) = self.bytes.get(at..at + len)
-                && offset + len as u64 <= limit
-            {
+            let len = (u64::from(run.pages) * NATIVE_PAGE).min(limit.saturating_sub(offset));
+            let at = run.before as usize * NATIVE_PAGE as usize;
+            if len == 0 {
+                return;
+            }
+            if let Some(bytes) = self.bytes.get(at..at + len as usize) {
                 f(offset, bytes);
             }
-            at += len;
         }
     }
 
@@ -102,7 +129,8 @@ fn clear(slot: &Slot, from: u64, to: u64) {
 
 impl Core {
     /// The rung for memories of `bytes`.
-    fn rung_for(&self, bytes: u64) -> Rung {
+    #[inline(always)]
+    pub(super) fn rung_for(&self, bytes: u64) -> Rung {
         match self.rung {
             Rung::FirstTouch => Rung::FirstTouch,
             Rung::PagemapScan if bytes > COPY_AND_CLEAR_MAX || self.rung_forced => {
@@ -131,6 +159,10 @@ impl Core {
         let limit = bytes.min(slot.accessible);
         slot.contents = match self.rung_for(bytes) {
             Rung::FirstTouch => self.rewind(slot, limit, image)?,
+            Rung::CopyAndClear if !self.keep(slot, limit) => {
+                self.decommit(slot, 0, limit)?;
+                Contents::Zero
+            }
             Rung::CopyAndClear => {
                 image.restore(slot, 0, limit);
                 // A slot whose memory could not even be opened holds less than the image.
@@ -139,6 +171,7 @@ impl Core {
             Rung::PagemapScan if limit < bytes => Contents::Dirty,
             Rung::PagemapScan => self.scan(slot, limit, image)?,
             Rung::Decommit => {
+                self.keep(slot, 0);
                 self.decommit(slot, 0, limit)?;
                 Contents::Zero
             }
@@ -146,12 +179,33 @@ impl Core {
         Ok(())
     }
 
-    fn rewind(&self, slot: &Slot, bytes: u64, image: &Image<'_>) -> Result<Contents> {
+    /// Whether the slot may keep `bytes` of memory for its next instance. Nothing is asked if it
+    /// kept as much before.
+    #[inline(always)]
+    fn keep(&self, slot: &mut Slot, bytes: u64) -> bool {
+        bytes == slot.kept || self.keep_other(slot, bytes)
+    }
+
+    #[cold]
+    fn keep_other(&self, slot: &mut Slot, bytes: u64) -> bool {
+        let before = self.kept.fetch_sub(slot.kept, Ordering::Relaxed) - slot.kept;
+        slot.kept = 0;
+        let fits = before.saturating_add(bytes) <= self.config.resident_bytes;
+        if bytes > self.config.slot_resident_bytes || !fits {
+            return false;
+        }
+        self.kept.fetch_add(bytes, Ordering::Relaxed);
+        slot.kept = bytes;
+        true
+    }
+
+    fn rewind(&self, slot: &mut Slot, bytes: u64, image: &Image<'_>) -> Result<Contents> {
         let Some(pages) = self.pages(slot) else { return Ok(Contents::Dirty) };
         if pages.managed() != bytes {
             return Ok(Contents::Dirty);
         }
-        if pages.overflowed() {
+        let kept = if pages.overflowed() { 0 } else { pages.noted_bytes() };
+        if !self.keep(slot, kept) || pages.overflowed() {
             self.guard(slot, pages, bytes, image)?;
         } else {
             // SAFETY: these are this slot's pages, and nothing of the instance runs.
@@ -160,14 +214,15 @@ impl Core {
         Ok(Contents::Image(image.id))
     }
 
-    fn scan(&self, slot: &Slot, bytes: u64, image: &Image<'_>) -> Result<Contents> {
+    fn scan(&self, slot: &mut Slot, bytes: u64, image: &Image<'_>) -> Result<Contents> {
         let Some(pagemap) = &self.pagemap else { return Ok(Contents::Dirty) };
         let mut pages = 0;
         pagemap.present(slot.vmctx, slot.vmctx + bytes as usize, |start, end| {
             pages += (end - start) / NATIVE_PAGE as usize;
             image.restore(slot, (start - slot.vmctx) as u64, (end - slot.vmctx) as u64);
         })?;
-        if pages > MAX_PAGES {
+        let kept = if pages > MAX_PAGES { 0 } else { pages as u64 * NATIVE_PAGE };
+        if !self.keep(slot, kept) || pages > MAX_PAGES {
             self.decommit(slot, 0, bytes)?;
             return Ok(Contents::Zero);
         }
@@ -222,11 +277,20 @@ impl Core {
         self.slots_map.decommit(self.offset(slot, from), (to - from) as usize)
     }
 
-    /// Touches every page of a range of a slot's initial memory, so that the kernel (which faults
-    /// for nobody) may be given it.
+    /// Opens every page of a range of a slot's initial memory, so that the kernel (which faults for
+    /// nobody) may be given it: a few by touching them, which costs nothing if they are open
+    /// already, many at once.
     pub(crate) fn make_resident(&self, slot: &Slot, offset: u64, len: u64) {
         let Some(pages) = self.pages(slot).filter(|p| !p.overflowed()) else { return };
         let end = offset.saturating_add(len).min(pages.managed());
+        let (first, after) = (offset / NATIVE_PAGE, end.div_ceil(NATIVE_PAGE));
+        if after.saturating_sub(first) > FEW_PAGES {
+            // SAFETY: this is where the slot's memory begins, and its user waits for this.
+            let open = unsafe { pages.open_range(slot.vmctx, first as u32, after as u32) };
+            if open {
+                return;
+            }
+        }
         let mut at = offset;
         while at < end {
             // SAFETY: a byte of this slot's memory below its size; a guard marker there is
@@ -234,5 +298,31 @@ impl Core {
             unsafe { std::ptr::read_volatile((slot.vmctx + at as usize) as *const u8) };
             at = (at / NATIVE_PAGE + 1) * NATIVE_PAGE;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The kernel reports pages in memory and pages swapped out as different ranges, which may
+    /// divide a run.
+    #[test]
+    fn runs_are_cut_at_the_limit() {
+        let runs = Run::all([(1, 3), (9, 1)].into_iter());
+        assert_eq!(runs[1], Run { page: 9, pages: 1, before: 3 });
+        let bytes: Vec<u8> = (0..4 * NATIVE_PAGE).map(|n| (n / NATIVE_PAGE) as u8 + 1).collect();
+        let image = Image { id: 1, runs: &runs, bytes: &bytes };
+        let below = |pages: u64| {
+            let mut found = Vec::new();
+            image.each(pages * NATIVE_PAGE, |offset, b| {
+                found.push((offset / NATIVE_PAGE, b.len() as u64 / NATIVE_PAGE, b[0]));
+            });
+            found
+        };
+        assert_eq!(below(1), []);
+        assert_eq!(below(3), [(1, 2, 1)]);
+        assert_eq!(below(9), [(1, 3, 1)]);
+        assert_eq!(below(20), [(1, 3, 1), (9, 1, 4)]);
     }
 }

@@ -16,8 +16,7 @@
 //! The list is short. A guest that touches more pages than fit makes the handler open everything at
 //! once (`all`); such a slot is emptied when it is reset.
 
-use super::Image;
-use lucet_artifact::init::ImageRun;
+use super::{Image, Run};
 use lucet_artifact::limits::NATIVE_PAGE;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
@@ -35,7 +34,7 @@ pub(crate) struct SlotPages {
     /// Every page is open, noted or not.
     all: AtomicBool,
     /// The pristine contents: runs and bytes of the image in use.
-    runs: AtomicPtr<ImageRun>,
+    runs: AtomicPtr<Run>,
     runs_len: AtomicUsize,
     bytes: AtomicPtr<u8>,
     bytes_len: AtomicUsize,
@@ -43,20 +42,15 @@ pub(crate) struct SlotPages {
 }
 
 /// Finds the pristine contents of native page `page`: its bytes in the image, or `None` for zeros.
-fn pristine<'a>(runs: &[ImageRun], bytes: &'a [u8], page: u32) -> Option<&'a [u8]> {
-    let mut before = 0usize;
-    for run in runs {
-        if page < run.page {
-            return None;
-        }
-        let within = (page - run.page) as usize;
-        if within < run.pages as usize {
-            let at = (before + within) * NATIVE_PAGE as usize;
-            return bytes.get(at..at + NATIVE_PAGE as usize);
-        }
-        before += run.pages as usize;
+fn pristine<'a>(runs: &[Run], bytes: &'a [u8], page: u32) -> Option<&'a [u8]> {
+    // Most images have one or two runs; those of snapshots may have many.
+    let run = runs.get(runs.partition_point(|r| r.page <= page).checked_sub(1)?)?;
+    let within = page - run.page;
+    if within >= run.pages {
+        return None;
     }
-    None
+    let at = (run.before + within) as usize * NATIVE_PAGE as usize;
+    bytes.get(at..at + NATIVE_PAGE as usize)
 }
 
 /// Writes the pristine contents of a page.
@@ -77,6 +71,11 @@ impl SlotPages {
     /// Bytes of memory that are managed.
     pub(super) fn managed(&self) -> u64 {
         self.managed.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of the pages that are noted.
+    pub(super) fn noted_bytes(&self) -> u64 {
+        u64::from(self.count.load(Ordering::Relaxed)) * NATIVE_PAGE
     }
 
     /// Whether the list no longer says everything.
@@ -107,7 +106,7 @@ impl SlotPages {
         self.managed.store(0, Ordering::Release);
     }
 
-    fn image(&self) -> (&[ImageRun], &[u8]) {
+    fn image(&self) -> (&[Run], &[u8]) {
         let (runs, n) = (self.runs.load(Ordering::Relaxed), self.runs_len.load(Ordering::Relaxed));
         let (bytes, len) =
             (self.bytes.load(Ordering::Relaxed), self.bytes_len.load(Ordering::Relaxed));
@@ -146,17 +145,24 @@ impl SlotPages {
             self.count.store(count as u32 + 1, Ordering::Relaxed);
             return true;
         }
-        // The list is full: open everything, so that there are no more faults.
-        if !open(base, managed as usize) {
+        self.open_all(base)
+    }
+
+    /// The list is full: opens everything, so that there are no more faults.
+    fn open_all(&self, base: usize) -> bool {
+        let (runs, bytes) = self.image();
+        if !open(base, self.managed() as usize) {
             return false;
         }
         self.all.store(true, Ordering::Relaxed);
+        let count = self.count.load(Ordering::Relaxed) as usize;
         let mut before = 0usize;
         for run in runs {
             for n in 0..run.pages {
                 let page = run.page + n;
                 let at = (before + n as usize) * NATIVE_PAGE as usize;
-                let noted = self.list.iter().any(|p| p.load(Ordering::Relaxed) == page);
+                let noted = self.list.iter().take(count);
+                let noted = noted.map(|p| p.load(Ordering::Relaxed)).any(|p| p == page);
                 if !noted && let Some(contents) = bytes.get(at..at + NATIVE_PAGE as usize) {
                     let to = base + (u64::from(page) * NATIVE_PAGE) as usize;
                     // SAFETY: the page was opened just now and belongs to this slot.
@@ -164,6 +170,54 @@ impl SlotPages {
                 }
             }
             before += run.pages as usize;
+        }
+        true
+    }
+
+    /// Opens the pages from `first` to before `end`, which are managed ones: one call for each run
+    /// of pages that nobody has touched.
+    ///
+    /// # Safety
+    /// `base` is the start of this slot's memory, and nobody uses it meanwhile.
+    pub(super) unsafe fn open_range(&self, base: usize, first: u32, end: u32) -> bool {
+        let count = self.count.load(Ordering::Relaxed) as usize;
+        let mut noted = [false; MAX_PAGES];
+        let Some(noted) = noted.get_mut(..end.saturating_sub(first) as usize) else {
+            return self.open_all(base);
+        };
+        let mut missing = noted.len();
+        for place in self.list.iter().take(count) {
+            let at = place.load(Ordering::Relaxed).checked_sub(first);
+            if let Some(flag) = at.and_then(|at| noted.get_mut(at as usize)) {
+                *flag = true;
+                missing -= 1;
+            }
+        }
+        if count + missing > MAX_PAGES {
+            return self.open_all(base);
+        }
+        let (runs, bytes) = self.image();
+        let (mut page, mut count) = (first, count);
+        for run in noted.chunk_by(|a, b| a == b) {
+            let (from, len) = (base + (u64::from(page) * NATIVE_PAGE) as usize, run.len());
+            if run.first() == Some(&false) {
+                if !open(from, len * NATIVE_PAGE as usize) {
+                    return false;
+                }
+                for n in 0..len {
+                    if let Some(contents) = pristine(runs, bytes, page + n as u32) {
+                        let to = from + n * NATIVE_PAGE as usize;
+                        // SAFETY: the page was opened just now and belongs to this slot.
+                        unsafe { write_page(to as *mut u8, Some(contents)) };
+                    }
+                    if let Some(place) = self.list.get(count) {
+                        place.store(page + n as u32, Ordering::Relaxed);
+                        count += 1;
+                        self.count.store(count as u32, Ordering::Relaxed);
+                    }
+                }
+            }
+            page += len as u32;
         }
         true
     }
@@ -197,7 +251,7 @@ mod tests {
 
     #[test]
     fn pristine_contents_are_found_by_page() {
-        let runs = [ImageRun { page: 1, pages: 2 }, ImageRun { page: 9, pages: 1 }];
+        let runs = Run::all([(1, 2), (9, 1)].into_iter());
         let mut bytes = vec![1u8; 4096];
         bytes.extend(vec![2u8; 4096]);
         bytes.extend(vec![3u8; 4096]);

@@ -1,15 +1,19 @@
 //! Which region an address belongs to, answered without locks: the signal handler asks.
 //!
-//! A fixed array of entries, each published by one atomic store of a pointer to leaked geometry and
-//! withdrawn by another. Entries are few (a server has one or two regions), so a linear search is
-//! right. The geometry of a withdrawn entry stays allocated (a hundred bytes a region), because a
-//! handler on another thread may be reading it at that moment; it finds itself outside then, or
-//! inside a range that it has no business in, and both end in the host's own handler.
+//! A fixed array of entries, each published by one atomic store of its start and withdrawn by
+//! another. Entries are few (a server has one or two regions), so a linear search is right. A range
+//! is withdrawn when nobody uses it any more; a handler on another thread that asks for an address
+//! in it all the same (a fault of the host's) may read an entry that changes meanwhile, and
+//! whatever it makes of it ends in the host's own handler.
+//!
+//! A forked child inherits the entries but not the ranges: entries of other processes count for
+//! nothing.
 
 use super::layout::{Geometry, SlotPart};
 use super::resident::SlotPages;
 use crate::error::{Error, Result, Status};
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use crate::sys::fork::Process;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 /// Most ranges registered at the same time; a compact region has two.
 const MAX_ENTRIES: usize = 256;
@@ -33,17 +37,19 @@ pub(crate) struct Entry {
     /// Address of the slots' resident sets, 0 if there are none.
     pages: usize,
     geometry: Geometry,
+    /// The process that has the range. In its children other things lie there.
+    process: Process,
 }
 
 impl Entry {
     /// The slots that start at `base`.
-    pub fn slots(base: usize, geometry: &Geometry, pages: usize) -> Self {
-        Self { base, stacks: false, pages, geometry: *geometry }
+    pub fn slots(base: usize, geometry: &Geometry, pages: usize, process: Process) -> Self {
+        Self { base, stacks: false, pages, geometry: *geometry, process }
     }
 
     /// The stacks that start at `base`.
-    pub fn stacks(base: usize, geometry: &Geometry) -> Self {
-        Self { base, stacks: true, pages: 0, geometry: *geometry }
+    pub fn stacks(base: usize, geometry: &Geometry, process: Process) -> Self {
+        Self { base, stacks: true, pages: 0, geometry: *geometry, process }
     }
 
     fn classify(&self, offset: u64) -> Zone {
@@ -66,11 +72,16 @@ impl Entry {
     }
 }
 
+/// A registered range. `start` is written last and cleared first, so whoever finds his address
+/// between `start` and `end` reads the rest as it was registered.
 struct Cell {
     taken: AtomicBool,
     start: AtomicUsize,
     end: AtomicUsize,
-    published: AtomicPtr<Entry>,
+    stacks: AtomicBool,
+    pages: AtomicUsize,
+    process: AtomicU64,
+    geometry: [AtomicU64; Geometry::WORDS],
 }
 
 static CELLS: [Cell; MAX_ENTRIES] = [const {
@@ -78,7 +89,10 @@ static CELLS: [Cell; MAX_ENTRIES] = [const {
         taken: AtomicBool::new(false),
         start: AtomicUsize::new(0),
         end: AtomicUsize::new(0),
-        published: AtomicPtr::new(std::ptr::null_mut()),
+        stacks: AtomicBool::new(false),
+        pages: AtomicUsize::new(0),
+        process: AtomicU64::new(0),
+        geometry: [const { AtomicU64::new(0) }; Geometry::WORDS],
     }
 }; MAX_ENTRIES];
 
@@ -92,12 +106,14 @@ pub(crate) fn register(entry: Entry) -> Result<Registration> {
         if cell.taken.swap(true, Ordering::AcqRel) {
             continue;
         }
-        let end = entry.base.saturating_add(entry.len() as usize);
-        // Each registration leaks its geometry (about 80 bytes): see the module's comment.
-        let leaked: &'static mut Entry = Box::leak(Box::new(entry));
-        cell.published.store(leaked, Ordering::Release);
-        cell.end.store(end, Ordering::Release);
-        cell.start.store(leaked.base, Ordering::Release);
+        cell.stacks.store(entry.stacks, Ordering::Relaxed);
+        cell.pages.store(entry.pages, Ordering::Relaxed);
+        cell.process.store(entry.process.number(), Ordering::Relaxed);
+        for (word, value) in cell.geometry.iter().zip(entry.geometry.words()) {
+            word.store(value, Ordering::Relaxed);
+        }
+        cell.end.store(entry.base.saturating_add(entry.len() as usize), Ordering::Release);
+        cell.start.store(entry.base, Ordering::Release);
         return Ok(Registration(i));
     }
     Err(Error::new(
@@ -116,15 +132,27 @@ impl Drop for Registration {
 }
 
 /// The range that `address` lies in. Async-signal-safe.
-fn find(address: usize) -> Option<&'static Entry> {
+fn find(address: usize) -> Option<Entry> {
     for cell in &CELLS {
         let start = cell.start.load(Ordering::Acquire);
         if start == 0 || address < start || address >= cell.end.load(Ordering::Acquire) {
             continue;
         }
-        let entry = cell.published.load(Ordering::Acquire);
-        // SAFETY: `published` is null or a leaked, never changed `Entry`.
-        return unsafe { entry.as_ref() }.filter(|e| address >= e.base);
+        let process = Process::from_number(cell.process.load(Ordering::Relaxed));
+        if !process.is_current() {
+            continue;
+        }
+        let mut words = [0; Geometry::WORDS];
+        for (word, from) in words.iter_mut().zip(&cell.geometry) {
+            *word = from.load(Ordering::Relaxed);
+        }
+        return Some(Entry {
+            base: start,
+            stacks: cell.stacks.load(Ordering::Relaxed),
+            pages: cell.pages.load(Ordering::Relaxed),
+            geometry: Geometry::from_words(words)?,
+            process,
+        });
     }
     None
 }

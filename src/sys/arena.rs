@@ -18,12 +18,12 @@
 //! process ends; a process that may not have 32 GiB of address space (`RLIMIT_AS`) gets less, down
 //! to 1 GiB. A failed attempt is not remembered: the next load tries again.
 
+use super::fork::{self, Global};
 use super::map::Mapping;
 use super::{PAGE, errno_error};
 use crate::error::{Error, Result, Status};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous};
 use once_cell::sync::OnceCell;
-use parking_lot::Mutex;
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
@@ -48,7 +48,7 @@ static ARENA: OnceCell<Arena> = OnceCell::new();
 struct Arena {
     code: Mapping,
     owners: Mapping,
-    free: Mutex<FreeList>,
+    free: Global<FreeList>,
 }
 
 impl Arena {
@@ -66,11 +66,11 @@ impl Arena {
         let granules = size / GRANULE;
         let owners = Mapping::zeroed(granules * size_of::<AtomicUsize>())
             .map_err(|e| e.context("table of code owners"))?;
-        Ok(Self { code, owners, free: Mutex::new(FreeList::new(granules)) })
+        Ok(Self { code, owners, free: Global::new(FreeList::new(granules)) })
     }
 
     fn get() -> Result<&'static Self> {
-        let arena = ARENA.get_or_try_init(Self::create)?;
+        let arena = fork::fill(&ARENA, Self::create)?;
         if SIZE.load(Ordering::Relaxed) == 0 {
             // Several threads may get here at once; they all write the same.
             BASE.store(arena.code.base().as_ptr() as usize, Ordering::Relaxed);

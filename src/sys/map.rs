@@ -1,8 +1,12 @@
 //! An owned mapping: address space that is given back when the value is dropped.
+//!
+//! A forked child has copies of its parent's mappings, except of those that the parent kept for
+//! itself: their addresses may be anything in the child, so there the value does nothing any more.
 
 use super::errno_error;
+use super::fork::Process;
 use crate::error::{Error, Result, Status};
-use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
+use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
 use std::ffi::c_void;
 use std::num::NonZeroUsize;
 use std::os::fd::BorrowedFd;
@@ -13,6 +17,8 @@ use std::ptr::NonNull;
 pub struct Mapping {
     base: NonNull<c_void>,
     len: usize,
+    /// The only process that has it; `None`: forked children have a copy.
+    process: Option<Process>,
 }
 
 // SAFETY: a `Mapping` is an address and a length; the memory behind it is the process's, not a
@@ -49,7 +55,39 @@ impl Mapping {
         // anybody else uses changes.
         let base = unsafe { mmap_anonymous(None, nonzero(len)?, prot, flags) }
             .map_err(|e| errno_error(format_args!("reserving {len} bytes of address space"), e))?;
-        Ok(Self { base, len })
+        Ok(Self { base, len, process: None })
+    }
+
+    /// The same; in forked children all bytes read as zero again.
+    ///
+    /// # Errors
+    /// [`Status::OutOfMemory`] when the system refuses; [`Status::Io`] on kernels before 4.14.
+    pub fn wiped_in_children(len: usize) -> Result<Self> {
+        let map = Self::zeroed(len)?;
+        map.for_children(MmapAdvise::MADV_WIPEONFORK)?;
+        Ok(map)
+    }
+
+    /// Keeps the range from forked children: they do not have it, which also makes forking cheap.
+    ///
+    /// # Errors
+    /// [`Status::OutOfMemory`] when the system refuses.
+    pub fn kept_from_children(mut self) -> Result<Self> {
+        let process = Process::current()?;
+        self.for_children(MmapAdvise::MADV_DONTFORK)?;
+        self.process = Some(process);
+        Ok(self)
+    }
+
+    fn for_children(&self, advice: MmapAdvise) -> Result<()> {
+        // SAFETY: the range is this mapping; nothing changes in this process.
+        unsafe { madvise(self.base, self.len, advice) }
+            .map_err(|e| errno_error(format_args!("what children get of {} bytes", self.len), e))
+    }
+
+    /// Whether this process has the range.
+    pub(super) fn is_here(&self) -> bool {
+        self.process.is_none_or(Process::is_current)
     }
 
     /// Maps the first `len` bytes of a file for reading.
@@ -62,7 +100,7 @@ impl Mapping {
         // only.
         let base = unsafe { mmap(None, nonzero(len)?, prot, flags, fd, 0) }
             .map_err(|e| errno_error(format_args!("mapping {len} bytes of the file"), e))?;
-        Ok(Self { base, len })
+        Ok(Self { base, len, process: None })
     }
 
     /// Address of the first byte.
@@ -86,6 +124,9 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
+        if !self.is_here() {
+            return;
+        }
         // SAFETY: the range was mapped by this value and nobody else unmaps it; whoever hands out
         // borrows of the memory keeps the `Mapping` alive for as long.
         // A failure (ENOMEM when a neighbouring mapping would have to be split) leaves address

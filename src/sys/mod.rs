@@ -4,7 +4,10 @@
 //! ```text
 //!  arena    executable code of all modules, one reservation for the whole process
 //!  child    a child process that the host does not notice
+//!  fork     which process this is, and locks that a forked child finds open
+//!  lock     the lock for what belongs to one process
 //!  map      an owned mapping; everything else that maps memory goes through it
+//!  valgrind guest stacks, as valgrind wants to be told of them
 //!  sealed   a memfd that can no longer change, with a read-only view of it
 //! ```
 //!
@@ -13,12 +16,15 @@
 
 pub mod arena;
 pub mod child;
+pub mod fork;
 pub mod interrupt;
+pub mod lock;
 pub mod map;
 mod pages;
 mod protect;
 pub mod sealed;
 pub mod signals;
+pub mod valgrind;
 
 pub use pages::{GUARD_REMOVE, Pagemap, Support, each_used_page};
 

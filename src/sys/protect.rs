@@ -18,6 +18,9 @@ impl Mapping {
     }
 
     pub(super) fn part(&self, at: usize, len: usize) -> Result<NonNull<c_void>> {
+        if !self.is_here() {
+            return Err(Error::new(Status::Forked, "the memory belongs to the parent process"));
+        }
         let end = at.checked_add(len).filter(|end| *end <= self.len());
         let page = super::PAGE - 1;
         if end.is_none() || at & page != 0 || len & page != 0 {

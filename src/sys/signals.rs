@@ -2,7 +2,7 @@
 
 use super::errno_error;
 use super::map::Mapping;
-use crate::error::Result;
+use crate::error::{Error, Result, Status};
 use nix::errno::Errno;
 use std::cell::RefCell;
 use std::ffi::c_void;
@@ -25,15 +25,18 @@ pub(super) fn is_ours(signal: i32) -> bool {
 /// A handler installed with `SA_SIGINFO`.
 pub type Handler = extern "C" fn(i32, *mut libc::siginfo_t, *mut c_void);
 
-struct Previous(std::cell::UnsafeCell<MaybeUninit<libc::sigaction>>, AtomicBool);
+/// What handled a signal before us, whether that is known yet, and whether it was a handler for one
+/// time only (SA_RESETHAND) that has had it.
+struct Previous(std::cell::UnsafeCell<MaybeUninit<libc::sigaction>>, AtomicBool, AtomicBool);
 
 // SAFETY: written once in `install`, before the flag is set with Release; read only after the flag
 // was seen with Acquire.
 unsafe impl Sync for Previous {}
 
-static PREVIOUS: [Previous; 4] =
-    [const { Previous(std::cell::UnsafeCell::new(MaybeUninit::uninit()), AtomicBool::new(false)) };
-        4];
+static PREVIOUS: [Previous; 4] = [const {
+    let unknown = std::cell::UnsafeCell::new(MaybeUninit::uninit());
+    Previous(unknown, AtomicBool::new(false), AtomicBool::new(false))
+}; 4];
 
 /// Installs `handler` for the four signals and remembers what was there before.
 ///
@@ -76,8 +79,26 @@ pub unsafe fn forward(signal: i32, info: *mut libc::siginfo_t, context: *mut c_v
     let known = previous.filter(|p| p.1.load(Ordering::Acquire));
     // SAFETY: the flag says that it was written, and it is never written again.
     let old = known.map(|p| unsafe { (*p.0.get()).assume_init() });
+    let once = |a: &libc::sigaction| a.sa_flags & libc::SA_RESETHAND != 0;
+    let spent =
+        |a: &libc::sigaction| once(a) && known.is_some_and(|p| p.2.swap(true, Ordering::AcqRel));
+    // SAFETY: the kernel's siginfo; such a signal was sent, not raised by an instruction.
+    let sent = unsafe { info.as_ref() }.is_some_and(|i| i.si_code <= 0);
     match old {
-        Some(a) if a.sa_sigaction != libc::SIG_DFL && a.sa_sigaction != libc::SIG_IGN => {
+        Some(a) if a.sa_sigaction == libc::SIG_IGN && sent => {}
+        Some(a)
+            if a.sa_sigaction != libc::SIG_DFL && a.sa_sigaction != libc::SIG_IGN && !spent(&a) =>
+        {
+            // SAFETY: plain, async-signal-safe calls that give the handler the mask it asked for;
+            // returning from the signal restores the one before.
+            unsafe {
+                libc::pthread_sigmask(libc::SIG_BLOCK, &a.sa_mask, std::ptr::null_mut());
+                if a.sa_flags & libc::SA_NODEFER != 0 {
+                    let mut own: libc::sigset_t = std::mem::zeroed();
+                    libc::sigaddset(&mut own, signal);
+                    libc::pthread_sigmask(libc::SIG_UNBLOCK, &own, std::ptr::null_mut());
+                }
+            }
             if a.sa_flags & libc::SA_SIGINFO != 0 {
                 // SAFETY: installed with SA_SIGINFO, so it has this signature.
                 let f: Handler = unsafe { std::mem::transmute(a.sa_sigaction) };
@@ -95,7 +116,7 @@ pub unsafe fn forward(signal: i32, info: *mut libc::siginfo_t, context: *mut c_v
             // SAFETY: plain C calls that are async-signal-safe.
             unsafe {
                 libc::signal(signal, libc::SIG_DFL);
-                if info.as_ref().is_some_and(|i| i.si_code <= 0) {
+                if sent {
                     libc::raise(signal);
                 }
             }
@@ -114,16 +135,20 @@ pub fn blocked() -> Option<&'static str> {
 }
 
 /// An alternate stack that goes away with its thread.
-struct AlternateStack(Mapping);
+struct AlternateStack {
+    map: Mapping,
+    gone: fn(),
+}
 
 impl Drop for AlternateStack {
     fn drop(&mut self) {
+        (self.gone)();
         // SAFETY: disables the alternate stack only if it is still ours, before it is unmapped.
         unsafe {
             let mut now: libc::stack_t = std::mem::zeroed();
             if libc::sigaltstack(std::ptr::null(), &mut now) == 0
-                && now.ss_sp as usize >= self.0.address()
-                && (now.ss_sp as usize) < self.0.address() + self.0.len()
+                && now.ss_sp as usize >= self.map.address()
+                && (now.ss_sp as usize) < self.map.address() + self.map.len()
             {
                 let mut off: libc::stack_t = std::mem::zeroed();
                 off.ss_flags = libc::SS_DISABLE;
@@ -148,11 +173,12 @@ fn needed() -> usize {
 }
 
 /// Makes sure that this thread has an alternate signal stack that is large enough. One that the
-/// host installed is kept if it is.
+/// host installed is kept if it is. When the thread ends, what was made here goes, and `gone` is
+/// called: destructors of the host's that come later must not count on it.
 ///
 /// # Errors
-/// `OutOfMemory`.
-pub fn ensure_alternate_stack() -> Result<()> {
+/// `OutOfMemory`; `WrongState` in such a destructor.
+pub fn ensure_alternate_stack(gone: fn()) -> Result<()> {
     // SAFETY: reads this thread's setting into a local.
     let now = unsafe {
         let mut now: libc::stack_t = std::mem::zeroed();
@@ -161,6 +187,12 @@ pub fn ensure_alternate_stack() -> Result<()> {
     };
     if now.ss_flags & libc::SS_DISABLE == 0 && now.ss_size >= needed() {
         return Ok(());
+    }
+    if STACK.try_with(|_| ()).is_err() {
+        return Err(Error::new(
+            Status::WrongState,
+            "the thread is about to exit: its last destructors cannot run guests any more",
+        ));
     }
     let map = Mapping::reserve(needed() + super::PAGE)?;
     map.open(super::PAGE, needed())?;
@@ -173,6 +205,7 @@ pub fn ensure_alternate_stack() -> Result<()> {
     if unsafe { libc::sigaltstack(&stack, std::ptr::null_mut()) } != 0 {
         return Err(errno_error("installing an alternate signal stack", Errno::last()));
     }
-    STACK.with(|s| *s.borrow_mut() = Some(AlternateStack(map)));
+    // One that the host had replaced meanwhile is not in use any more.
+    let _ = STACK.try_with(|s| s.replace(Some(AlternateStack { map, gone })));
     Ok(())
 }

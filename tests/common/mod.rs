@@ -1,6 +1,8 @@
 //! Shared by the tests: from text to a running instance, through the real compiler and loader.
 #![allow(dead_code)]
 
+pub mod process;
+
 use lucet::{HostCode, Imports, Instance, Module, ModuleConfig, Region, RegionConfig};
 use lucet_artifact::types::MemoryShape;
 use std::ffi::c_void;
