@@ -17,7 +17,7 @@ DIST := target/dist
 LIB := $(DIST)/lib
 SO := $(LIB)/liblucet.so.$(VERSION)
 
-.PHONY: all help demo test check deps spec corpus bench-quick bench-hot clean header cdylib
+.PHONY: all help demo test check deps spec corpus bench bench-quick bench-hot bench-deps clean header cdylib
 
 ##@ Build
 all: dist ## everything, into target/dist/
@@ -83,12 +83,21 @@ bench-quick: deps all ## what the hot paths cost, and requests beside fork and e
 	$(CARGO) bench --locked --workspace --bench quick
 	@benches/run-quick
 
+bench: deps bench-deps all ## beside Wasmtime, wasm2c and native code: table, verdicts; ROWS= picks
+	@echo "building the peers into target/bench-build (Wasmtime: minutes, the first time)"
+	@cd benches/peers && $(CARGO) build $(CARGO_FLAGS) --target-dir ../../target/bench-build
+	@$(MAKE) -s -C benches workers
+	@target/bench-build/release/bench target/bench benches/targets.toml $(ROWS)
+
 bench-hot: dist ## what the hot paths cost a C program, in seconds; ROWS="call trap" picks rows
 	@$(MAKE) -s -C benches run-hot ROWS="$(ROWS)"
 
 ##@ Housekeeping
 deps: ## install the Debian packages that demo and tests need (root), or print how
 	@tests/deps
+
+bench-deps: ## the same for what make bench needs: wasm2c, strace, valgrind
+	@tests/deps bench
 
 clean: ## remove everything that was built
 	rm -rf target

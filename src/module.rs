@@ -10,7 +10,7 @@ use crate::import::Imports;
 use crate::instance::{self, constant, fuel};
 use crate::loader::{self, Loaded, Source, State};
 use crate::names::Names;
-use crate::region::Image;
+use crate::region::{Image, Run};
 use crate::signature;
 use crate::sys::arena;
 use crate::trap::CodeInfo;
@@ -153,6 +153,8 @@ pub struct Core {
     fuel: u64,
     /// Address of the code.
     text_base: usize,
+    /// Where the pages of the image belong.
+    runs: Box<[Run]>,
     /// Builtins, then imported functions; read by the host thunk.
     pub(crate) entries: Box<[HostEntry]>,
     /// Which imported functions no host function was found for (linkable modules).
@@ -308,6 +310,7 @@ impl Core {
             impure_from_start: if snapshot.impure { IMPURE_INHERITED } else { 0 },
             exports: Names::new(loaded.exports.exports.iter().map(|e| e.name.as_str())),
             text_base: loaded.text.base(),
+            runs: Run::all(loaded.init.image.iter().map(|r| (r.page, r.pages))),
             entries: bound.entries,
             unbound: bound.unbound,
             impure: bound.impure,
@@ -516,7 +519,7 @@ impl Core {
     /// The initial contents of memory 0.
     pub(crate) fn image(&self) -> Image<'_> {
         let bytes = self.loaded.image_bytes();
-        Image { id: self.id, runs: &self.loaded.init.image, bytes }
+        Image { id: self.id, runs: &self.runs, bytes }
     }
 
     /// Bytes of memory 0 at the beginning, if the module has one of its own.

@@ -19,6 +19,7 @@
 //! reference to the inner state while a guest or host function runs; [`ControlRef::with`] checks
 //! this at run time.
 
+pub(crate) mod abandoned;
 pub(crate) mod builtins;
 mod data;
 mod shortcut;

@@ -102,18 +102,18 @@ fn works() {
 }
 
 #[test]
+fn runs_of_threads_that_are_gone_are_faulted() {
+    run(Command::new(program("leaves", &[])).arg(artifact()));
+}
+
+#[test]
+fn what_moves_between_stacks_works() {
+    run(Command::new(program("checked", &[])).arg(artifact()));
+}
+
+#[test]
 fn misuse_is_a_status() {
     run(Command::new(program("misuse", &[])).arg(artifact()));
-}
-
-#[test]
-fn forked_children_hear_that_they_are() {
-    run(Command::new(program("forks", &[])).arg(artifact()));
-}
-
-#[test]
-fn threads_end_with_instances() {
-    run(Command::new(program("threads", &[])).arg(artifact()));
 }
 
 #[test]
@@ -130,6 +130,16 @@ fn fuel_limits_runs_by_steps() {
         file
     });
     run(Command::new(program("fuel", &[])).args(files));
+}
+
+#[test]
+fn forked_children_hear_that_they_are() {
+    run(Command::new(program("forks", &[])).arg(artifact()));
+}
+
+#[test]
+fn threads_end_with_instances() {
+    run(Command::new(program("threads", &[])).arg(artifact()));
 }
 
 /// Host code under AddressSanitizer: it sees what goes wrong on the C side of the border.

@@ -339,6 +339,31 @@ fn every_amount_stops_at_its_place() {
     }
 }
 
+/// A function with so many loops that its counter stays in memory.
+#[test]
+fn functions_with_many_loops_count_the_same() {
+    let loops = "(loop (br_if 0 (i32.const 0)))".repeat(300);
+    let wat = format!(
+        "(module (memory 1) (global (export \"g\") (mut i32) (i32.const 0))
+      (func $f (export \"f\") (result i32) {loops} (i32.const 3))
+      (func (export \"twice\") (result i32) (i32.add (call $f) (call $f))))"
+    );
+    let m = counted(&wat, Imports::new(), MemoryShape::Guarded, None);
+    let cost = 2 * 601 + 3;
+    let (i, o) = begin(&m, MUCH, "twice", &[]);
+    assert_eq!((value(o), used(&i, MUCH)), (6, cost));
+    for step in [1, 7, 1000] {
+        let (i, mut o) = begin(&m, step, "twice", &[]);
+        let mut given = step;
+        while o == Outcome::OutOfFuel {
+            i.add_fuel(step).unwrap();
+            given += step;
+            o = i.resume(0).unwrap();
+        }
+        assert_eq!((value(o), used(&i, given)), (6, cost));
+    }
+}
+
 #[test]
 fn endless_loops_stop() {
     let m = counted(GUEST, imports(), MemoryShape::Guarded, None);

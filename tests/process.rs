@@ -365,6 +365,7 @@ fn a_warm_fresh_instance_makes_no_system_call() {
     let out = child("a_warm_fresh_instance_makes_no_system_call", || {
         let mut imports = Imports::new();
         common::host(&mut imports, "add", "(i32) -> i32", add as *const _, 0);
+        imports.mark_impure("env", "add").unwrap();
         let m = module(
             r#"(module (import "env" "add" (func $add (param i32) (result i32)))
                (memory 1) (data (i32.const 5000) "what a fresh instance finds")
@@ -381,19 +382,28 @@ fn a_warm_fresh_instance_makes_no_system_call() {
         };
         let small = lucet::Region::new(small).unwrap();
         let rungs = [Some(small), (best.rung() == lucet::Rung::FirstTouch).then_some(best)];
-        for r in rungs.iter().flatten() {
-            requests(r, &m);
+        // One of a snapshot does not either.
+        let i = Instance::new(&region(), &m).unwrap();
+        i.run("f", &[Val::I32(1)]).unwrap();
+        let options = lucet::SnapshotOptions {
+            allow_frozen_randomness: true,
+            ..lucet::SnapshotOptions::default()
+        };
+        let snapshot = i.snapshot(&options).unwrap();
+        let all = || rungs.iter().flatten().flat_map(|r| [(r, &m), (r, &snapshot)]);
+        for (r, m) in all() {
+            requests(r, m);
             // The watchdog that the first limit started takes a moment to get there; until then it
             // is woken again and again.
             std::thread::sleep(std::time::Duration::from_millis(300));
-            requests(r, &m);
+            requests(r, m);
             let before = page_faults();
-            requests(r, &m);
+            requests(r, m);
             assert_eq!(page_faults(), before, "page faults of warm instances: {:?}", r.rung());
         }
         allow_no_system_calls();
-        for r in rungs.iter().flatten() {
-            requests(r, &m);
+        for (r, m) in all() {
+            requests(r, m);
         }
         // SAFETY: plain system calls; the harness could not go on under the filter.
         unsafe {

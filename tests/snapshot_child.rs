@@ -10,7 +10,7 @@ use lucet::{
 };
 use lucet_artifact::types::MemoryShape;
 use std::ffi::c_void;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -43,6 +43,7 @@ const GUEST: &str = r#"(module
   (func (export "crash1") (call $crash (i32.const 1)))
   (func (export "crash2") (call $crash (i32.const 2)))
   (func (export "crash3") (call $crash (i32.const 3)))
+  (func (export "signal") (call $crash (i32.const 4)))
   (func (export "takes") (param i32))
   (func (export "at") (param i32) (result i32)
     (i32.load (i32.mul (local.get 0) (i32.const 64))))
@@ -57,6 +58,11 @@ extern "C" fn crash(_: *const Control, _: usize, how: i32) {
         // SAFETY: sends a signal to this process.
         2 => unsafe {
             libc::kill(libc::getpid(), libc::SIGKILL);
+        },
+        // SAFETY: sends a signal to this process.
+        4 => unsafe {
+            libc::kill(libc::getpid(), libc::SIGCHLD);
+            libc::kill(libc::getpid(), libc::SIGUSR1);
         },
         // SAFETY: a wild store, which is the point: nothing is mapped at the first page.
         _ => unsafe { std::ptr::without_provenance_mut::<u8>(8).write_volatile(1) },
@@ -176,6 +182,29 @@ fn a_child_that_hangs_is_killed() {
     assert_eq!(descriptors(), before);
 }
 
+static NESTED: Mutex<Option<Arc<Module>>> = Mutex::new(None);
+
+/// Takes a snapshot in a child while a guest runs on this thread.
+extern "C" fn takes_one(_: *const Control, _: usize) -> i32 {
+    let m = module(MemoryShape::Guarded);
+    *NESTED.lock().unwrap() = Some(m.snapshot_in_child(&run("_initialize")).unwrap());
+    5
+}
+
+#[test]
+fn host_functions_may_take_one() {
+    let _alone = alone();
+    let mut imports = Imports::new();
+    host(&mut imports, "takes_one", "() -> i32", takes_one as *const c_void, 0);
+    let wat = r#"(module (import "env" "takes_one" (func $f (result i32))) (memory 1)
+      (func (export "f") (result i32) (i32.store (i32.const 8) (i32.const 6))
+        (i32.add (call $f) (i32.load (i32.const 8)))))"#;
+    let i = Instance::new(&region(), &common::module(wat, imports)).unwrap();
+    assert_eq!(i.run("f", &[]).unwrap(), Outcome::Returned(vec![Val::I32(11)]));
+    check(&NESTED.lock().unwrap().take().unwrap(), false);
+    assert!(no_children());
+}
+
 static SIGNALS: AtomicU32 = AtomicU32::new(0);
 
 extern "C" fn count(_: i32) {
@@ -213,6 +242,11 @@ fn hosts_with_one_thread_do_not_notice() {
         check(&m.snapshot_in_child(&run("_initialize")).unwrap(), false);
         let e = m.snapshot_in_child(&run("crash0")).unwrap_err();
         assert_eq!(e.status(), Status::StartFailed);
+        // The child has no handlers of the host's: the signal ends it.
+        // SAFETY: installs a handler that only counts.
+        unsafe { libc::signal(libc::SIGUSR1, count as extern "C" fn(i32) as libc::sighandler_t) };
+        let e = m.snapshot_in_child(&run("signal")).unwrap_err();
+        assert!(e.message().contains("was ended by signal 10"), "{e}");
         let options = ChildOptions { time_limit: Duration::from_millis(50), ..run("loop") };
         m.snapshot_in_child(&options).unwrap_err();
         // An instance that ran before the fork goes on, and so do time limits.
@@ -253,12 +287,13 @@ fn hosts_that_reap_everything_do_no_harm() {
     assert_eq!(code, 0, "1: no signal came, so the test proves nothing; 99: a failure");
 }
 
-/// Another thread that allocates without pause: a child that waited for malloc would hang.
+/// Other threads use the library without pause: a child that found one of its locks, or malloc's,
+/// locked would hang.
 #[test]
 fn children_of_busy_processes_do_not_hang() {
     let _alone = alone();
     let m = module(MemoryShape::Guarded);
-    let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let stop = Arc::new(AtomicBool::new(false));
     let busy: Vec<_> = (0..2)
         .map(|_| {
             let (stop, m) = (stop.clone(), m.clone());
@@ -272,7 +307,7 @@ fn children_of_busy_processes_do_not_hang() {
             })
         })
         .collect();
-    for _ in 0..50 {
+    for _ in 0..100 {
         check(&m.snapshot_in_child(&run("_initialize")).unwrap(), false);
     }
     stop.store(true, Ordering::Relaxed);

@@ -164,8 +164,15 @@ lucet_arch_resume:
     pop rcx
     jmp rcx
 
-    # Early exit: rsp = host_sp of the activation, eax = exit kind
+    # Early exit by a signal: rsp and rcx = host_sp of the activation, eax = exit kind. A checker
+    # that follows the stack pointer does not see what a handler does to it; it sees this move.
     .p2align 5
+    .hidden lucet_arch_leave_by_signal
+    .globl lucet_arch_leave_by_signal
+lucet_arch_leave_by_signal:
+    mov rsp, rcx
+
+    # Early exit: rsp = host_sp of the activation, eax = exit kind
     .hidden lucet_arch_leave
     .globl lucet_arch_leave
 lucet_arch_leave:
@@ -308,7 +315,7 @@ unsafe extern "C" {
         slots: *mut u128,
     ) -> u32;
     fn lucet_arch_resume(activation: *mut Activation, guest_sp: usize, result: u64) -> u32;
-    fn lucet_arch_leave();
+    fn lucet_arch_leave_by_signal();
     fn lucet_arch_trap_stub();
     fn lucet_arch_host_thunk();
     static lucet_arch_start: u8;
@@ -427,8 +434,9 @@ pub(crate) fn read_fault(context: &libc::ucontext_t) -> (usize, usize, usize) {
 pub(crate) fn leave_to_host(context: &mut libc::ucontext_t, host_sp: usize, ended: bool) {
     const DIRECTION_FLAG: i64 = 1 << 10;
     let regs = &mut context.uc_mcontext.gregs;
-    regs[libc::REG_RIP as usize] = lucet_arch_leave as *const () as i64;
+    regs[libc::REG_RIP as usize] = lucet_arch_leave_by_signal as *const () as i64;
     regs[libc::REG_RSP as usize] = host_sp as i64;
+    regs[libc::REG_RCX as usize] = host_sp as i64;
     regs[libc::REG_RAX as usize] = if ended { 3 } else { 1 };
     regs[libc::REG_EFL as usize] &= !DIRECTION_FLAG;
 }

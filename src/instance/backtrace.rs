@@ -100,6 +100,13 @@ pub(super) fn of_start(control: ControlRef) -> String {
 }
 
 impl Inner {
+    /// Forgets a run that its thread will never come back to.
+    pub(crate) fn abandon(&mut self) {
+        self.fault = None;
+        self.suspended = None;
+        self.backtrace.clear();
+    }
+
     fn stack_range(&self) -> Option<Range<usize>> {
         self.stack.map(|s| s.bottom..s.top)
     }

@@ -96,6 +96,7 @@ impl Inner {
     fn lend(&mut self) -> Result<Stack> {
         let mut s = self.region.stack(&self.slot, self.module.loaded.layout.size())?;
         s.limit(self.stack_limit);
+        crate::sys::valgrind::register(s.bottom..s.top);
         Ok(*self.stack.insert(s))
     }
 

@@ -19,6 +19,7 @@ use crate::error::{Error, Result, Status};
 use crate::sys::lock::{Condvar, Mutex, MutexGuard};
 use crate::sys::{fork, interrupt};
 use crate::trap;
+use crate::vmctx;
 use once_cell::sync::OnceCell;
 use std::cell::RefCell;
 use std::sync::OnceLock;
@@ -102,6 +103,16 @@ pub(super) fn now() -> u64 {
     start.map_or(0, |s| s.elapsed().as_nanos() as u64) + 1
 }
 
+/// The end of a thread that did not return from its runs.
+#[cold]
+fn abandoned() {
+    let words = arch::thread_words();
+    words.phase.store(0, Ordering::Relaxed);
+    words.run.store(0, Ordering::Release);
+    let last = words.last.load(Ordering::Relaxed);
+    vmctx::abandoned::abandon(|run| thread_of(run) == thread_of(last));
+}
+
 /// A thread on the list. Dropped with the thread, which takes it off the list.
 struct Mine {
     thread: i32,
@@ -113,6 +124,9 @@ impl Drop for Mine {
         if self.forks == FORKS.load(Ordering::Relaxed) {
             arch::thread_words().registered.store(0, Ordering::Relaxed);
             lock().retain(|r| r.thread != self.thread);
+            if !arch::current().is_null() {
+                abandoned();
+            }
         }
     }
 }

@@ -167,3 +167,115 @@ impl Loaded {
         splice::splice(self.file.as_slice(), &replaced, self.hash).map(Into::into)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::loader::{LoadOptions, Source, load};
+    use lucet_artifact::init::{ConstOp, ImageRun};
+
+    fn parent() -> Loaded {
+        let wat = r#"(module (memory 2 3) (table 2 5 funcref) (elem (i32.const 0) $start)
+            (global (mut i64) (i64.const 7)) (data (i32.const 9000) "x")
+            (func $start) (func (export "seed") (param i64)) (start $start))"#;
+        let bytes = lucetc::compile(wat.as_bytes(), &lucetc::Options::default()).unwrap();
+        let options = LoadOptions { allow_unsigned: true, ..LoadOptions::default() };
+        load(Source::Bytes(&bytes), &options).unwrap()
+    }
+
+    /// A state that is right but for what `change` does to it.
+    fn decode(
+        parent: &Loaded,
+        pages: usize,
+        change: impl Fn(&mut Contract, &mut Init, &mut Snapshot),
+    ) -> Result<State> {
+        let (mut contract, mut init) = (parent.contract.clone(), parent.init.clone());
+        let mut info = Snapshot { impure: true, reseed: Some(1) };
+        contract.start = None;
+        (contract.memories[0].ty.min, contract.tables[0].min) = (3, 4);
+        init.globals = vec![vec![ConstOp::I64(8)]];
+        init.image = vec![ImageRun { page: 40, pages: 1 }];
+        change(&mut contract, &mut init, &mut info);
+        let sections = Sections::encode(&contract, &init, &info).unwrap();
+        let pages = match pages {
+            0 => None,
+            n => Some(SealedFile::from_bytes(&vec![1; n * 4096]).unwrap()),
+        };
+        State::decode(parent, &sections, pages)
+    }
+
+    #[test]
+    fn states_of_other_modules_are_refused() {
+        let p = parent();
+        let good = decode(&p, 1, |_, _, _| {}).unwrap();
+        assert_eq!(good.contract.memories[0].ty.min, 3);
+        let m = p.with_state(good);
+        assert_eq!((m.image_bytes().len(), m.contract.start), (4096, None));
+        assert!(p.contract.start.is_some());
+        type Change = fn(&mut Contract, &mut Init, &mut Snapshot);
+        let cases: [(&str, usize, Change); 14] = [
+            ("memory is smaller", 1, |c, _, _| c.memories[0].ty.min = 1),
+            ("maximum lies below", 1, |c, _, _| c.memories[0].ty.min = 4),
+            ("not that of the snapshot's parent", 1, |c, _, _| c.memories[0].ty.max = Some(9)),
+            ("table 0 is smaller", 1, |c, _, _| c.tables[0].min = 1),
+            ("maximum lies below", 1, |c, _, _| c.tables[0].min = 6),
+            ("not that of", 1, |c, _, _| c.instance_data += 16),
+            ("not that of", 1, |c, _, _| c.cpu = 0),
+            ("not that of", 1, |c, _, _| c.labels.push(("a".into(), "b".into()))),
+            ("not that of", 1, |c, _, _| c.memories.clear()),
+            ("no start function", 1, |c, _, _| c.start = Some(0)),
+            ("end of an image run", 1, |_, i, _| i.image[0].page = 48),
+            ("size of the memory image", 2, |_, _, _| {}),
+            ("global", 1, |_, i, _| i.globals[0] = vec![ConstOp::I32(8)]),
+            ("reseed function", 1, |_, _, s| s.reseed = Some(9)),
+        ];
+        for (part, pages, change) in cases {
+            let e = decode(&p, pages, change).unwrap_err();
+            assert_eq!(e.status(), Status::InvalidArtifact, "{part}: {e}");
+            assert!(e.message().contains(part), "{part}: {e}");
+        }
+        assert!(decode(&p, 0, |_, _, _| {}).is_err());
+    }
+
+    #[test]
+    fn damaged_states_are_survived() {
+        let p = parent();
+        let good = decode(&p, 1, |_, _, _| {}).unwrap();
+        let encode = |s: &State| Sections::encode(&s.contract, &s.init, &s.info).unwrap();
+        let sections = encode(&good);
+        let mut refused = 0;
+        let mut try_it = |s: &Sections| {
+            let pages = SealedFile::from_bytes(&[1; 4096]).unwrap();
+            match State::decode(&p, s, Some(pages)) {
+                Ok(state) => assert!(encode(&state) == *s),
+                Err(e) => {
+                    refused += 1;
+                    let known = [Status::InvalidArtifact, Status::UnsupportedArtifact];
+                    assert!(known.contains(&e.status()), "{e}");
+                }
+            }
+        };
+        type Pick = fn(&mut Sections) -> &mut Vec<u8>;
+        let parts: [Pick; 3] = [|s| &mut s.contract, |s| &mut s.init, |s| &mut s.info];
+        for part in parts {
+            let copy = || Sections {
+                contract: sections.contract.clone(),
+                init: sections.init.clone(),
+                info: sections.info.clone(),
+            };
+            let mut s = copy();
+            let len = part(&mut s).len();
+            for n in 0..len {
+                let mut s = copy();
+                part(&mut s).truncate(n);
+                try_it(&s);
+                for bit in 0..8 {
+                    let mut s = copy();
+                    part(&mut s)[n] ^= 1 << bit;
+                    try_it(&s);
+                }
+            }
+        }
+        assert!(refused > 1000, "{refused}");
+    }
+}

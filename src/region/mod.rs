@@ -25,8 +25,8 @@ use crate::sys::map::Mapping;
 use crate::sys::{Pagemap, Support};
 pub use config::{Growth, GrowthKind, RegionConfig};
 use layout::Geometry;
-pub(crate) use reset::Image;
 pub use reset::Rung;
+pub(crate) use reset::{Image, Run};
 use resident::{FAR, SlotPages};
 use std::ops::Deref;
 use std::sync::Arc;
@@ -477,6 +477,9 @@ impl Drop for Core {
     fn drop(&mut self) {
         // First nobody may find the addresses any more, then they may go.
         self.zones = [None, None];
+        for map in std::iter::once(&self.slots_map).chain(&self.stacks_map) {
+            crate::sys::valgrind::forget(&(map.address()..map.address() + map.len()));
+        }
     }
 }
 

@@ -20,7 +20,6 @@
 use super::resident::{MAX_PAGES, SlotPages};
 use super::{Contents, Core, Slot};
 use crate::error::Result;
-use lucet_artifact::init::ImageRun;
 use lucet_artifact::limits::NATIVE_PAGE;
 use std::sync::atomic::Ordering;
 
@@ -43,30 +42,54 @@ pub enum Rung {
     FirstTouch,
 }
 
+/// Consecutive pages of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Run {
+    /// First native page of the memory.
+    pub page: u32,
+    /// Number of native pages.
+    pub pages: u32,
+    /// Number of pages in the runs before this one: where its bytes begin.
+    pub before: u32,
+}
+
+impl Run {
+    /// Runs of these first pages and lengths, ascending.
+    pub(crate) fn all(runs: impl Iterator<Item = (u32, u32)>) -> Box<[Self]> {
+        let mut next = 0;
+        let run = |(page, pages)| {
+            let before = next;
+            next += pages;
+            Self { page, pages, before }
+        };
+        runs.map(run).collect()
+    }
+}
+
 /// The initial contents of a memory. Bytes outside the runs are zero.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Image<'a> {
     /// Unique in the process, never reused.
     pub id: u64,
     /// Runs of whole native pages, ascending.
-    pub runs: &'a [ImageRun],
+    pub runs: &'a [Run],
     /// The runs' bytes, one after the other.
     pub bytes: &'a [u8],
 }
 
 impl Image<'_> {
-    /// Calls `f(offset in memory, bytes)` for each run that lies below `limit`.
+    /// Calls `f(offset in memory, bytes)` for what of each run lies below `limit`.
     fn each(&self, limit: u64, mut f: impl FnMut(u64, &[u8])) {
-        let mut at = 0usize;
         for run in self.runs {
-            let len = (u64::from(run.pages) * NATIVE_PAGE) as usize;
             let offset = u64::from(run.page) * NATIVE_PAGE;
-            if let Some(bytes) = self.bytes.get(at..at + len)
-                && offset + len as u64 <= limit
-            {
+            let len = (u64::from(run.pages) * NATIVE_PAGE).min(limit.saturating_sub(offset));
+            let at = run.before as usize * NATIVE_PAGE as usize;
+            if len == 0 {
+                return;
+            }
+            if let Some(bytes) = self.bytes.get(at..at + len as usize) {
                 f(offset, bytes);
             }
-            at += len;
         }
     }
 
@@ -276,5 +299,31 @@ impl Core {
             unsafe { std::ptr::read_volatile((slot.vmctx + at as usize) as *const u8) };
             at = (at / NATIVE_PAGE + 1) * NATIVE_PAGE;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The kernel reports pages in memory and pages swapped out as different ranges, which may
+    /// divide a run.
+    #[test]
+    fn runs_are_cut_at_the_limit() {
+        let runs = Run::all([(1, 3), (9, 1)].into_iter());
+        assert_eq!(runs[1], Run { page: 9, pages: 1, before: 3 });
+        let bytes: Vec<u8> = (0..4 * NATIVE_PAGE).map(|n| (n / NATIVE_PAGE) as u8 + 1).collect();
+        let image = Image { id: 1, runs: &runs, bytes: &bytes };
+        let below = |pages: u64| {
+            let mut found = Vec::new();
+            image.each(pages * NATIVE_PAGE, |offset, b| {
+                found.push((offset / NATIVE_PAGE, b.len() as u64 / NATIVE_PAGE, b[0]));
+            });
+            found
+        };
+        assert_eq!(below(1), []);
+        assert_eq!(below(3), [(1, 2, 1)]);
+        assert_eq!(below(9), [(1, 3, 1)]);
+        assert_eq!(below(20), [(1, 3, 1), (9, 1, 4)]);
     }
 }

@@ -16,8 +16,7 @@
 //! The list is short. A guest that touches more pages than fit makes the handler open everything at
 //! once (`all`); such a slot is emptied when it is reset.
 
-use super::Image;
-use lucet_artifact::init::ImageRun;
+use super::{Image, Run};
 use lucet_artifact::limits::NATIVE_PAGE;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
@@ -35,7 +34,7 @@ pub(crate) struct SlotPages {
     /// Every page is open, noted or not.
     all: AtomicBool,
     /// The pristine contents: runs and bytes of the image in use.
-    runs: AtomicPtr<ImageRun>,
+    runs: AtomicPtr<Run>,
     runs_len: AtomicUsize,
     bytes: AtomicPtr<u8>,
     bytes_len: AtomicUsize,
@@ -53,20 +52,15 @@ pub(super) const FAR: usize = MAX_PAGES - NEAR;
 const _: () = assert!(size_of::<SlotPages>() == 128);
 
 /// Finds the pristine contents of native page `page`: its bytes in the image, or `None` for zeros.
-fn pristine<'a>(runs: &[ImageRun], bytes: &'a [u8], page: u32) -> Option<&'a [u8]> {
-    let mut before = 0usize;
-    for run in runs {
-        if page < run.page {
-            return None;
-        }
-        let within = (page - run.page) as usize;
-        if within < run.pages as usize {
-            let at = (before + within) * NATIVE_PAGE as usize;
-            return bytes.get(at..at + NATIVE_PAGE as usize);
-        }
-        before += run.pages as usize;
+fn pristine<'a>(runs: &[Run], bytes: &'a [u8], page: u32) -> Option<&'a [u8]> {
+    // Most images have one or two runs; those of snapshots may have many.
+    let run = runs.get(runs.partition_point(|r| r.page <= page).checked_sub(1)?)?;
+    let within = page - run.page;
+    if within >= run.pages {
+        return None;
     }
-    None
+    let at = (run.before + within) as usize * NATIVE_PAGE as usize;
+    bytes.get(at..at + NATIVE_PAGE as usize)
 }
 
 /// Writes the pristine contents of a page.
@@ -146,7 +140,7 @@ impl SlotPages {
         (0..count).map_while(|n| self.place(n)).map(|p| p.load(Ordering::Relaxed))
     }
 
-    fn image(&self) -> (&[ImageRun], &[u8]) {
+    fn image(&self) -> (&[Run], &[u8]) {
         let (runs, n) = (self.runs.load(Ordering::Relaxed), self.runs_len.load(Ordering::Relaxed));
         let (bytes, len) =
             (self.bytes.load(Ordering::Relaxed), self.bytes_len.load(Ordering::Relaxed));
@@ -289,7 +283,7 @@ mod tests {
 
     #[test]
     fn pristine_contents_are_found_by_page() {
-        let runs = [ImageRun { page: 1, pages: 2 }, ImageRun { page: 9, pages: 1 }];
+        let runs = Run::all([(1, 2), (9, 1)].into_iter());
         let mut bytes = vec![1u8; 4096];
         bytes.extend(vec![2u8; 4096]);
         bytes.extend(vec![3u8; 4096]);

@@ -119,13 +119,6 @@ unsafe extern "C" {
     ) -> i32;
 }
 
-/// Calls the three around each fork: in the thread that forks before and after, and in the child.
-pub fn at_fork(before: extern "C" fn(), after: extern "C" fn(), child: extern "C" fn()) {
-    note(child);
-    // SAFETY: a plain call; the functions live as long as the library, which is never unloaded.
-    unsafe { pthread_atfork(Some(before), Some(after), Some(child)) };
-}
-
 /// What is to be called in the child after each fork, for [`run_in_child`]. 0: none.
 static IN_CHILD: [AtomicUsize; 8] = [const { AtomicUsize::new(0) }; 8];
 
@@ -147,6 +140,13 @@ pub(super) fn run_in_child() {
             f();
         }
     }
+}
+
+/// Calls the three around each fork: in the thread that forks before and after, and in the child.
+pub fn at_fork(before: extern "C" fn(), after: extern "C" fn(), child: extern "C" fn()) {
+    note(child);
+    // SAFETY: a plain call; the functions live as long as the library, which is never unloaded.
+    unsafe { pthread_atfork(Some(before), Some(after), Some(child)) };
 }
 
 /// Calls `f` in the child after each fork.

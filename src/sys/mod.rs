@@ -7,6 +7,7 @@
 //!  fork     which process this is, and locks that a forked child finds open
 //!  lock     the lock for what belongs to one process
 //!  map      an owned mapping; everything else that maps memory goes through it
+//!  valgrind guest stacks, as valgrind wants to be told of them
 //!  sealed   a memfd that can no longer change, with a read-only view of it
 //! ```
 //!
@@ -23,6 +24,7 @@ mod pages;
 mod protect;
 pub mod sealed;
 pub mod signals;
+pub mod valgrind;
 
 pub use pages::{GUARD_REMOVE, Pagemap, Support, each_used_page};
 

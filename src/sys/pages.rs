@@ -1,7 +1,7 @@
 //! What the kernel knows about single pages: guard markers and which pages were written.
 //!
 //! Both are recent: markers need Linux 6.13, scanning needs 6.7. [`Support::probe`] tries them
-//! once, on pages of its own.
+//! once, on pages of its own. Under valgrind there is neither.
 
 use super::map::Mapping;
 use super::{PAGE, errno_error};
@@ -33,6 +33,11 @@ impl Support {
     pub fn probe() -> Result<Self> {
         static FOUND: OnceCell<Support> = OnceCell::new();
         super::fork::fill(&FOUND, || {
+            // Valgrind runs neither: an instruction that faulted cannot be tried again with all its
+            // registers, and it does not know what a scan writes.
+            if super::valgrind::is_there() {
+                return Ok(Self { guard_markers: false, pagemap_scan: false });
+            }
             let page = Mapping::zeroed(PAGE)?;
             let pagemap_scan = Pagemap::open()
                 .and_then(|p| p.present(page.address(), page.address() + PAGE, |_, _| ()))

@@ -25,15 +25,18 @@ pub(super) fn is_ours(signal: i32) -> bool {
 /// A handler installed with `SA_SIGINFO`.
 pub type Handler = extern "C" fn(i32, *mut libc::siginfo_t, *mut c_void);
 
-struct Previous(std::cell::UnsafeCell<MaybeUninit<libc::sigaction>>, AtomicBool);
+/// What handled a signal before us, whether that is known yet, and whether it was a handler for one
+/// time only (SA_RESETHAND) that has had it.
+struct Previous(std::cell::UnsafeCell<MaybeUninit<libc::sigaction>>, AtomicBool, AtomicBool);
 
 // SAFETY: written once in `install`, before the flag is set with Release; read only after the flag
 // was seen with Acquire.
 unsafe impl Sync for Previous {}
 
-static PREVIOUS: [Previous; 4] =
-    [const { Previous(std::cell::UnsafeCell::new(MaybeUninit::uninit()), AtomicBool::new(false)) };
-        4];
+static PREVIOUS: [Previous; 4] = [const {
+    let unknown = std::cell::UnsafeCell::new(MaybeUninit::uninit());
+    Previous(unknown, AtomicBool::new(false), AtomicBool::new(false))
+}; 4];
 
 /// Installs `handler` for the four signals and remembers what was there before.
 ///
@@ -76,8 +79,26 @@ pub unsafe fn forward(signal: i32, info: *mut libc::siginfo_t, context: *mut c_v
     let known = previous.filter(|p| p.1.load(Ordering::Acquire));
     // SAFETY: the flag says that it was written, and it is never written again.
     let old = known.map(|p| unsafe { (*p.0.get()).assume_init() });
+    let once = |a: &libc::sigaction| a.sa_flags & libc::SA_RESETHAND != 0;
+    let spent =
+        |a: &libc::sigaction| once(a) && known.is_some_and(|p| p.2.swap(true, Ordering::AcqRel));
+    // SAFETY: the kernel's siginfo; such a signal was sent, not raised by an instruction.
+    let sent = unsafe { info.as_ref() }.is_some_and(|i| i.si_code <= 0);
     match old {
-        Some(a) if a.sa_sigaction != libc::SIG_DFL && a.sa_sigaction != libc::SIG_IGN => {
+        Some(a) if a.sa_sigaction == libc::SIG_IGN && sent => {}
+        Some(a)
+            if a.sa_sigaction != libc::SIG_DFL && a.sa_sigaction != libc::SIG_IGN && !spent(&a) =>
+        {
+            // SAFETY: plain, async-signal-safe calls that give the handler the mask it asked for;
+            // returning from the signal restores the one before.
+            unsafe {
+                libc::pthread_sigmask(libc::SIG_BLOCK, &a.sa_mask, std::ptr::null_mut());
+                if a.sa_flags & libc::SA_NODEFER != 0 {
+                    let mut own: libc::sigset_t = std::mem::zeroed();
+                    libc::sigaddset(&mut own, signal);
+                    libc::pthread_sigmask(libc::SIG_UNBLOCK, &own, std::ptr::null_mut());
+                }
+            }
             if a.sa_flags & libc::SA_SIGINFO != 0 {
                 // SAFETY: installed with SA_SIGINFO, so it has this signature.
                 let f: Handler = unsafe { std::mem::transmute(a.sa_sigaction) };
@@ -95,7 +116,7 @@ pub unsafe fn forward(signal: i32, info: *mut libc::siginfo_t, context: *mut c_v
             // SAFETY: plain C calls that are async-signal-safe.
             unsafe {
                 libc::signal(signal, libc::SIG_DFL);
-                if info.as_ref().is_some_and(|i| i.si_code <= 0) {
+                if sent {
                     libc::raise(signal);
                 }
             }

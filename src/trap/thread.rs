@@ -3,7 +3,7 @@
 use super::handler::entry;
 use crate::arch;
 use crate::error::{Error, Result, Status};
-use crate::sys::{fork, signals};
+use crate::sys::{fork, signals, valgrind};
 use once_cell::sync::OnceCell;
 use std::sync::atomic::Ordering;
 
@@ -38,6 +38,11 @@ fn prepare() -> Result<()> {
         ));
     }
     signals::ensure_alternate_stack(|| arch::thread_words().prepared.store(0, Ordering::Relaxed))?;
+    if valgrind::is_there() {
+        // Not ready for good: it wants to hear of each run.
+        valgrind::open_all();
+        return Ok(());
+    }
     arch::thread_words().prepared.store(1, Ordering::Relaxed);
     Ok(())
 }

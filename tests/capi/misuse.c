@@ -319,6 +319,8 @@ static void snapshots(lucet_module *m, lucet_instance *i)
     lucet_snapshot_config *c = lucet_snapshot_config_create();
     lucet_module_config *mc = lucet_module_config_create();
     lucet_module *out = m;
+    lucet_instance *other;
+    lucet_func add;
 
     FAILS(lucet_instance_snapshot(NULL, c, &out), null, "instance");
     CHECK(out == NULL);
@@ -352,6 +354,16 @@ static void snapshots(lucet_module *m, lucet_instance *i)
     FAILS(lucet_instance_snapshot(i, c, &out), LUCET_STATUS_NO_SUCH_EXPORT, "nothing");
     OK(lucet_snapshot_config_set_reseed(c, NULL));
     OK(lucet_instance_snapshot(i, c, &out));
+    /* A function that was looked up in the one works in the other. */
+    OK(lucet_module_find(m, "add", NULL, &add));
+    OK(lucet_instance_create(the_region, out, &other));
+    for (int n = 0; n < 3; n++) {
+        lucet_val args[2] = {i32(40), i32(n)}, sum;
+
+        OK(lucet_instance_run_func(other, add, args, 2, &sum, 1, &outcome));
+        CHECK(outcome.kind == LUCET_OUTCOME_RETURNED && sum.of.i32 == 40 + n);
+    }
+    OK(lucet_instance_free(other));
     OK(lucet_module_free(out));
     OK(lucet_snapshot_config_set_function(c, "nothing"));
     FAILS(lucet_snapshot_in_child(m, NULL, c, &out), LUCET_STATUS_NO_SUCH_EXPORT, "nothing");

@@ -39,4 +39,5 @@
   (func (export "null") (call_indirect (i32.const 1)))
   (func (export "signature") (result i32) (call_indirect (type $to_i32) (i32.const 0)))
   (func (export "convert") (result i32) (i32.trunc_f32_s (f32.const nan)))
-  (func $recurse (export "recurse") (call $recurse)))
+  (func $recurse (export "recurse") (call $recurse))
+  (func (export "spin") (loop $again (br $again))))

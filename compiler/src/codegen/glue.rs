@@ -97,7 +97,7 @@ pub fn stub(
     func.name = UserFuncName::user(0, import);
     func.signature = abi::guest(of);
     let (mut body, args) = Body::new(env, FunctionBuilder::new(func, context))?;
-    body.begin_fuel();
+    body.begin_fuel(None)?;
     let results = body.call(import, &args)?;
     body.store_fuel();
     body.b.ins().return_(&results);

@@ -26,20 +26,60 @@ use lucet_artifact::fuel::{
     BULK_BYTES, BULK_ELEMENTS, HOST_CALL, OPERATOR, RUNTIME_CALL, STRUCTURAL,
 };
 use lucet_artifact::layout;
-use wasmparser::Operator;
+use wasmparser::{FunctionBody, Operator};
 
 /// The counter of a function under construction.
 #[derive(Debug, Clone, Copy)]
 pub struct Fuel {
-    var: Variable,
+    // `None`: the counter stays in instance data, see `MAX_CHECKS`.
+    var: Option<Variable>,
     // Charged for since the stretch began, still to be taken off.
     owed: u64,
     // Whether instance data holds the variable's value, as far as this stretch knows.
     stored: bool,
 }
 
-/// What to charge for an operator when it is translated. Calls of imports and bulk operations
-/// charge for themselves, before they start.
+/// Most places in a function that look at the counter for which it lives in a variable. Each of
+/// them merges two values of it, and the time of register allocation grows with the square of that;
+/// code that people write has a tenth of this.
+const MAX_CHECKS: usize = 200;
+
+/// The same for branches, which merge values of the counter too, but without a call beside them.
+const MAX_BRANCHES: usize = 4000;
+
+/// Whether a function has more of them than [`MAX_CHECKS`] or [`MAX_BRANCHES`].
+fn is_checked_often(wasm: &FunctionBody<'_>, imported: u32) -> Res<bool> {
+    let mut ops = wasm.get_operators_reader()?;
+    let (mut checks, mut branches) = (0, 0);
+    while !ops.eof() && checks <= MAX_CHECKS && branches <= MAX_BRANCHES {
+        match ops.read()? {
+            Operator::Loop { .. } => checks += 1,
+            Operator::If { .. }
+            | Operator::Br { .. }
+            | Operator::BrIf { .. }
+            | Operator::BrTable { .. } => branches += 1,
+            op => checks += usize::from(charges_itself(&op, imported)),
+        }
+    }
+    Ok(checks > MAX_CHECKS || branches > MAX_BRANCHES)
+}
+
+/// Whether an operator charges for itself, before it starts, and looks at the counter then.
+fn charges_itself(op: &Operator<'_>, imported: u32) -> bool {
+    match op {
+        Operator::MemoryCopy { .. }
+        | Operator::MemoryFill { .. }
+        | Operator::MemoryInit { .. }
+        | Operator::TableCopy { .. }
+        | Operator::TableFill { .. }
+        | Operator::TableInit { .. }
+        | Operator::TableGrow { .. } => true,
+        Operator::Call { function_index } => *function_index < imported,
+        _ => false,
+    }
+}
+
+/// What to charge for an operator when it is translated.
 fn price(op: &Operator<'_>, imported: u32) -> u64 {
     match op {
         Operator::Block { .. }
@@ -51,14 +91,7 @@ fn price(op: &Operator<'_>, imported: u32) -> u64 {
         | Operator::TableSet { .. }
         | Operator::DataDrop { .. }
         | Operator::ElemDrop { .. } => RUNTIME_CALL,
-        Operator::MemoryCopy { .. }
-        | Operator::MemoryFill { .. }
-        | Operator::MemoryInit { .. }
-        | Operator::TableCopy { .. }
-        | Operator::TableFill { .. }
-        | Operator::TableInit { .. }
-        | Operator::TableGrow { .. } => 0,
-        Operator::Call { function_index } if *function_index < imported => 0,
+        op if charges_itself(op, imported) => 0,
         _ => OPERATOR,
     }
 }
@@ -71,13 +104,17 @@ pub enum Unit {
 }
 
 impl Body<'_, '_> {
-    /// Begins to count, if the module does, in the entry block of a function.
-    pub fn begin_fuel(&mut self) {
+    /// Begins to count, if the module does, in the entry block of a function; `wasm` is its body,
+    /// if it has one.
+    pub fn begin_fuel(&mut self, wasm: Option<&FunctionBody<'_>>) -> Res<()> {
         if self.env.plan.contract.fuel {
-            let var = self.b.declare_var(types::I64);
+            let imported = self.env.plan.imported.funcs;
+            let often = wasm.map_or(Ok(false), |w| is_checked_often(w, imported))?;
+            let var = (!often).then(|| self.b.declare_var(types::I64));
             self.fuel = Some(Fuel { var, owed: 0, stored: false });
             self.load_fuel();
         }
+        Ok(())
     }
 
     /// Charges for `n` units, which are taken off when the stretch ends.
@@ -91,20 +128,39 @@ impl Body<'_, '_> {
     fn settle(&mut self) {
         if let Some(f) = self.fuel.filter(|f| f.owed > 0) {
             let owed = self.b.ins().iconst(types::I64, f.owed as i64);
-            self.take_off(f.var, owed);
+            self.take_off(f, owed);
         }
         if let Some(f) = &mut self.fuel {
             f.owed = 0;
         }
     }
 
-    fn take_off(&mut self, var: Variable, n: Value) {
-        let v = self.b.use_var(var);
-        let v = self.b.ins().isub(v, n);
-        self.b.def_var(var, v);
-        if let Some(f) = &mut self.fuel {
-            f.stored = false;
+    /// The counter now.
+    fn fuel_value(&mut self, f: Fuel) -> Value {
+        match f.var {
+            Some(var) => self.b.use_var(var),
+            None => self.fuel_word(),
         }
+    }
+
+    fn fuel_word(&mut self) -> Value {
+        let flags = self.regions.fuel();
+        self.b.ins().load(types::I64, flags, self.vmctx, layout::FUEL)
+    }
+
+    fn set_fuel_word(&mut self, v: Value) {
+        let flags = self.regions.fuel();
+        self.b.ins().store(flags, v, self.vmctx, layout::FUEL);
+    }
+
+    fn take_off(&mut self, f: Fuel, n: Value) {
+        let v = self.fuel_value(f);
+        let v = self.b.ins().isub(v, n);
+        match f.var {
+            Some(var) => self.b.def_var(var, v),
+            None => self.set_fuel_word(v),
+        }
+        self.fuel_forgets();
     }
 
     /// Before a branch: settles.
@@ -139,20 +195,22 @@ impl Body<'_, '_> {
     /// Settles and puts the counter where others see it: before calls and returns.
     pub fn store_fuel(&mut self) {
         self.settle();
-        if let Some(f) = self.fuel.filter(|f| !f.stored) {
-            let v = self.b.use_var(f.var);
-            let flags = self.regions.fuel();
-            self.b.ins().store(flags, v, self.vmctx, layout::FUEL);
+        if let Some(f) = self.fuel.filter(|f| !f.stored)
+            && let Some(var) = f.var
+        {
+            let v = self.b.use_var(var);
+            self.set_fuel_word(v);
             self.fuel = Some(Fuel { stored: true, ..f });
         }
     }
 
     /// Takes the counter from where others left it: after calls.
     pub(super) fn load_fuel(&mut self) {
-        if let Some(f) = self.fuel {
-            let flags = self.regions.fuel();
-            let v = self.b.ins().load(types::I64, flags, self.vmctx, layout::FUEL);
-            self.b.def_var(f.var, v);
+        if let Some(f) = self.fuel
+            && let Some(var) = f.var
+        {
+            let v = self.fuel_word();
+            self.b.def_var(var, v);
             self.fuel = Some(Fuel { stored: true, ..f });
         }
     }
@@ -162,7 +220,7 @@ impl Body<'_, '_> {
         self.settle();
         let Some(f) = self.fuel else { return };
         let (cold, next) = (self.b.create_block(), self.b.create_block());
-        let v = self.b.use_var(f.var);
+        let v = self.fuel_value(f);
         let dry = self.b.ins().icmp_imm_s(IntCC::SignedLessThanOrEqual, v, 0);
         self.b.ins().brif(dry, cold, &[], next, &[]);
         self.b.set_cold_block(cold);
@@ -193,7 +251,7 @@ impl Body<'_, '_> {
             Unit::Elements => BULK_ELEMENTS,
         };
         let size = self.b.ins().ushr_imm_u(n, i64::from(per.trailing_zeros()));
-        self.take_off(f.var, size);
+        self.take_off(f, size);
         self.charge(RUNTIME_CALL - 1);
         self.check_fuel();
         self.charge(1);

@@ -116,7 +116,7 @@ pub fn translate(
     };
     t.set_position(wasm.range().start);
     t.declare_locals(wasm, &ty.params, &params)?;
-    t.body.begin_fuel();
+    t.body.begin_fuel(Some(wasm))?;
     t.body.check_fuel();
     let mut ops = wasm.get_operators_reader()?;
     while !ops.eof() {
