@@ -121,6 +121,9 @@ impl Home {
     pub(crate) fn new(timed: bool) -> Result<Self> {
         let index = {
             let mut unused = UNUSED.lock();
+            // In a forked child, locks of its parent's lists may be held by threads that are not
+            // there: it never uses them.
+            unused.0.retain(|n| ALL[*n as usize].get().is_some_and(|l| l.is_here()));
             match unused.0.pop() {
                 Some(index) => index,
                 None if (unused.1 as usize) < MAX_LISTS => {

@@ -27,7 +27,7 @@ pub use config::{Growth, GrowthKind, RegionConfig};
 use layout::Geometry;
 pub use reset::Rung;
 pub(crate) use reset::{Image, Run};
-use resident::SlotPages;
+use resident::{FAR, SlotPages};
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -189,7 +189,7 @@ impl Core {
         let rung = choose(&config)?;
         let pages_map = match rung {
             Rung::FirstTouch => {
-                let len = config.slots as usize * size_of::<SlotPages>();
+                let len = config.slots as usize * (size_of::<SlotPages>() + FAR * size_of::<u32>());
                 Some(Mapping::zeroed(len)?.kept_from_children()?)
             }
             _ => None,
@@ -252,6 +252,15 @@ impl Core {
         // SAFETY: the mapping has a `SlotPages` for each slot, zero bytes are valid ones, all
         // fields are atomics, and the mapping lives as long as the region.
         Some(unsafe { &*base.add(slot.index as usize) })
+    }
+
+    /// Where pages of a slot's resident set are noted that have no room in it: behind the sets of
+    /// all slots.
+    fn more_pages(&self, slot: &Slot) -> *mut AtomicU32 {
+        let Some(map) = &self.pages_map else { return std::ptr::null_mut() };
+        let sets = self.config.slots as usize * size_of::<SlotPages>();
+        let at = sets + slot.index as usize * FAR * size_of::<u32>();
+        (map.address() + at) as *mut AtomicU32
     }
 
     /// Number of instances alive.

@@ -264,7 +264,8 @@ impl Core {
     fn guard(&self, slot: &Slot, pages: &SlotPages, bytes: u64, image: &Image<'_>) -> Result<()> {
         pages.stop();
         self.slots_map.install_guards(self.offset(slot, 0), bytes as usize)?;
-        pages.start(bytes, image);
+        // SAFETY: room for this slot alone, which stays while the region does.
+        unsafe { pages.start(bytes, image, self.more_pages(slot)) };
         Ok(())
     }
 

@@ -38,8 +38,18 @@ pub(crate) struct SlotPages {
     runs_len: AtomicUsize,
     bytes: AtomicPtr<u8>,
     bytes_len: AtomicUsize,
-    list: [AtomicU32; MAX_PAGES],
+    /// The pages noted after those of `list`: room for the rest of [`MAX_PAGES`].
+    more: AtomicPtr<AtomicU32>,
+    list: [AtomicU32; NEAR],
 }
+
+/// Pages noted in a [`SlotPages`] itself. Hardly any slot has more, so the others lie apart, in
+/// memory that is not even touched.
+const NEAR: usize = 18;
+/// The others.
+pub(super) const FAR: usize = MAX_PAGES - NEAR;
+
+const _: () = assert!(size_of::<SlotPages>() == 128);
 
 /// Finds the pristine contents of native page `page`: its bytes in the image, or `None` for zeros.
 fn pristine<'a>(runs: &[Run], bytes: &'a [u8], page: u32) -> Option<&'a [u8]> {
@@ -86,12 +96,16 @@ impl SlotPages {
     /// Whether the page is in the list.
     pub(super) fn noted(&self, page: u32) -> bool {
         let count = self.count.load(Ordering::Relaxed) as usize;
-        self.list.iter().take(count).any(|p| p.load(Ordering::Relaxed) == page)
+        self.first(count).any(|p| p == page)
     }
 
     /// Begins to manage the first `managed` bytes, all of which carry guard markers now, with
     /// `image` as their pristine contents. The image must stay where it is until `stop`.
-    pub(super) fn start(&self, managed: u64, image: &Image<'_>) {
+    ///
+    /// # Safety
+    /// `more` is room for [`FAR`] numbers that nobody else uses, which stays until `stop`.
+    pub(super) unsafe fn start(&self, managed: u64, image: &Image<'_>, more: *mut AtomicU32) {
+        self.more.store(more, Ordering::Relaxed);
         self.count.store(0, Ordering::Relaxed);
         self.all.store(false, Ordering::Relaxed);
         self.runs.store(image.runs.as_ptr().cast_mut(), Ordering::Relaxed);
@@ -104,6 +118,26 @@ impl SlotPages {
     /// Manages nothing any more.
     pub(super) fn stop(&self) {
         self.managed.store(0, Ordering::Release);
+    }
+
+    /// Where page number `n` of the set is noted.
+    #[inline(always)]
+    fn place(&self, n: usize) -> Option<&AtomicU32> {
+        if n < NEAR {
+            return self.list.get(n);
+        }
+        let more = self.more.load(Ordering::Relaxed);
+        if n >= MAX_PAGES || more.is_null() {
+            return None;
+        }
+        // SAFETY: `start` stored a place for `FAR` of them.
+        Some(unsafe { &*more.add(n - NEAR) })
+    }
+
+    /// The first `count` pages of the set.
+    #[inline(always)]
+    fn first(&self, count: usize) -> impl Iterator<Item = u32> {
+        (0..count).map_while(|n| self.place(n)).map(|p| p.load(Ordering::Relaxed))
     }
 
     fn image(&self) -> (&[Run], &[u8]) {
@@ -131,7 +165,7 @@ impl SlotPages {
         let (runs, bytes) = self.image();
         let count = self.count.load(Ordering::Relaxed) as usize;
         let page = (offset / NATIVE_PAGE) as u32;
-        if let Some(place) = self.list.get(count) {
+        if let Some(place) = self.place(count) {
             let at = base + (u64::from(page) * NATIVE_PAGE) as usize;
             if !open(at, NATIVE_PAGE as usize) {
                 return false;
@@ -161,8 +195,7 @@ impl SlotPages {
             for n in 0..run.pages {
                 let page = run.page + n;
                 let at = (before + n as usize) * NATIVE_PAGE as usize;
-                let noted = self.list.iter().take(count);
-                let noted = noted.map(|p| p.load(Ordering::Relaxed)).any(|p| p == page);
+                let noted = self.first(count).any(|p| p == page);
                 if !noted && let Some(contents) = bytes.get(at..at + NATIVE_PAGE as usize) {
                     let to = base + (u64::from(page) * NATIVE_PAGE) as usize;
                     // SAFETY: the page was opened just now and belongs to this slot.
@@ -186,8 +219,8 @@ impl SlotPages {
             return self.open_all(base);
         };
         let mut missing = noted.len();
-        for place in self.list.iter().take(count) {
-            let at = place.load(Ordering::Relaxed).checked_sub(first);
+        for page in self.first(count) {
+            let at = page.checked_sub(first);
             if let Some(flag) = at.and_then(|at| noted.get_mut(at as usize)) {
                 *flag = true;
                 missing -= 1;
@@ -210,7 +243,7 @@ impl SlotPages {
                         // SAFETY: the page was opened just now and belongs to this slot.
                         unsafe { write_page(to as *mut u8, Some(contents)) };
                     }
-                    if let Some(place) = self.list.get(count) {
+                    if let Some(place) = self.place(count) {
                         place.store(page + n as u32, Ordering::Relaxed);
                         count += 1;
                         self.count.store(count as u32, Ordering::Relaxed);
@@ -229,8 +262,7 @@ impl SlotPages {
     pub(super) unsafe fn rewind(&self, base: usize) {
         let (runs, bytes) = self.image();
         let count = self.count.load(Ordering::Relaxed) as usize;
-        for place in self.list.iter().take(count) {
-            let page = place.load(Ordering::Relaxed);
+        for page in self.first(count) {
             let to = base + (u64::from(page) * NATIVE_PAGE) as usize;
             // SAFETY: a noted page is open (the module's invariant) and belongs to this slot.
             unsafe { write_page(to as *mut u8, pristine(runs, bytes, page)) };
