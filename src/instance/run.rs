@@ -12,7 +12,7 @@ use super::warm::results;
 use super::watch::Reason;
 use super::{At, Fault, IDLE, Inner, InstanceRef, Preempted, Suspended};
 use super::{backtrace, deadline, memory, set_fault};
-use crate::arch::Exit;
+use crate::arch::{Exit, Kept};
 use crate::error::{Error, Result, Status};
 use crate::module::{CallInfo, Returns};
 use crate::outcome::{Outcome, Trap};
@@ -196,7 +196,7 @@ pub(super) fn finish(
         Exit::Returned => Ended::Returned,
         Exit::Pending => {
             let Activation { guest_sp, entry, may_yield, .. } = *activation;
-            let at = Place { guest_sp, slots, entry, may_yield };
+            let at = Place { guest_sp, kept: vmctx::kept(), slots, entry, may_yield };
             leave(control, activation.leaver().unwrap_or(control), at, returns)
         }
         Exit::Preempted => match vmctx::take_registers() {
@@ -225,6 +225,8 @@ pub(super) fn finish(
 #[derive(Clone, Copy)]
 struct Place {
     guest_sp: usize,
+    /// The registers that it expects back.
+    kept: Kept,
     slots: usize,
     /// Host entry of what it called.
     entry: u32,
@@ -261,8 +263,7 @@ fn leave(control: ControlRef, leaver: ControlRef, at: Place, returns: Returns) -
         // The host function used a context that was not its own; nothing can be kept here.
         Some(Fault::Yield { .. }) if !at.may_yield => Ended::HostError(Status::NestedYield as u64),
         Some(Fault::Yield { value, resume, state }) => {
-            let Place { guest_sp, slots, entry, .. } = at;
-            let kept = vmctx::kept();
+            let Place { guest_sp, kept, slots, entry, .. } = at;
             let s = Suspended { guest_sp, kept, slots, returns, entry, leaver, resume, state };
             control.inner().suspended = Some(s);
             Ended::Yielded(value)
@@ -278,13 +279,13 @@ fn leave(control: ControlRef, leaver: ControlRef, at: Place, returns: Returns) -
         Some(Fault::Terminate) => Ended::Terminated,
         Some(Fault::Interrupted) => ended_from_outside(),
         Some(Fault::Paused(rest)) => {
-            let (guest_sp, kept) = (at.guest_sp, vmctx::kept());
+            let Place { guest_sp, kept, .. } = at;
             pause(control, at.slots, returns, At::Bulk { guest_sp, kept, on: leaver, rest })
         }
         Some(Fault::OutOfFuel) => {
-            let Place { guest_sp, slots, entry, may_yield } = at;
+            let Place { guest_sp, kept, slots, entry, may_yield } = at;
             if may_yield {
-                let (resume, state, kept) = (None, 0, vmctx::kept());
+                let (resume, state) = (None, 0);
                 let s = Suspended { guest_sp, kept, slots, returns, entry, leaver, resume, state };
                 control.inner().suspended = Some(s);
             }
@@ -620,6 +621,8 @@ fn call_resume_fn(
         control.with(|i| i.suspended = None);
         return Ok(result);
     }
-    let at = Place { guest_sp: s.guest_sp, slots: s.slots, entry: s.entry, may_yield: true };
+    // Another thread than the one on which the guest left may be here: nothing of it is this one's.
+    let Suspended { guest_sp, kept, slots, entry, .. } = *s;
+    let at = Place { guest_sp, kept, slots, entry, may_yield: true };
     Err(leave(control, s.leaver, at, s.returns))
 }
