@@ -22,7 +22,7 @@ use crate::stats::End;
 use crate::trap;
 use crate::value::Val;
 use crate::vmctx::walk::Start;
-use crate::vmctx::{self, Activation, ControlRef, GuestCall, Lease, Pending, ResumeFn, State};
+use crate::vmctx::{self, Activation, ControlRef, GuestCall, Lease, Pending, State};
 use lucet_artifact::ValType;
 use lucet_artifact::abi::TrapCode;
 
@@ -446,9 +446,12 @@ impl InstanceRef {
         trap::prepare_thread()?;
         let control = lease.control;
         let i = control.inner();
-        let Some(s) = i.suspended else { return Err(nowhere()) };
-        if room.is_some_and(|room| room != s.returns.number) {
-            let types = &i.module.loaded.types.types[s.returns.ty as usize].ty.results;
+        // Word by word: copying all of it would wait until what was just written is in the cache.
+        let Some(s) = &i.suspended else { return Err(nowhere()) };
+        let (guest_sp, kept, slots, returns) = (s.guest_sp, s.kept, s.slots, s.returns);
+        let finished = s.resume.is_none();
+        if room.is_some_and(|room| room != returns.number) {
+            let types = &i.module.loaded.types.types[returns.ty as usize].ty.results;
             check_results(|| "the suspended function".into(), types, room.unwrap_or(0))?;
         }
         let begin = i.limits.begin(Begin::Again);
@@ -456,29 +459,31 @@ impl InstanceRef {
         drop(i);
         let run = deadline::begin(control, begin)?;
         lease.set_next(State::Faulted);
-        if s.resume.is_none() {
+        let value = if finished {
             control.inner().suspended = None;
-        }
-        let value = match finish_host_call(control, &s, value) {
-            Ok(value) => value,
-            Err(ended) => {
-                let ended = ended.unless(run.end());
-                lease.set_next(over(control, &ended));
-                return Ok(ended);
+            value
+        } else {
+            match finish_host_call(control, value) {
+                Ok(value) => value,
+                Err(ended) => {
+                    let ended = ended.unless(run.end());
+                    lease.set_next(over(control, &ended));
+                    return Ok(ended);
+                }
             }
         };
         let mut activation = Activation::new(control, true);
-        let exit = vmctx::resume(&mut activation, s.guest_sp, &s.kept, (value, value));
+        let exit = vmctx::resume(&mut activation, guest_sp, &kept, (value, value));
         let doomed = run.end();
         if let Some(begun) = begun {
             super::warm::time(control, begun);
         }
-        let ended = finish(control, &activation, exit, s.slots, s.returns).unless(doomed);
+        let ended = finish(control, &activation, exit, slots, returns).unless(doomed);
         match ended {
             Ended::Yielded(_) => lease.set_next(State::Suspended),
             Ended::Preempted => lease.set_next(State::Preempted),
             Ended::Returned => {
-                results(control, s.returns, s.slots, result);
+                results(control, returns, slots, result);
                 lease.set_next(settle(control, &ended));
             }
             _ => lease.set_next(settle(control, &ended)),
@@ -596,25 +601,11 @@ pub(super) fn settle(control: ControlRef, ended: &Ended) -> State {
     next
 }
 
-/// Runs the resume function, if there is one: the host call's result, or another end of the run.
-#[inline(always)]
-fn finish_host_call(
-    control: ControlRef,
-    s: &Suspended,
-    value: u64,
-) -> std::result::Result<u64, Ended> {
-    match s.resume {
-        None => Ok(value),
-        Some(f) => call_resume_fn(f, control, s, value),
-    }
-}
-
-fn call_resume_fn(
-    f: ResumeFn,
-    control: ControlRef,
-    s: &Suspended,
-    value: u64,
-) -> std::result::Result<u64, Ended> {
+/// Runs the resume function: the host call's result, or another end of the run.
+#[inline(never)]
+fn finish_host_call(control: ControlRef, value: u64) -> std::result::Result<u64, Ended> {
+    let suspended = control.inner().suspended;
+    let Some((s, f)) = suspended.and_then(|s| Some((s, s.resume?))) else { return Ok(value) };
     let place = (s.guest_sp, s.entry);
     let result = vmctx::call_resume_fn(f, control, place, s.leaver, value, s.state);
     if s.leaver.pending() == Pending::None {
@@ -622,7 +613,7 @@ fn call_resume_fn(
         return Ok(result);
     }
     // Another thread than the one on which the guest left may be here: nothing of it is this one's.
-    let Suspended { guest_sp, kept, slots, entry, .. } = *s;
+    let Suspended { guest_sp, kept, slots, entry, returns, .. } = s;
     let at = Place { guest_sp, kept, slots, entry, may_yield: true };
-    Err(leave(control, s.leaver, at, s.returns))
+    Err(leave(control, s.leaver, at, returns))
 }
