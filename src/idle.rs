@@ -26,16 +26,19 @@ use crate::stats::{End, Tally, Timed};
 use crate::sys::fork::{Global, Process};
 use crate::sys::lock::{Mutex, MutexGuard};
 use crate::vmctx::{self, ControlRef};
+use once_cell::race::OnceBox;
 use std::collections::VecDeque;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 
 /// Shards per region. More threads than that share.
 const SHARDS: usize = 32;
 
-/// Entries of a shard that are compared before the search is given up.
-const SEARCH: usize = 64;
+/// Entries of the thread's own shard that are compared before the search is given up. (A microsecond
+/// or two, where what is saved is ten.)
+const SEARCH: usize = 4096;
+/// The same for shards of others.
+const SEARCH_ELSEWHERE: usize = 256;
 
 /// Most regions that exist at the same time in one process.
 const MAX_LISTS: usize = 1 << 16;
@@ -74,7 +77,8 @@ impl Lists {
     }
 }
 
-static ALL: [OnceLock<Box<Lists>>; MAX_LISTS] = [const { OnceLock::new() }; MAX_LISTS];
+/// (All zeros at first: takes no room in the library's file.)
+static ALL: [OnceBox<Lists>; MAX_LISTS] = [const { OnceBox::new() }; MAX_LISTS];
 /// Indices in [`ALL`] that belong to no region now, and how many were ever made.
 static UNUSED: Global<(Vec<u32>, u32)> = Global::new((Vec::new(), 0));
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
@@ -178,7 +182,7 @@ impl Home {
     #[inline(always)]
     pub(crate) fn take(self, key: u64) -> Option<ControlRef> {
         let mut shard = self.shard()?;
-        let found = take_from(&mut shard, key)?;
+        let found = take_from(&mut shard, key, SEARCH)?;
         shard.live += 1;
         shard.tally.created += 1;
         Some(found)
@@ -190,7 +194,7 @@ impl Home {
         for other in self.lists.shards.iter().filter(|_| self.lists.is_here()) {
             let mut shard = other.0.lock();
             if shard.owner == self.id {
-                found = take_from(&mut shard, key);
+                found = take_from(&mut shard, key, SEARCH_ELSEWHERE);
             }
             if found.is_some() {
                 shard.live += 1;
@@ -336,15 +340,15 @@ impl Home {
 
 /// The last one of module `key` in a shard.
 #[inline(always)]
-fn take_from(shard: &mut Shard, key: u64) -> Option<ControlRef> {
+fn take_from(shard: &mut Shard, key: u64, most: usize) -> Option<ControlRef> {
     match shard.idle.back() {
         Some((k, _)) if *k == key => shard.idle.pop_back().map(|(_, c)| c),
         None => None,
         Some(_) => {
-            let at = shard.idle.iter().rev().take(SEARCH).position(|(k, _)| *k == key)?;
+            let at = shard.idle.iter().rev().take(most).position(|(k, _)| *k == key)?;
             let at = shard.idle.len() - 1 - at;
-            // Order matters little here: the hole is filled with the last one.
-            shard.idle.swap_remove_back(at).map(|(_, c)| c)
+            // The others stay in the order of their use: the first is the one to give up.
+            shard.idle.remove(at).map(|(_, c)| c)
         }
     }
 }
@@ -353,7 +357,7 @@ fn take_from(shard: &mut Shard, key: u64) -> Option<ControlRef> {
 pub(crate) fn evict(key: u64) -> Vec<ControlRef> {
     let made = UNUSED.lock().1 as usize;
     let mut found = Vec::new();
-    for lists in ALL.iter().take(made).filter_map(OnceLock::get).filter(|l| l.is_here()) {
+    for lists in ALL.iter().take(made).filter_map(OnceBox::get).filter(|l| l.is_here()) {
         for shard in &lists.shards {
             let mut shard = shard.0.lock();
             shard.idle.retain(|(k, c)| {

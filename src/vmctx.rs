@@ -38,6 +38,7 @@ use crate::sys::map::Mapping;
 pub(crate) use data::InstanceData;
 pub use entry::HostCode;
 pub(crate) use entry::{HostEntry, ImpureHost};
+use once_cell::sync::OnceCell;
 pub(crate) use registers::{give_registers, has_registers, take_registers};
 use shortcut::Hot;
 pub(crate) use shortcut::{Shortcut, shortcut};
@@ -782,8 +783,8 @@ struct FreeControls {
 }
 
 static FREE: Global<FreeControls> = Global::new(FreeControls { process: None, all: Vec::new() });
-static CHUNKS: [std::sync::OnceLock<&'static [Control]>; MAX_CHUNKS] =
-    [const { std::sync::OnceLock::new() }; MAX_CHUNKS];
+/// (All zeros at first: takes no room in the library's file.)
+static CHUNKS: [OnceCell<&'static [Control]>; MAX_CHUNKS] = [const { OnceCell::new() }; MAX_CHUNKS];
 
 /// Takes a control block off the list.
 fn take_control() -> Result<ControlRef> {

@@ -16,8 +16,9 @@
 use crate::error::{Error, Result, Status};
 use crate::instance::InstanceRef;
 use crate::sys::fork::Global;
+use once_cell::race::OnceBox;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 
 /// What a handle is a handle to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,13 +122,14 @@ struct Entries<T> {
 pub(super) struct Table<T> {
     kind: Kind,
     entries: Global<Entries<T>>,
-    marks: [OnceLock<Box<[Mark; CHUNK]>>; CHUNKS],
+    /// All zeros at first: takes no room in the library's file.
+    marks: [OnceBox<[Mark; CHUNK]>; CHUNKS],
 }
 
 impl<T: Send + Sync + 'static> Table<T> {
     pub(super) const fn new(kind: Kind) -> Self {
         let entries = Entries { all: Vec::new(), free: Vec::new() };
-        Self { kind, entries: Global::new(entries), marks: [const { OnceLock::new() }; CHUNKS] }
+        Self { kind, entries: Global::new(entries), marks: [const { OnceBox::new() }; CHUNKS] }
     }
 
     fn mark(&self, index: u32) -> Option<&Mark> {

@@ -12,7 +12,7 @@
 //! AddressSanitizer needs no such thing: it instruments C code, and all C code, host functions
 //! included, runs on the host's own stacks.
 
-use parking_lot::Mutex;
+use super::lock::Mutex;
 use std::arch::asm;
 use std::ops::Range;
 use std::sync::OnceLock;
