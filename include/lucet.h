@@ -502,8 +502,8 @@ lucet_status lucet_region_config_set_resident_bytes(lucet_region_config *config,
                                                     uint64_t all);
 
 /**
- * Whether lucet_region_stats tells how long creating and running instances takes. Off by default:
- * it reads a clock twice for each, some 50 ns.
+ * Whether lucet_region_get_stats tells how long creating and running instances takes. Off by
+ * default: it reads a clock twice for each, some 50 ns.
  */
 lucet_status lucet_region_config_set_latency_histograms(lucet_region_config *config,
                                                         bool on);

@@ -157,8 +157,8 @@ pub extern "C" fn lucet_region_config_set_resident_bytes(
     set(config, |c| (c.slot_resident_bytes, c.resident_bytes) = (per_slot, all))
 }
 
-/// Whether lucet_region_get_stats tells how long creating and running instances takes. Off by default:
-/// it reads a clock twice for each, some 50 ns.
+/// Whether lucet_region_get_stats tells how long creating and running instances takes. Off by
+/// default: it reads a clock twice for each, some 50 ns.
 #[unsafe(no_mangle)]
 pub extern "C" fn lucet_region_config_set_latency_histograms(
     config: *mut lucet_region_config,
