@@ -1,8 +1,9 @@
 //! Single cases in which one feature met another.
 
 use super::kit::{OK, call_from_c, guest, kind};
-use lucet::{Instance, OutcomeKind, Region, RegionConfig};
+use lucet::{Group, Instance, Outcome, OutcomeKind, Region, RegionConfig, Status};
 use lucet_artifact::types::MemoryShape::Guarded;
+use std::time::Duration;
 
 /// A call on the shortest path does not look up the instance's stack: whoever walks it later must
 /// still find it, also after a reset.
@@ -24,4 +25,41 @@ fn backtraces_of_short_calls_after_a_reset() {
         assert_eq!(waits.len(), 2, "round {round}: {waits:?}");
         i.reset().unwrap();
     }
+}
+
+/// Runs `f` on a thread of its own, which must end.
+fn in_time<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
+    let (send, receive) = std::sync::mpsc::channel();
+    std::thread::spawn(move || send.send(f()));
+    receive.recv_timeout(Duration::from_secs(20)).expect("it never came back")
+}
+
+extern "C" fn terminates(_: *const lucet::Control, other: usize) {
+    // SAFETY: the address of a handle that outlives the run.
+    let other = unsafe { &*(other as *const lucet::InstanceRef) };
+    let refused = other.terminate().unwrap_err();
+    assert_eq!(refused.status(), Status::Busy);
+}
+
+/// A member that is suspended cannot be abandoned while another one runs, least of all by a host
+/// function of that run, which would wait for itself.
+#[test]
+fn terminating_a_suspended_member_below_another_members_run() {
+    in_time(|| {
+        let region = Region::new(RegionConfig { slots: 4, ..RegionConfig::default() }).unwrap();
+        let waits = guest(Guarded, false, false);
+        let mut group = Group::new(&region);
+        let a = **group.instantiate(Some("a"), &waits).unwrap();
+        assert_eq!(a.run("yield", &[]).unwrap(), Outcome::Yielded(11));
+        let handle: &'static lucet::InstanceRef = Box::leak(Box::new(a));
+        let mut imports = lucet::Imports::new();
+        let at = std::ptr::from_ref(handle) as usize;
+        crate::common::host(&mut imports, "t", "() -> ()", terminates as *const _, at);
+        let text = r#"(module (import "env" "t" (func $t)) (func (export "f") (call $t)))"#;
+        let module = crate::common::module(text, imports);
+        let b = **group.instantiate(Some("b"), &module).unwrap();
+        assert_eq!(b.run("f", &[]).unwrap(), Outcome::Returned(vec![]));
+        a.terminate().unwrap();
+        assert_eq!(a.resume(0).unwrap_err().status(), Status::WrongState);
+    });
 }
