@@ -70,6 +70,15 @@ impl Limits {
         Self { time, ..Self::default() }
     }
 
+    /// No time slices until [`Limits::set_slice`] gets what this returns.
+    pub(super) fn take_slice(&mut self) -> u64 {
+        std::mem::take(&mut self.slice)
+    }
+
+    pub(super) fn set_slice(&mut self, slice: u64) {
+        self.slice = slice;
+    }
+
     /// How a run with these limits begins.
     #[inline(always)]
     pub(super) fn begin(&self, begin: Begin) -> Begin {

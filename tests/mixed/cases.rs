@@ -1,8 +1,8 @@
 //! Single cases in which one feature met another.
 
-use super::kit::{OK, call_from_c, guest, kind};
+use super::kit::{OK, call_from_c, guest, kind, load};
 use lucet::{Group, Instance, Outcome, OutcomeKind, Region, RegionConfig, Status};
-use lucet_artifact::types::MemoryShape::Guarded;
+use lucet_artifact::types::MemoryShape::{self, Guarded};
 use std::time::Duration;
 
 /// A call on the shortest path does not look up the instance's stack: whoever walks it later must
@@ -61,5 +61,42 @@ fn terminating_a_suspended_member_below_another_members_run() {
         assert_eq!(b.run("f", &[]).unwrap(), Outcome::Returned(vec![]));
         a.terminate().unwrap();
         assert_eq!(a.resume(0).unwrap_err().status(), Status::WrongState);
+    });
+}
+
+const ENDLESS: &str = r#"(module (func $s (loop $l (br $l))) (start $s))"#;
+const SHORT: &str = r#"(module (memory 1) (global $n (mut i32) (i32.const 20000000))
+  (func $s (loop $l
+    (global.set $n (i32.sub (global.get $n) (i32.const 1))) (br_if $l (global.get $n))))
+  (start $s))"#;
+
+/// A start function is a run: the region's time limit holds for it, or one module could keep a
+/// worker for ever.
+#[test]
+fn a_start_function_is_within_the_regions_time_limit() {
+    in_time(|| {
+        for (shape, compact) in [(Guarded, false), (MemoryShape::Compact, true)] {
+            let module = load(ENDLESS, shape, false);
+            let config = RegionConfig {
+                slots: 2,
+                compact,
+                stacks: 1,
+                time_limit: 5_000_000,
+                ..RegionConfig::default()
+            };
+            let region = Region::new(config).unwrap();
+            for _ in 0..5 {
+                let e = Instance::new(&region, &module).unwrap_err();
+                assert_eq!(e.status(), Status::StartFailed, "{e}");
+                assert!(e.message().contains("longer"), "{e}");
+            }
+            assert_eq!(region.live(), 0);
+            let region = Region::new(RegionConfig { time_limit: 0, ..config }).unwrap();
+            let i = Instance::new(&region, &load(SHORT, shape, false)).unwrap();
+            // Time slices are not for start functions.
+            i.set_time_slice(1_000).unwrap();
+            i.set_time_limit(20_000_000_000).unwrap();
+            i.reset().unwrap();
+        }
     });
 }
