@@ -100,3 +100,44 @@ fn a_start_function_is_within_the_regions_time_limit() {
         }
     });
 }
+
+/// However an instance ends, the stack that it was lent goes back.
+#[test]
+fn stacks_come_back_from_every_end() {
+    let stacks = RegionConfig { slots: 4, compact: true, stacks: 2, ..RegionConfig::default() };
+    let region = Region::new(stacks).unwrap();
+    let module = guest(MemoryShape::Compact, true, true);
+    let thread = |i: lucet::InstanceRef| std::thread::spawn(move || i.terminate()).join().unwrap();
+    for n in 0..10_000 {
+        let i = Instance::new(&region, &module).unwrap();
+        let (name, arg) = match n % 13 {
+            0 => ("look", None),
+            1 => ("trap", None),
+            2 => ("overflow", None),
+            k @ 3..=6 => ("end", Some(k - 3)),
+            k @ 7..=8 => ("nest", Some(k - 6)),
+            9 | 10 => ("spin", None),
+            _ => ("yield", None),
+        };
+        match n % 13 {
+            9 => i.set_fuel(100).unwrap(),
+            10 => i.set_time_slice(1_000).unwrap(),
+            _ => {}
+        }
+        let f = module.find(name, None).unwrap();
+        let results = usize::from(matches!(name, "look" | "nest" | "yield"));
+        let (status, _, _) = call_from_c(*i, f, arg.map(|a| (a, false)), results);
+        assert_eq!(status, OK, "{name} {n}");
+        match n / 13 % 5 {
+            0 if n % 65 == 11 => thread(*i).unwrap(),
+            1 => i.terminate().unwrap(),
+            2 => i.reset().unwrap(),
+            3 => drop(i.recover()),
+            _ => {}
+        }
+    }
+    let both = [0, 1].map(|_| Instance::new(&region, &module).unwrap());
+    for i in &both {
+        assert_eq!(i.run("yield", &[]).unwrap(), Outcome::Yielded(11));
+    }
+}
