@@ -137,6 +137,7 @@ pub extern "C" fn lucet_region_config_set_max_table_elements(
 }
 
 /// The time limit that new instances have, see lucet_instance_set_time_limit; 0, none, by default.
+/// It holds for their start functions too, which nobody else could end.
 #[unsafe(no_mangle)]
 pub extern "C" fn lucet_region_config_set_time_limit(
     config: *mut lucet_region_config,

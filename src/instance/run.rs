@@ -370,10 +370,20 @@ pub(super) fn release_stack(control: ControlRef) {
 
 /// Runs the start function during creation.
 pub(super) fn start(control: ControlRef, index: u32, args: &[u128], what: &str) -> Result<()> {
-    let run = deadline::begin(control, Begin::Unlimited)?;
-    let ended = execute(control, index, args, false, &mut |_, _, _| {})?;
-    drop(run);
+    // Limits hold, but nothing could go on with it after a time slice.
+    let (begin, slice) = control.with(|i| {
+        let slice = i.limits.take_slice();
+        (i.limits.begin(Begin::First), slice)
+    });
+    let run = deadline::begin(control, begin);
+    let ended = run.and_then(|run| {
+        let ended = execute(control, index, args, false, &mut |_, _, _| {});
+        run.end();
+        ended
+    });
+    control.with(|i| i.limits.set_slice(slice));
     release_stack(control);
+    let ended = ended?;
     let fail = |m: String| Error::new(Status::StartFailed, format!("the {what} function {m}"));
     match ended {
         Ended::Returned => Ok(()),
