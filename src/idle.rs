@@ -220,6 +220,14 @@ impl Home {
         })
     }
 
+    /// The same with a look at all shards at once: nothing that becomes idle meanwhile is missed.
+    #[cold]
+    pub(crate) fn take_any_for_sure(self) -> Option<ControlRef> {
+        let mut all = self.all();
+        let mine = all.iter_mut().filter(|s| s.owner == self.id);
+        mine.filter_map(|s| s.idle.pop_front()).map(|(_, c)| c).next()
+    }
+
     /// Counts an instance that was created without an idle one.
     pub(crate) fn arrived(self) {
         if let Some(mut shard) = self.shard() {

@@ -241,8 +241,13 @@ fn occupy(
         return revive(control);
     }
     let mut slot = region.acquire().or_else(|full| {
-        let idle = region.home().take_any().and_then(vmctx::dissolve);
-        idle.map(|inner| inner.slot).ok_or(full)
+        let home = region.home();
+        let idle = home.take_any().or_else(|| home.take_any_for_sure());
+        match idle.and_then(vmctx::dissolve) {
+            Some(inner) => Ok(inner.slot),
+            // One that was freed for good meanwhile?
+            None => region.acquire().map_err(|_| full),
+        }
     })?;
     if let Err(e) = region.prepare(&mut slot, bytes, &module.image()) {
         if region.restore(&mut slot, bytes, bytes, &module.image()).is_ok() {

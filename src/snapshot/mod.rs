@@ -93,8 +93,10 @@ impl InstanceRef {
     /// holds references of the host; `Impure`; `NoSuchExport`, `ExportTypeMismatch` for the reseed
     /// function; `LimitExceeded`, `OutOfMemory`, `Io`.
     pub fn snapshot(&self, options: &SnapshotOptions) -> Result<Arc<Module>> {
-        let impure = self.control().impure();
+        let control = self.control();
         let (parent, state) = self.when_ready(|i| {
+            // Only now does the instance belong to this thread.
+            let impure = control.impure();
             let info = options.judge(&i.module, impure)?;
             let file = memfd(c"lucet-snapshot")?;
             let captured = i.capture(&file)?;
