@@ -223,6 +223,9 @@ impl Home {
     /// The same with a look at all shards at once: nothing that becomes idle meanwhile is missed.
     #[cold]
     pub(crate) fn take_any_for_sure(self) -> Option<ControlRef> {
+        if !self.lists.is_here() {
+            return None;
+        }
         let mut all = self.all();
         let mine = all.iter_mut().filter(|s| s.owner == self.id);
         mine.filter_map(|s| s.idle.pop_front()).map(|(_, c)| c).next()
