@@ -488,6 +488,7 @@ lucet_status lucet_region_config_set_max_table_elements(lucet_region_config *con
 
 /**
  * The time limit that new instances have, see lucet_instance_set_time_limit; 0, none, by default.
+ * It holds for their start functions too, which nobody else could end.
  */
 lucet_status lucet_region_config_set_time_limit(lucet_region_config *config,
                                                 uint64_t nanoseconds);
@@ -502,8 +503,8 @@ lucet_status lucet_region_config_set_resident_bytes(lucet_region_config *config,
                                                     uint64_t all);
 
 /**
- * Whether lucet_region_stats tells how long creating and running instances takes. Off by default:
- * it reads a clock twice for each, some 50 ns.
+ * Whether lucet_region_get_stats tells how long creating and running instances takes. Off by
+ * default: it reads a clock twice for each, some 50 ns.
  */
 lucet_status lucet_region_config_set_latency_histograms(lucet_region_config *config,
                                                         bool on);
@@ -940,7 +941,8 @@ lucet_status lucet_instance_set_stack_limit(lucet_instance *instance, uint64_t b
  *
  * May be called from any thread at any time, also while the instance runs: that is what it is for.
  *
- * LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+ * LUCET_STATUS_BUSY for a suspended member of a group of which another member runs: terminate that
+ * one; LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
  */
 lucet_status lucet_instance_terminate(lucet_instance *instance);
 

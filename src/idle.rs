@@ -34,8 +34,8 @@ use std::time::Instant;
 /// Shards per region. More threads than that share.
 const SHARDS: usize = 32;
 
-/// Entries of the thread's own shard that are compared before the search is given up. (A microsecond
-/// or two, where what is saved is ten.)
+/// Entries of the thread's own shard that are compared before the search is given up: a microsecond
+/// or two, where what is saved is ten.
 const SEARCH: usize = 4096;
 /// The same for shards of others.
 const SEARCH_ELSEWHERE: usize = 256;

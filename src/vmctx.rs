@@ -576,16 +576,26 @@ impl Lease {
     #[inline(always)]
     pub(crate) fn take(control: ControlRef, generation: u32, allowed: &[State]) -> Result<Self> {
         let mut lease = Self::claim(control, generation, allowed)?;
+        lease.join()?;
+        Ok(lease)
+    }
+
+    /// The second half of [`Lease::take`]: takes the group of an instance that was claimed.
+    ///
+    /// # Errors
+    /// `Busy` while the group is used by anybody.
+    #[inline(always)]
+    pub(crate) fn join(&mut self) -> Result<()> {
         // SAFETY: changed only by `allocate` and `free`, which have the control block for
         // themselves, and here it is RUNNING for this thread.
-        if let Some(lock) = unsafe { (*control.0.group.get()).as_ref() } {
+        if let Some(lock) = unsafe { (*self.control.0.group.get()).as_ref() } {
             // A preempted run has kept it.
-            if lease.next != State::Preempted {
+            if self.next != State::Preempted {
                 lock.take()?;
             }
-            lease.member = true;
+            self.member = true;
         }
-        Ok(lease)
+        Ok(())
     }
 
     /// Takes exclusive use of an instance that is in state `state`: what [`Lease::take`] does, for

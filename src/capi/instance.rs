@@ -403,7 +403,8 @@ pub extern "C" fn lucet_instance_set_stack_limit(
 ///
 /// May be called from any thread at any time, also while the instance runs: that is what it is for.
 ///
-/// LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+/// LUCET_STATUS_BUSY for a suspended member of a group of which another member runs: terminate that
+/// one; LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
 #[unsafe(no_mangle)]
 pub extern "C" fn lucet_instance_terminate(instance: *mut lucet_instance) -> raw::lucet_status {
     border(|| handle::instance(instance, "instance")?.terminate())

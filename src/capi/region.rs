@@ -137,6 +137,7 @@ pub extern "C" fn lucet_region_config_set_max_table_elements(
 }
 
 /// The time limit that new instances have, see lucet_instance_set_time_limit; 0, none, by default.
+/// It holds for their start functions too, which nobody else could end.
 #[unsafe(no_mangle)]
 pub extern "C" fn lucet_region_config_set_time_limit(
     config: *mut lucet_region_config,
@@ -157,8 +158,8 @@ pub extern "C" fn lucet_region_config_set_resident_bytes(
     set(config, |c| (c.slot_resident_bytes, c.resident_bytes) = (per_slot, all))
 }
 
-/// Whether lucet_region_get_stats tells how long creating and running instances takes. Off by default:
-/// it reads a clock twice for each, some 50 ns.
+/// Whether lucet_region_get_stats tells how long creating and running instances takes. Off by
+/// default: it reads a clock twice for each, some 50 ns.
 #[unsafe(no_mangle)]
 pub extern "C" fn lucet_region_config_set_latency_histograms(
     config: *mut lucet_region_config,

@@ -30,26 +30,40 @@ pub type lucet_resume_fn = Option<
 ///
 /// # Safety
 /// `ctx` is NULL, a handle, or what the header asks for.
+#[inline]
 pub(super) unsafe fn caller(ctx: *mut lucet_vmctx) -> Result<Vmctx> {
-    if let Some(kind) = kind_of(ctx) {
-        let message = format!("`ctx` is a {kind} handle; the host function's context was expected");
-        return Err(Error::new(Status::InvalidHandle, message));
-    }
+    // Control blocks are aligned, handles are not.
     if !ctx.addr().is_multiple_of(align_of::<Control>()) {
-        let message = "`ctx` is not what the host function was called with";
-        return Err(Error::new(Status::InvalidHandle, message));
+        return Err(no_context(ctx));
     }
     // SAFETY: the caller's promise.
-    let caller = unsafe { Vmctx::from_raw(ctx.cast::<Control>()) }
-        .ok_or_else(|| Error::new(Status::NullArgument, "`ctx` is NULL"))?;
-    if caller.is_forked() {
-        return Err(crate::error::forked("the instance"));
+    match unsafe { Vmctx::from_raw(ctx.cast::<Control>()) } {
+        Some(caller) if caller.is_running() => Ok(caller),
+        other => Err(not_running(other)),
     }
-    if !caller.is_running() {
-        let message = "the host function that `ctx` was given to has returned";
-        return Err(Error::new(Status::WrongState, message));
+}
+
+#[cold]
+fn no_context(ctx: *mut lucet_vmctx) -> Error {
+    let message = match kind_of(ctx) {
+        Some(kind) => {
+            format!("`ctx` is a {kind} handle; the host function's context was expected")
+        }
+        None => "`ctx` is not what the host function was called with".to_owned(),
+    };
+    Error::new(Status::InvalidHandle, message)
+}
+
+#[cold]
+fn not_running(caller: Option<Vmctx>) -> Error {
+    match caller {
+        None => Error::new(Status::NullArgument, "`ctx` is NULL"),
+        Some(caller) if caller.is_forked() => crate::error::forked("the instance"),
+        Some(_) => {
+            let message = "the host function that `ctx` was given to has returned";
+            Error::new(Status::WrongState, message)
+        }
     }
-    Ok(caller)
 }
 
 /// The calling instance. It is running, so functions that take it are LUCET_STATUS_BUSY until the

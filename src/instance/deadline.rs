@@ -18,7 +18,7 @@ use crate::arch::{self, Registers, ThreadWords};
 use crate::error::{Error, Result, Status};
 use crate::pause::{self, Guard, Point};
 use crate::sys::interrupt;
-use crate::vmctx::{self, ControlRef, State};
+use crate::vmctx::{self, ControlRef, Lease, State};
 use std::sync::atomic::Ordering;
 
 /// The bits of a run's number that count.
@@ -68,6 +68,15 @@ impl Limits {
     /// Nothing but a limit of the time of each run.
     pub(super) fn of_time(time: u64) -> Self {
         Self { time, ..Self::default() }
+    }
+
+    /// No time slices until [`Limits::set_slice`] gets what this returns.
+    pub(super) fn take_slice(&mut self) -> u64 {
+        std::mem::take(&mut self.slice)
+    }
+
+    pub(super) fn set_slice(&mut self, slice: u64) {
+        self.slice = slice;
     }
 
     /// How a run with these limits begins.
@@ -410,7 +419,7 @@ impl InstanceRef {
     /// nothing runs, nothing happens; the next run is not affected.
     ///
     /// # Errors
-    /// `InvalidHandle`.
+    /// `InvalidHandle`; `Busy` for a suspended member of a group of which another member runs.
     pub fn terminate(&self) -> Result<()> {
         loop {
             let (generation, state) = self.control.state();
@@ -419,8 +428,11 @@ impl InstanceRef {
                 State::Ready | State::Faulted => return Ok(()),
                 State::Free => break,
                 State::Suspended | State::Preempted => {
-                    match self.lease(&[State::Suspended, State::Preempted]) {
+                    let states = [State::Suspended, State::Preempted];
+                    match Lease::claim(self.control, self.generation, &states) {
                         Ok(mut lease) => {
+                            // Whoever uses the group may do so for long, or be this thread.
+                            lease.join()?;
                             lease.set_next(State::Faulted);
                             super::run::abandon(lease.control);
                             return Ok(());

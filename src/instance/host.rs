@@ -1,6 +1,6 @@
 //! What a host function may do with the instance that called it: the `ctx` it was given.
 
-use super::{Callee, Ended, Fault, InstanceRef, args, memory, run, set_fault};
+use super::{Callee, Ended, Fault, InstanceRef, args, memory, run, set_fault, set_yield};
 use crate::error::{Error, Result, Status};
 use crate::module::Func;
 use crate::outcome::Outcome;
@@ -72,7 +72,7 @@ impl Vmctx {
             ));
         }
         self.undecided()?;
-        set_fault(self.0, Fault::Yield { value, resume, state });
+        set_yield(self.0, value, resume, state);
         Ok(())
     }
 

@@ -86,6 +86,13 @@ pub(crate) fn set_fault(control: ControlRef, fault: Fault) {
     }
 }
 
+/// What [`set_fault`] does for a yield, of an instance that has nothing pending.
+#[inline]
+fn set_yield(control: ControlRef, value: u64, resume: Option<ResumeFn>, state: usize) {
+    control.inner().fault = Some(Fault::Yield { value, resume, state });
+    control.set_pending(Pending::Yield);
+}
+
 /// A guest that a host function suspended.
 #[derive(Debug, Clone, Copy)]
 struct Suspended {

@@ -184,7 +184,7 @@ fn execute(
 }
 
 /// How a stretch of execution ended that `activation` stands for.
-#[inline]
+#[inline(always)]
 pub(super) fn finish(
     control: ControlRef,
     activation: &Activation,
@@ -249,9 +249,38 @@ fn ended_from_outside() -> Ended {
 }
 
 /// Takes the pending action of `leaver` and acts on it.
-#[inline]
+#[inline(always)]
 fn leave(control: ControlRef, leaver: ControlRef, at: Place, returns: Returns) -> Ended {
+    let yielded = leaver.pending() == Pending::Yield && at.may_yield;
     leaver.set_pending(Pending::None);
+    match if yielded { leave_yielded(control, leaver, &at, returns) } else { None } {
+        Some(ended) => ended,
+        None => leave_otherwise(control, leaver, at, returns),
+    }
+}
+
+/// What [`leave`] does for a host function that yielded, word by word.
+#[inline(always)]
+fn leave_yielded(
+    control: ControlRef,
+    leaver: ControlRef,
+    at: &Place,
+    returns: Returns,
+) -> Option<Ended> {
+    let mut i = leaver.inner();
+    let Some(Fault::Yield { value, resume, state }) = &i.fault else { return None };
+    let (value, resume, state) = (*value, *resume, *state);
+    i.fault = None;
+    drop(i);
+    let Place { guest_sp, kept, slots, entry, .. } = *at;
+    let s = Suspended { guest_sp, kept, slots, returns, entry, leaver, resume, state };
+    control.inner().suspended = Some(s);
+    Some(Ended::Yielded(value))
+}
+
+/// What it does in every case.
+#[inline(never)]
+fn leave_otherwise(control: ControlRef, leaver: ControlRef, at: Place, returns: Returns) -> Ended {
     let fault = leaver.inner().fault.take();
     match &fault {
         Some(Fault::Yield { .. } | Fault::OutOfFuel) if at.may_yield => {}
@@ -341,10 +370,20 @@ pub(super) fn release_stack(control: ControlRef) {
 
 /// Runs the start function during creation.
 pub(super) fn start(control: ControlRef, index: u32, args: &[u128], what: &str) -> Result<()> {
-    let run = deadline::begin(control, Begin::Unlimited)?;
-    let ended = execute(control, index, args, false, &mut |_, _, _| {})?;
-    drop(run);
+    // Limits hold, but nothing could go on with it after a time slice.
+    let (begin, slice) = control.with(|i| {
+        let slice = i.limits.take_slice();
+        (i.limits.begin(Begin::First), slice)
+    });
+    let run = deadline::begin(control, begin);
+    let ended = run.and_then(|run| {
+        let ended = execute(control, index, args, false, &mut |_, _, _| {});
+        run.end();
+        ended
+    });
+    control.with(|i| i.limits.set_slice(slice));
     release_stack(control);
+    let ended = ended?;
     let fail = |m: String| Error::new(Status::StartFailed, format!("the {what} function {m}"));
     match ended {
         Ended::Returned => Ok(()),

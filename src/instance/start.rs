@@ -189,7 +189,10 @@ pub(super) fn restart(mut lease: Lease) -> Result<()> {
         for t in &mut i.tables {
             *t = Table::Own(None);
         }
-        if let Some(s) = i.stack.take() {
+        // Its own one stays: the shortest path of a call does not ask for it.
+        if i.stack.is_some_and(|s| s.is_lent())
+            && let Some(s) = i.stack.take()
+        {
             i.region.release_stack(s);
         }
         Ok(())
