@@ -51,6 +51,11 @@ pub(crate) struct Slot {
     pub vmctx: usize,
     /// Bytes from `vmctx` on that are readable and writable.
     accessible: u64,
+    /// Initial size of the memory that its resident set was begun with.
+    initial: u64,
+    /// Bytes from `vmctx` on, accessible or not, each page of which is noted in the resident set or
+    /// carries a guard marker (or the set overflowed). 0 where there are no resident sets.
+    ready: u64,
     contents: Contents,
     /// Bytes of memory that it keeps for its next instance.
     kept: u64,
@@ -208,6 +213,8 @@ impl Core {
             index,
             vmctx: base + geometry.vmctx_offset(index) as usize,
             accessible: if config.compact { geometry.memory_bytes() } else { 0 },
+            initial: 0,
+            ready: 0,
             contents: Contents::Zero,
             kept: 0,
             opened: config.compact,
@@ -338,7 +345,15 @@ impl Core {
 
     /// Makes memory `bytes` long after a `memory.grow`; new bytes are zero.
     pub(crate) fn grow(&self, slot: &mut Slot, bytes: u64) -> Result<()> {
-        if bytes <= slot.accessible { Ok(()) } else { self.set_accessible(slot, bytes) }
+        if bytes <= slot.accessible {
+            return Ok(());
+        }
+        let Some(pages) = self.pages(slot) else { return self.set_accessible(slot, bytes) };
+        // What can fail comes before the guest can reach anything.
+        self.make_ready(slot, pages, bytes)?;
+        self.set_accessible(slot, bytes)?;
+        pages.manage(bytes.min(slot.ready));
+        Ok(())
     }
 
     /// Opens or closes pages so that exactly `bytes` are accessible (guarded regions).

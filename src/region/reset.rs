@@ -12,7 +12,8 @@
 //! | decommit | `madvise(MADV_DONTNEED)`, copies the image before the next use | – |
 //!
 //! The first and the third make no system call. Growth is undone in all of them: pages beyond the
-//! initial size are decommitted and (guarded regions) made inaccessible.
+//! initial size are made inaccessible (guarded regions) and decommitted, or with first touch
+//! cleared and kept for the next instance that grows.
 //!
 //! While a slot is free its memory is what `contents` says. Bytes beyond the initial size of the
 //! module it last held are zero or inaccessible.
@@ -28,6 +29,14 @@ const COPY_AND_CLEAR_MAX: u64 = 128 << 10;
 
 /// Pages that are touched one by one rather than looked up.
 const FEW_PAGES: u64 = 8;
+
+/// Growth beyond the initial size that stays in the resident set; what exceeds it is given back at
+/// each reset, so that no slot keeps page tables for more.
+const READY_MAX: u64 = 1 << 20;
+
+/// Regions with more slots than this do without a mapping of its own for each slot's growth: the
+/// kernel allows a process 65,530 unless told otherwise.
+const OWN_MAPPING_MAX: u32 = 8192;
 
 /// A way to make slots pristine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -152,13 +161,20 @@ impl Core {
         image: &Image<'_>,
     ) -> Result<()> {
         let used = used.min(slot.accessible);
-        if used > bytes {
-            self.decommit(slot, bytes, used)?;
+        let managed = slot.ready.max(bytes);
+        if used > managed {
+            self.decommit(slot, managed, used)?;
         }
-        self.set_accessible(slot, bytes.min(slot.accessible))?;
         let limit = bytes.min(slot.accessible);
+        if self.rung_for(bytes) == Rung::FirstTouch {
+            // Grown pages are cleared while they are open.
+            slot.contents = self.rewind(slot, limit, image)?;
+            return self.set_accessible(slot, limit);
+        }
+        self.set_accessible(slot, limit)?;
         slot.contents = match self.rung_for(bytes) {
-            Rung::FirstTouch => self.rewind(slot, limit, image)?,
+            // Returned above.
+            Rung::FirstTouch => Contents::Dirty,
             Rung::CopyAndClear if !self.keep(slot, limit) => {
                 self.decommit(slot, 0, limit)?;
                 Contents::Zero
@@ -201,15 +217,18 @@ impl Core {
 
     fn rewind(&self, slot: &mut Slot, bytes: u64, image: &Image<'_>) -> Result<Contents> {
         let Some(pages) = self.pages(slot) else { return Ok(Contents::Dirty) };
-        if pages.managed() != bytes {
+        let open = pages.managed();
+        if slot.initial != bytes || open < bytes {
             return Ok(Contents::Dirty);
         }
         let kept = if pages.overflowed() { 0 } else { pages.noted_bytes() };
         if !self.keep(slot, kept) || pages.overflowed() {
             self.guard(slot, pages, bytes, image)?;
         } else {
-            // SAFETY: these are this slot's pages, and nothing of the instance runs.
-            unsafe { pages.rewind(slot.vmctx) };
+            // SAFETY: these are this slot's pages, and nothing of the instance runs. Those below
+            // `open` are accessible until the caller closes what grew.
+            unsafe { pages.rewind(slot.vmctx, open) };
+            pages.manage(bytes);
         }
         Ok(Contents::Image(image.id))
     }
@@ -235,7 +254,9 @@ impl Core {
         if self.rung_for(bytes) == Rung::FirstTouch {
             let Some(pages) = self.pages(slot) else { return Ok(()) };
             if !same || pages.managed() != bytes {
-                let before = pages.managed();
+                // Should a call fail, the next attempt begins here as well.
+                slot.contents = Contents::Dirty;
+                let before = pages.managed().max(slot.ready);
                 pages.stop();
                 if before > bytes {
                     let at = self.offset(slot, bytes);
@@ -243,6 +264,11 @@ impl Core {
                     self.slots_map.remove_guards(at, len)?;
                     self.slots_map.decommit(at, len)?;
                 }
+                if slot.ready > slot.initial {
+                    let len = (slot.ready - slot.initial) as usize;
+                    self.slots_map.set_apart(self.offset(slot, slot.initial), len, false)?;
+                }
+                (slot.initial, slot.ready) = (bytes, bytes);
                 self.guard(slot, pages, bytes, image)?;
             }
             slot.contents = Contents::Image(image.id);
@@ -260,10 +286,34 @@ impl Core {
         Ok(())
     }
 
-    /// Empties the first `bytes` bytes and waits for the first touch of each page.
+    /// Before a memory grows to `bytes`: has its new pages wait for their first touch, too, unless
+    /// they are many or everything is open anyway. Nothing is left to do if an earlier instance
+    /// grew as much.
+    pub(super) fn make_ready(&self, slot: &mut Slot, pages: &SlotPages, bytes: u64) -> Result<()> {
+        let (from, ready) = (slot.accessible, slot.ready);
+        if pages.overflowed() {
+            let end = bytes.min(ready).max(from);
+            return self.slots_map.remove_guards(self.offset(slot, from), (end - from) as usize);
+        }
+        let few = bytes <= slot.initial + READY_MAX;
+        if self.config.compact || bytes <= ready || from > ready || !few {
+            return Ok(());
+        }
+        let (at, len) = (self.offset(slot, ready), (bytes - ready) as usize);
+        self.slots_map.install_guards(at, len)?;
+        slot.ready = bytes;
+        if self.config.slots <= OWN_MAPPING_MAX {
+            self.slots_map.set_apart(at, len, true)?;
+        }
+        Ok(())
+    }
+
+    /// Empties the first `bytes` bytes, and what is ready for growth, and waits for the first touch
+    /// of each page.
     fn guard(&self, slot: &Slot, pages: &SlotPages, bytes: u64, image: &Image<'_>) -> Result<()> {
         pages.stop();
-        self.slots_map.install_guards(self.offset(slot, 0), bytes as usize)?;
+        let len = bytes.max(slot.ready) as usize;
+        self.slots_map.install_guards(self.offset(slot, 0), len)?;
         // SAFETY: room for this slot alone, which stays while the region does.
         unsafe { pages.start(bytes, image, self.more_pages(slot)) };
         Ok(())

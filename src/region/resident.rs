@@ -6,7 +6,11 @@
 //! contents and notes it. From then on the page stays open, and making the slot pristine again is
 //! copying the pristine contents over the pages of the list: no system call, no page fault.
 //!
-//! Invariant: *a page of the initial memory is accessible ⇔ it is in the list, or `all` is set*.
+//! Invariant: *a managed page is accessible ⇔ it is in the list, or `all` is set*.
+//!
+//! Memory that grows a little is managed, too. When the growth is undone its pages keep what they
+//! have, marker or (cleared) contents, behind a closed door; nobody touches them until a later
+//! instance grows.
 //!
 //! ```text
 //!  memory of a slot      │ ▓ │   │   │ ▓ │   │ ▓ │   │   │        ▓ open   (blank) guard marker
@@ -113,6 +117,12 @@ impl SlotPages {
         self.bytes.store(image.bytes.as_ptr().cast_mut(), Ordering::Relaxed);
         self.bytes_len.store(image.bytes.len(), Ordering::Relaxed);
         self.managed.store(managed, Ordering::Release);
+    }
+
+    /// Manages this many bytes from now on; those that come in addition are accessible, and noted
+    /// or marked.
+    pub(super) fn manage(&self, bytes: u64) {
+        self.managed.store(bytes, Ordering::Release);
     }
 
     /// Manages nothing any more.
@@ -255,16 +265,21 @@ impl SlotPages {
         true
     }
 
-    /// Makes the noted pages pristine again.
+    /// Makes the noted pages below `open` pristine again. The others are closed since they were.
     ///
     /// # Safety
-    /// `base` is the start of this slot's memory, and no code uses it.
-    pub(super) unsafe fn rewind(&self, base: usize) {
+    /// `base` is the start of this slot's memory, and no code uses it; noted pages below `open` are
+    /// accessible.
+    pub(super) unsafe fn rewind(&self, base: usize, open: u64) {
         let (runs, bytes) = self.image();
         let count = self.count.load(Ordering::Relaxed) as usize;
         for page in self.first(count) {
-            let to = base + (u64::from(page) * NATIVE_PAGE) as usize;
-            // SAFETY: a noted page is open (the module's invariant) and belongs to this slot.
+            let at = u64::from(page) * NATIVE_PAGE;
+            if at >= open {
+                continue;
+            }
+            let to = base + at as usize;
+            // SAFETY: the page is open (the caller's promise) and belongs to this slot.
             unsafe { write_page(to as *mut u8, pristine(runs, bytes, page)) };
         }
     }

@@ -63,6 +63,16 @@ impl Mapping {
         Ok(())
     }
 
+    /// Makes a range a mapping of its own to the kernel, or part of its neighbours' again: changing
+    /// the access to a whole mapping is cheaper than dividing one and joining the parts. The advice
+    /// that tells them apart, not to read ahead, concerns swapped-out pages only.
+    ///
+    /// # Errors
+    /// `OutOfMemory` or `Io` when the system refuses.
+    pub fn set_apart(&self, at: usize, len: usize, apart: bool) -> Result<()> {
+        self.advise(at, len, if apart { libc::MADV_RANDOM } else { libc::MADV_NORMAL })
+    }
+
     /// Empties pages and lets every access to them fault until the marker is removed.
     ///
     /// # Errors
