@@ -34,11 +34,15 @@ pub enum Guard {
     Wait,
     /// A termination looks again whether its run goes on.
     Still,
+    /// A signal ends a run only where guest code is.
+    Code,
+    /// A host function is not called once a request stands, and its return is not the guest's.
+    Thunk,
 }
 
 /// Number of points and guards.
 #[cfg(feature = "race-tests")]
-const N: usize = 6;
+const N: usize = 8;
 
 #[cfg(feature = "race-tests")]
 mod state {

@@ -357,6 +357,10 @@ pub(super) fn reason() -> Reason {
 /// before a host function is called (`back` is 0) and after. Returns the kind of exit to leave
 /// with, or 0 to go on.
 pub(crate) extern "C" fn asked_in_thunk(back: u32) -> u32 {
+    if !pause::is_on(Guard::Thunk) {
+        arch::thread_words().request.store(0, Ordering::SeqCst);
+        return 0;
+    }
     if reason() != Reason::Slice {
         return 3;
     }

@@ -123,7 +123,8 @@ unsafe fn end_run(context: *mut c_void) -> bool {
         return false;
     };
     let (pc, fp, sp) = arch::read_fault(context);
-    if arena::owner_of(pc).is_none_or(|owner| owner == 0) {
+    let in_host = arena::owner_of(pc).is_none_or(|owner| owner == 0);
+    if in_host && pause::is_on(Guard::Code) {
         return false;
     }
     let mut exit = Exit::Ended;

@@ -46,6 +46,24 @@ extern "C" fn yields(ctx: *const lucet::Control, _: usize) -> i32 {
     0
 }
 
+static TOLD: AtomicBool = AtomicBool::new(false);
+static AFTER: AtomicU32 = AtomicU32::new(0);
+
+/// Waits until the end of the run was asked for; then a signal comes in the middle of it, as from a
+/// sender who has seen guest code, if `signal` is not 0.
+extern "C" fn raise(_: *const lucet::Control, _: usize, signal: i32) {
+    IN_NAP.store(true, Ordering::SeqCst);
+    while !TOLD.load(Ordering::SeqCst) {
+        std::thread::yield_now();
+    }
+    if signal != 0 {
+        // SAFETY: sends a signal that is handled to this thread.
+        unsafe { libc::raise(libc::SIGURG) };
+    }
+    AFTER.fetch_add(1, Ordering::SeqCst);
+    IN_NAP.store(false, Ordering::SeqCst);
+}
+
 struct Stage {
     module: Arc<Module>,
     region: Arc<Region>,
@@ -63,6 +81,7 @@ fn stage(artifact: &[u8]) -> Stage {
         ("go_on", "() -> i32", go_on as *const c_void),
         ("nap", "(i32) -> ()", nap as *const c_void),
         ("yield", "() -> i32", yields as *const c_void),
+        ("raise", "(i32) -> ()", raise as *const c_void),
     ] {
         // SAFETY: the functions above have the types beside them.
         let code = unsafe { HostCode::new(f) };
@@ -133,6 +152,35 @@ fn signal_while_in_the_host(s: &Stage) -> bool {
         assert_eq!(run.join().unwrap(), Outcome::Terminated);
     });
     INTERRUPTED.load(Ordering::SeqCst) != 0
+}
+
+/// Terminates a run that is in `raise`, which goes on when it was.
+fn terminate_in_raise(s: &Stage, signal: i32) {
+    let i = s.instance();
+    for flag in [&TOLD, &IN_NAP] {
+        flag.store(false, Ordering::SeqCst);
+    }
+    AFTER.store(0, Ordering::SeqCst);
+    CALLS.store(0, Ordering::SeqCst);
+    std::thread::scope(|scope| {
+        let run = scope.spawn(|| i.run("raises", &[Val::I32(signal)]).unwrap());
+        assert!(within(5_000, || IN_NAP.load(Ordering::SeqCst)));
+        i.terminate().unwrap();
+        TOLD.store(true, Ordering::SeqCst);
+        assert_eq!(run.join().unwrap(), Outcome::Terminated);
+    });
+}
+
+/// A signal for the run comes in the middle of a host function, which must be finished.
+fn signal_in_a_host_function(s: &Stage) -> bool {
+    terminate_in_raise(s, 1);
+    AFTER.load(Ordering::SeqCst) != 1
+}
+
+/// A termination comes while a host function runs: the next one must not be called.
+fn host_function_after_a_request(s: &Stage) -> bool {
+    terminate_in_raise(s, 0);
+    CALLS.load(Ordering::SeqCst) != 0
 }
 
 /// A run returns between the request and the signal: the host must not get the signal.
@@ -265,9 +313,11 @@ fn two_senders(s: &Stage) -> bool {
 
 type Case = (&'static str, Option<Guard>, fn(&Stage) -> bool);
 
-const CASES: [Case; 8] = [
+const CASES: [Case; 10] = [
     ("next_run_begins_before_the_request", Some(Guard::Number), next_run_begins_before_the_request),
     ("signal_while_in_the_host", Some(Guard::Phase), signal_while_in_the_host),
+    ("signal_in_a_host_function", Some(Guard::Code), signal_in_a_host_function),
+    ("host_function_after_a_request", Some(Guard::Thunk), host_function_after_a_request),
     ("run_ends_before_the_signal", Some(Guard::EndLock), run_ends_before_the_signal),
     ("terminated_when_just_suspended", Some(Guard::TooLate), terminated_when_just_suspended),
     ("terminated_when_just_preempted", Some(Guard::TooLate), terminated_when_just_preempted),
