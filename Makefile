@@ -87,6 +87,7 @@ bench: deps bench-deps all ## beside Wasmtime, wasm2c and native code: table, ve
 	@echo "building the peers into target/bench-build (Wasmtime: minutes, the first time)"
 	@cd benches/peers && $(CARGO) build $(CARGO_FLAGS) --target-dir ../../target/bench-build
 	@$(MAKE) -s -C benches workers
+	$(if $(ROWS),,$(CARGO) bench --locked --workspace --bench density)
 	@target/bench-build/release/bench target/bench benches/targets.toml $(ROWS)
 
 bench-hot: dist ## what the hot paths cost a C program, in seconds; ROWS="call trap" picks rows

@@ -5,7 +5,7 @@
 mod common;
 
 use common::{compile, host, load};
-use lucet::{Control, Imports, Instance, Module, Outcome, Region, RegionConfig, Rung, Val};
+use lucet::{Control, Imports, Instance, Module, Outcome, Region, RegionConfig, Rung, Status, Val};
 use lucet_artifact::types::MemoryShape;
 use std::sync::Arc;
 
@@ -25,16 +25,18 @@ struct Guest {
 
 /// A guest with a data segment at `data`, if any, that dirties one word in each of 8 pages, after
 /// growing if `grows`.
-fn guest(shape: MemoryShape, data: Option<usize>, grows: bool) -> Guest {
+fn guest(shape: MemoryShape, data: Option<usize>, grows: bool, pages: usize) -> Guest {
     let segment = data.map_or(String::new(), |at| format!("(data (i32.const {at}) \"image\")"));
     let grow = if grows {
-        "(drop (memory.grow (i32.const 1))) (i64.store (i32.const 65600) (i64.const -1))"
+        "(drop (memory.grow (i32.const 1)))
+         (i64.store (i32.sub (i32.mul (memory.size) (i32.const 65536)) (i32.const 8))
+           (i64.const -1))"
     } else {
         ""
     };
     let text = format!(
         r#"(module (import "env" "y" (func $y (result i64)))
-  (memory (export "m") 1 3) {segment}
+  (memory (export "m") {pages} 4) {segment}
   (table $t (export "t") 2 4 externref)
   (global $g (export "g") (mut i64) (i64.const 77))
   (func $dirty (param i32) (local i32)
@@ -49,6 +51,7 @@ fn guest(shape: MemoryShape, data: Option<usize>, grows: bool) -> Guest {
   (func (export "returns") (param i32) (call $dirty (local.get 0)))
   (func (export "table") (param i32 externref)
     (call $dirty (local.get 0)) (table.set $t (i32.const 1) (local.get 1)))
+  (func (export "spins") (param i32) (call $dirty (local.get 0)) (loop $l (br $l)))
   (func (export "traps") (param i32) (call $dirty (local.get 0)) unreachable)
   (func (export "faults") (param i32)
     (call $dirty (local.get 0)) (drop (i32.load (i32.const -4))))
@@ -56,18 +59,26 @@ fn guest(shape: MemoryShape, data: Option<usize>, grows: bool) -> Guest {
     );
     let mut imports = Imports::new();
     host(&mut imports, "y", "() -> i64", suspend as *const _, 0);
-    let mut fresh = vec![0; PAGE];
+    let mut fresh = vec![0; pages * PAGE];
     if let Some(at) = data {
         fresh[at..at + 5].copy_from_slice(b"image");
     }
     Guest { module: load(&compile(&text, shape), imports).unwrap(), fresh }
 }
 
+/// A module whose start function dirties memory and traps.
+fn failing(shape: MemoryShape) -> Arc<Module> {
+    let text = r#"(module (memory 1 4) (func $dirty
+      (memory.fill (i32.const 0) (i32.const 0xa5) (i32.const 65536)) unreachable) (start $dirty))"#;
+    load(&compile(text, shape), Imports::new()).unwrap()
+}
+
 fn inspect(i: &Instance, g: &Guest, n: u64) {
-    assert_eq!(i.memory_size().unwrap(), PAGE as u64, "reuse {n}");
-    let at = i.memory_range(0, PAGE as u64).unwrap();
+    let size = g.fresh.len();
+    assert_eq!(i.memory_size().unwrap(), size as u64, "reuse {n}");
+    let at = i.memory_range(0, size as u64).unwrap();
     // SAFETY: the instance's memory is that long, and nothing of it runs meanwhile.
-    let memory = unsafe { std::slice::from_raw_parts(at, PAGE) };
+    let memory = unsafe { std::slice::from_raw_parts(at, size) };
     assert!(memory == g.fresh, "reuse {n}: memory is not as it was");
     assert_eq!(i.global_get("g").unwrap(), Val::I64(77), "reuse {n}");
     assert_eq!(i.table_elements("t").unwrap(), [0, 0], "reuse {n}");
@@ -76,11 +87,12 @@ fn inspect(i: &Instance, g: &Guest, n: u64) {
 fn reuses(shape: MemoryShape, config: RegionConfig, count: u64) {
     let region = Region::new(config).unwrap();
     let guests = [
-        guest(shape, Some(100), false),
-        guest(shape, Some(40_000), true),
-        guest(shape, None, false),
-        guest(shape, None, true),
+        guest(shape, Some(100), false, 1),
+        guest(shape, Some(40_000), true, 1),
+        guest(shape, None, false, 2),
+        guest(shape, None, true, 1),
     ];
+    let failing = failing(shape);
     let mut random = 0x5eed_u64;
     for n in 0..count {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963);
@@ -90,6 +102,15 @@ fn reuses(shape: MemoryShape, config: RegionConfig, count: u64) {
         let i = Instance::new(&region, &g.module).unwrap();
         inspect(&i, g, n);
         let at = Val::I32(pick(30, 1 << 20) as i32);
+        if n % 512 == 7 {
+            i.set_time_limit(1_000).unwrap();
+            assert_eq!(i.run("spins", &[at]).unwrap(), Outcome::TimedOut, "reuse {n}");
+            continue;
+        }
+        if n % 64 == 9 {
+            // In the other slot, which the next one may get.
+            assert_eq!(Instance::new(&region, &failing).unwrap_err().status(), Status::StartFailed);
+        }
         let outcome = match pick(40, 16) {
             0..8 => i.run("returns", &[at]),
             8 => i.run("table", &[at, Val::ExternRef(0xa5a5)]),

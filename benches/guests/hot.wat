@@ -39,6 +39,13 @@
     (i32.add (i32.const 1) (call $deep (i32.add (local.get 0) (i32.const 1)))))
 
   ;; Tells the host that it runs, then never returns.
+  ;; An operation on nearly 2 GiB, which takes the best part of a second.
+  (func (export "bulk")
+    (drop (memory.grow (i32.const 32000)))
+    (drop (call $host (i32.const 0)))
+    (loop $again
+      (memory.fill (i32.const 0) (i32.const 1) (i32.const 2097000000))
+      (br $again)))
   (func (export "forever")
     (drop (call $host (i32.const 0)))
     (loop $again (br $again))))

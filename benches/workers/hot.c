@@ -15,7 +15,7 @@ static uint32_t slots = SLOTS;
 
 static lucet_region *region, *small_stacks;
 static lucet_module *module, *pages, *data;
-static lucet_func touch, grow, touch_pages, touch_data, empty, add, hosts, forever;
+static lucet_func touch, grow, touch_pages, touch_data, empty, add, hosts, forever, bulk;
 static lucet_func unreachable, divide, indirect, out_of_bounds, recurse;
 static lucet_instance *kept, *yielder, *limited;
 
@@ -237,6 +237,7 @@ static double fresh_trap_overflow(long n) { return fresh_trap(n, &OVERFLOW); }
 /* ---- terminate ------------------------------------------------------------------------------- */
 
 static lucet_instance *endless;
+static const lucet_func *endless_func;
 static volatile double returned;
 static volatile bool lost;
 
@@ -244,7 +245,7 @@ static void *run_forever(void *unused)
 {
     lucet_outcome outcome;
     long before = bench_preempted();
-    check(lucet_instance_run_func(endless, forever, NULL, 0, NULL, 0, &outcome), "forever");
+    check(lucet_instance_run_func(endless, *endless_func, NULL, 0, NULL, 0, &outcome), "endless");
     returned = bench_wall();
     lost = bench_preempted() > before;
     expect(&outcome, LUCET_OUTCOME_TERMINATED, "forever");
@@ -273,8 +274,9 @@ static double terminate(void)
 }
 
 /* The time at `place` of `n`, of those during which neither thread lost its processor. */
-static double terminations(long n, double place)
+static double terminations(long n, double place, const lucet_func *of)
 {
+    endless_func = of;
     double *times = calloc((size_t)n, sizeof *times);
     long kept_times = 0;
     for (long tries = 0; times && tries < 4 * n && kept_times < n; tries++) {
@@ -293,8 +295,9 @@ static double terminations(long n, double place)
     return at;
 }
 
-static double terminate_p50(long n) { return terminations(n, 0.5); }
-static double terminate_p99(long n) { return terminations(n, 0.99); }
+static double terminate_p50(long n) { return terminations(n, 0.5, &forever); }
+static double terminate_p99(long n) { return terminations(n, 0.99, &forever); }
+static double terminate_bulk(long n) { return terminations(n, 0.99, &bulk); }
 
 /* ---- counts: the answers are no times -------------------------------------------------------- */
 
@@ -365,6 +368,7 @@ static const bench_row ROWS[] = {
     {"fresh instance, trap: stack overflow, 256 KiB", fresh_trap_overflow},
     {"terminate, p50", terminate_p50},
     {"terminate, p99", terminate_p99},
+    {"terminate in memory.fill of 2 GiB, p99", terminate_bulk},
     {"count: page faults, fresh instance", faults},
     {"floor: memcpy 64 KiB", floor_memcpy},
     {"floor: getppid", floor_getppid},
@@ -388,6 +392,7 @@ static void find_all(void)
     add = find(module, "add");
     hosts = find(module, "hosts");
     forever = find(module, "forever");
+    bulk = find(module, "bulk");
     unreachable = find(module, "unreachable");
     divide = find(module, "divide");
     indirect = find(module, "indirect");
