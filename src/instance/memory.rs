@@ -88,7 +88,7 @@ pub(crate) fn copy(
 }
 
 /// Bytes that a bulk operation treats before it asks whether the run is to end.
-const CHUNK: usize = 1 << 20;
+const CHUNK: usize = 128 << 10;
 
 /// What is left to do of a bulk operation whose run was interrupted.
 #[derive(Debug, Clone, Copy)]

@@ -124,7 +124,7 @@ pub fn entries() -> Vec<Entry> {
     }
     all.extend(CALLS.iter().map(|name| beside(name, &calls)));
     all.extend(TRAPS.iter().map(|name| beside(name, &traps)));
-    for name in ["terminate, p50", "terminate, p99"] {
+    for name in ["terminate, p50", "terminate, p99", "terminate in memory.fill of 2 GiB, p99"] {
         let e = entry(name, Kind::Fixed(300), "300 terminations a round");
         all.push(e.with("lucet", "hot", name));
     }
