@@ -146,6 +146,11 @@ fn measure(kind: &Kind) {
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
+    let known = |a: &str| a == "small" || a == "--bench" || a.starts_with("row=");
+    if let Some(wrong) = args.iter().find(|a| !known(a)) {
+        eprintln!("density: unknown argument `{wrong}`; `small` makes a hundredth of each row");
+        std::process::exit(2);
+    }
     let part = if args.iter().any(|a| a == "small") { 100 } else { 1 };
     let kinds = kinds(part);
     if let Some(n) = args.iter().find_map(|a| a.strip_prefix("row=")) {

@@ -86,20 +86,7 @@ impl Activation {
         // SAFETY: null, or an activation in a frame of `enter`, `resume` or `call_resume_fn` up
         // this thread's stack.
         let depth = unsafe { previous.as_ref() }.map_or(0, |a| a.depth + 1);
-        Self {
-            host_sp: 0,
-            guest_sp: 0,
-            guest_fp: 0,
-            trap_code: 0,
-            entry: 0,
-            trap_pc: 0,
-            fault: 0,
-            leaver: Cell::new(std::ptr::null()),
-            control: control.0,
-            previous,
-            may_yield,
-            depth,
-        }
+        Self { previous, may_yield, depth, ..Self::outermost(control) }
     }
 
     /// One that no other is around, whose host functions may yield.

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::process::{child, in_child};
+use common::process::{child, in_child, mappings};
 use common::{instance, module, region};
 use lucet::{Imports, Instance, Outcome, Status, TrapCode, Val};
 use std::os::unix::process::ExitStatusExt;
@@ -242,10 +242,6 @@ fn a_time_limit_that_cannot_be_kept_is_refused() {
     });
 }
 
-fn count_maps() -> usize {
-    std::fs::read_to_string("/proc/self/maps").unwrap().lines().count()
-}
-
 #[test]
 fn threads_run_their_own_instances_and_leave_nothing() {
     in_child("threads_run_their_own_instances_and_leave_nothing", || {
@@ -273,13 +269,13 @@ fn threads_run_their_own_instances_and_leave_nothing() {
         // A slot's first use opens its pages, which splits a mapping: use as many as there will be.
         drop((0..8).map(|_| Instance::new(&r, &m).unwrap()).collect::<Vec<_>>());
         round();
-        let before = count_maps();
+        let before = mappings();
         for _ in 0..10 {
             round();
         }
         assert_eq!(r.live(), 0);
         // Thread stacks and allocator arenas come and go; alternate stacks must not pile up.
-        assert!(count_maps() <= before + 20, "{before} mappings became {}", count_maps());
+        assert!(mappings() <= before + 20, "{before} mappings became {}", mappings());
     });
 }
 
@@ -380,10 +376,10 @@ fn a_warm_instance_that_grows_opens_and_closes_and_nothing_else() {
         );
         let r = region();
         growing_requests(&r, &m);
-        let (faults, maps) = (page_faults(), count_maps());
+        let (faults, maps) = (page_faults(), mappings());
         growing_requests(&r, &m);
         assert_eq!(page_faults(), faults, "page faults of warm instances");
-        assert_eq!(count_maps(), maps, "mappings of warm instances");
+        assert_eq!(mappings(), maps, "mappings of warm instances");
         // No memory is given back, emptied or marked: access to it changes, that is all.
         allow_system_calls(&[libc::SYS_mprotect]);
         growing_requests(&r, &m);

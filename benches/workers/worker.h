@@ -195,6 +195,17 @@ static inline bool bench_wanted(const char *name, char **words)
 /* Batches of all rows in turns, so that a disturbance of the machine meets every row. */
 static inline void bench_table(const bench_row *rows, size_t count, char **words)
 {
+    size_t wanted = 0;
+    for (size_t r = 0; r < count; r++) {
+        wanted += bench_wanted(rows[r].name, words);
+    }
+    if (wanted == 0) {
+        fprintf(stderr, "no row contains one of these words; there are:\n");
+        for (size_t r = 0; r < count; r++) {
+            fprintf(stderr, "  %s\n", rows[r].name);
+        }
+        exit(2);
+    }
     static double times[BENCH_MAX_ROWS][BENCH_BATCHES];
     long n[BENCH_MAX_ROWS] = {0};
     for (size_t r = 0; r < count && r < BENCH_MAX_ROWS; r++) {

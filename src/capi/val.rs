@@ -165,6 +165,24 @@ pub(super) struct Call {
 }
 
 impl Call {
+    /// Checks the arrays: the place for the outcome, and the arguments.
+    ///
+    /// # Safety
+    /// As [`Call::through`].
+    #[inline(always)]
+    unsafe fn checked(&self) -> Result<(args::Out<lucet_outcome>, &[lucet_val])> {
+        // SAFETY: the caller's promise.
+        let out = unsafe { args::Out::new(self.out, "outcome", lucet_outcome::default()) }?;
+        at_most(self.nargs, "nargs")?;
+        at_most(self.nresults, "nresults")?;
+        // SAFETY: the caller's promise.
+        let given = unsafe { args::array(self.args, self.nargs, "args") }?;
+        if self.nresults > 0 {
+            args::required(self.results, "results")?;
+        }
+        Ok((out, given))
+    }
+
     /// Checks the arrays, does `run` with the arguments and places for the results, and hands back
     /// results and outcome.
     ///
@@ -175,14 +193,7 @@ impl Call {
         run: impl FnOnce(&[Val], &mut [Val]) -> Result<Ended>,
     ) -> Result<()> {
         // SAFETY: the caller's promise.
-        let out = unsafe { args::Out::new(self.out, "outcome", lucet_outcome::default()) }?;
-        at_most(self.nargs, "nargs")?;
-        at_most(self.nresults, "nresults")?;
-        // SAFETY: the caller's promise.
-        let given = unsafe { args::array(self.args, self.nargs, "args") }?;
-        if self.nresults > 0 {
-            args::required(self.results, "results")?;
-        }
+        let (out, given) = unsafe { self.checked() }?;
         let ended = with_vals(self.nargs, |args| {
             for (i, (to, v)) in args.iter_mut().zip(given).enumerate() {
                 *to = v.get().map_err(|e| e.context(format!("argument {i}")))?;
@@ -212,14 +223,7 @@ impl Call {
     #[inline(always)]
     pub(super) unsafe fn direct(&self, i: &InstanceRef, callee: Callee<'_>) -> Result<()> {
         // SAFETY: the caller's promise.
-        let out = unsafe { args::Out::new(self.out, "outcome", lucet_outcome::default()) }?;
-        at_most(self.nargs, "nargs")?;
-        at_most(self.nresults, "nresults")?;
-        // SAFETY: the caller's promise.
-        let given = unsafe { args::array(self.args, self.nargs, "args") }?;
-        if self.nresults > 0 {
-            args::required(self.results, "results")?;
-        }
+        let (out, given) = unsafe { self.checked() }?;
         let ended = i.call(callee, given, Some(self.nresults), |ty, n, slot| {
             // SAFETY: the caller's promise: there are `nresults` places, which the call has
             // compared with the number of results.
@@ -281,11 +285,7 @@ impl Call {
     #[inline(always)]
     pub(super) unsafe fn resume(&self, i: &InstanceRef, value: u64) -> Result<()> {
         // SAFETY: the caller's promise.
-        let out = unsafe { args::Out::new(self.out, "outcome", lucet_outcome::default()) }?;
-        at_most(self.nresults, "nresults")?;
-        if self.nresults > 0 {
-            args::required(self.results, "results")?;
-        }
+        let (out, _) = unsafe { self.checked() }?;
         let ended = i.resume_with(value, Some(self.nresults), |ty, n, slot| {
             // SAFETY: as in `direct`.
             unsafe { self.results.add(n).write(lucet_val::new(Val::from_slot(ty, slot))) };
