@@ -3,6 +3,7 @@
 
 mod common;
 
+use common::process::in_child;
 use common::{host, module, region};
 use lucet::{Imports, Instance, Module, Outcome, Status, Val, Vmctx};
 use std::ffi::c_void;
@@ -258,5 +259,36 @@ fn limits_hold_on_many_threads() {
                 }
             });
         }
+    });
+}
+
+/// How often the library's thread has given up its processor: each wake-up ends that way.
+fn watchdog_sleeps() -> u64 {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let statuses =
+        tasks.filter_map(|t| std::fs::read_to_string(t.ok()?.path().join("status")).ok());
+    let watchdog = statuses.into_iter().find(|s| s.starts_with("Name:\tlucet-watchdog"));
+    let watchdog = watchdog.expect("a thread named lucet-watchdog");
+    let line = watchdog.lines().find_map(|l| l.strip_prefix("voluntary_ctxt_switches:"));
+    line.unwrap().trim().parse().unwrap()
+}
+
+#[test]
+fn nobody_wakes_up_when_no_guest_runs() {
+    in_child("nobody_wakes_up_when_no_guest_runs", || {
+        let (r, m) = (region(), guest());
+        let i = Instance::new(&r, &m).unwrap();
+        i.set_time_limit(5 * MS).unwrap();
+        assert_eq!(i.run("tight", &[]).unwrap(), Outcome::TimedOut);
+        i.reset().unwrap();
+        for _ in 0..100 {
+            assert_eq!(i.run("ok", &[]).unwrap(), Outcome::Returned(vec![Val::I32(7)]));
+        }
+        assert_eq!(i.run("waits", &[]).unwrap(), Outcome::Yielded(1));
+        // It may look once more at a deadline of a run that is over; then it sleeps for good.
+        std::thread::sleep(Duration::from_millis(300));
+        let before = watchdog_sleeps();
+        std::thread::sleep(Duration::from_millis(700));
+        assert_eq!(watchdog_sleeps(), before, "wake-ups in 0.7 s without a guest");
     });
 }
