@@ -139,11 +139,25 @@ pub enum Builtin {
     TableSet = 10,
     /// `()`: the fuel counter is not above zero; returns when it was filled up.
     OutOfFuel = 11,
+    /// `(tag: i64, payload: i64)`: throws a new exception; its values are at that address, a value
+    /// slot each. Does not return.
+    Throw = 12,
+    /// `(exnref: i64, unused: i64)`: throws an exception again that was caught as a reference, which
+    /// is not null. Does not return.
+    ThrowRef = 13,
+    /// `(exnref: i64, unused: i64)`: lets an exception go on that a handler got and does not catch.
+    /// Does not return.
+    Rethrow = 14,
+    /// `(exnref: i64, payload: i64)`: copies the values of an exception to that address, unless it
+    /// is 0, and lets go of the exception: a handler caught it and keeps no reference.
+    TakeException = 15,
+    /// `(exnref: i64, payload: i64)`: copies the values of an exception to that address.
+    ReadException = 16,
 }
 
 impl Builtin {
     /// Every builtin, in order.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 17] = [
         Self::MemoryGrow,
         Self::MemoryCopy,
         Self::MemoryFill,
@@ -156,6 +170,11 @@ impl Builtin {
         Self::ElemDrop,
         Self::TableSet,
         Self::OutOfFuel,
+        Self::Throw,
+        Self::ThrowRef,
+        Self::Rethrow,
+        Self::TakeException,
+        Self::ReadException,
     ];
 
     /// Parameter and result types, without `vmctx` and index.
@@ -173,6 +192,11 @@ impl Builtin {
             Self::TableFill => (&[I32, I64, I64, I64], &[]),
             Self::TableSet => (&[I32, I64, I64], &[]),
             Self::OutOfFuel => (&[], &[]),
+            Self::Throw
+            | Self::ThrowRef
+            | Self::Rethrow
+            | Self::TakeException
+            | Self::ReadException => (&[I64, I64], &[]),
         }
     }
 }

@@ -172,6 +172,7 @@ impl From<Ended> for lucet_outcome {
             Ended::Exited(c) => plain(OutcomeKind::Exited, c),
             Ended::HostError(c) => plain(OutcomeKind::HostError, c),
             Ended::OutOfFuel => plain(OutcomeKind::OutOfFuel, 0),
+            Ended::Exception(_) => plain(OutcomeKind::Exception, 0),
             Ended::Trapped(t) => Self {
                 kind: OutcomeKind::Trapped as i32,
                 trap_code: t.code as i32,

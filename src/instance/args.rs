@@ -4,7 +4,7 @@
 //! Nothing here allocates for up to [`FEW`] arguments, because it stands on the path of each
 //! request.
 
-use super::tables;
+use super::{exceptions, tables};
 use crate::error::{Error, Result, Status};
 use crate::module::{Core, Func};
 use crate::value::Val;
@@ -18,6 +18,11 @@ pub(super) fn check_reference(control: ControlRef, v: &Val) -> Result<()> {
         Val::FuncRef(r) if *r != 0 && tables::resolve(control, *r).is_none() => Err(Error::new(
             Status::InvalidArgument,
             "a function reference that belongs to no function of this instance or its group",
+        )),
+        Val::ExnRef(r) if *r != 0 && !exceptions::is_alive(control, *r) => Err(Error::new(
+            Status::InvalidArgument,
+            "a reference to an exception that is not one of this instance or its group, or that the \
+             guest does not keep any more",
         )),
         _ => Ok(()),
     }

@@ -53,6 +53,8 @@ fn fits<A: Argument>(i: &Inner, index: u32, info: &CallInfo, args: &[A]) -> bool
 
 /// The type byte of a reference to a function.
 const FUNCREF: u8 = ValType::FUNCREF.byte();
+/// And to an exception.
+const EXNREF: u8 = ValType::EXNREF.byte();
 
 impl Inner {
     /// What must be known of the callee, whose type fits the arguments and `room` for results.
@@ -133,7 +135,7 @@ impl InstanceRef {
         let (vmctx, begin) = (i.data.vmctx(), i.limits.begin(Begin::First));
         let begun = i.clock();
         drop(i);
-        if args.iter().any(|a| a.type_byte() == FUNCREF) {
+        if args.iter().any(|a| matches!(a.type_byte(), FUNCREF | EXNREF)) {
             references(control, args)?;
         }
         let run = match deadline::begin(control, begin) {

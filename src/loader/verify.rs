@@ -18,11 +18,11 @@ use super::expr::Scope;
 use super::supported::{self, unsupported};
 use crate::error::{Error, Result, Status};
 use lucet_artifact::ValType;
-use lucet_artifact::code::{FuncTable, Hints, NO_REF, TrapTable};
+use lucet_artifact::code::{FuncTable, HandlerTable, Hints, NO_REF, TrapTable};
 use lucet_artifact::codec::DecodeError;
 use lucet_artifact::container::{
-    CONTRACT, DATA, EXPORTS, FUNCS, FUNCTION_ALIGN, HINTS, IMAGE, IMPORTS, INIT, PCMAP, SNAPSHOT,
-    STRTAB, TEXT, TRAPS, TYPES,
+    CONTRACT, DATA, EXPORTS, FUNCS, FUNCTION_ALIGN, HANDLERS, HINTS, IMAGE, IMPORTS, INIT, PCMAP,
+    SNAPSHOT, STRTAB, TEXT, TRAPS, TYPES,
 };
 use lucet_artifact::contract::{Contract, ExportKind, Exports, ImportKind, Imports, layout_counts};
 use lucet_artifact::init::{ConstOp, ElemItem, Init, SegmentMode};
@@ -47,6 +47,7 @@ pub(super) struct Facts {
     pub(super) exports: Exports,
     pub(super) funcs: FuncTable,
     pub(super) traps: TrapTable,
+    pub(super) handlers: HandlerTable,
     pub(super) init: Init,
     pub(super) snapshot: Option<Snapshot>,
     pub(super) layout: Layout,
@@ -114,6 +115,11 @@ pub(super) fn verify(body: &[u8], elf: &Elf, snapshot: bool) -> Result<Facts> {
     check_code(&types, &funcs, imported.functions.len())?;
     check_exports(&exports, &funcs)?;
     let traps = decoded(TRAPS, TrapTable::decode(bytes(TRAPS), len(TEXT)))?;
+    let handlers = match elf.section(HANDLERS) {
+        Some(_) => HandlerTable::decode(bytes(HANDLERS), &funcs, imported.functions.len()),
+        None => Ok(HandlerTable::default()),
+    };
+    let handlers = decoded(HANDLERS, handlers)?;
     if elf.section(HINTS).is_some() {
         decoded(HINTS, Hints::decode(bytes(HINTS), len(TEXT)))?;
     }
@@ -139,6 +145,7 @@ pub(super) fn verify(body: &[u8], elf: &Elf, snapshot: bool) -> Result<Facts> {
         exports,
         funcs,
         traps,
+        handlers,
         init,
         snapshot,
         layout,
@@ -156,7 +163,9 @@ fn has_v128(ty: &FuncType) -> bool {
 
 /// Whether the runtime knows values of this type.
 fn is_supported(ty: ValType) -> bool {
-    ty.reference().is_none_or(|t| matches!(t, RefType::FUNC | RefType::EXTERN))
+    let known =
+        |t: RefType| matches!(t, RefType::FUNC | RefType::EXTERN) || t.heap.top() == HeapType::Exn;
+    ty.reference().is_none_or(known)
 }
 
 /// Whether a type that the contract names is one of the table, if it is concrete.
@@ -193,9 +202,6 @@ fn check_named_types(contract: &Contract, types: &TypeTable) -> Result<()> {
             let ty = &ty.ty;
             return Err(invalid(CONTRACT, format_args!("tag {i} has results: {ty}")));
         }
-    }
-    if !contract.tags.is_empty() {
-        return Err(unsupported("exception tags: exceptions are not supported yet"));
     }
     Ok(())
 }

@@ -66,6 +66,10 @@ fn words(b: Builtin) -> &'static str {
         Builtin::ElemDrop => "elem.drop",
         Builtin::TableSet => "table.set",
         Builtin::OutOfFuel => "out of fuel",
+        Builtin::Throw => "throw",
+        Builtin::ThrowRef => "throw_ref",
+        Builtin::Rethrow => "an exception that was not caught",
+        Builtin::TakeException | Builtin::ReadException => "catch",
     }
 }
 

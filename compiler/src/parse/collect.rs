@@ -337,6 +337,9 @@ fn mutable_globals(p: &mut Parsed<'_>) {
     if exported || p.globals.iter().take(imported).any(|g| g.mutable) {
         p.features |= feature::MUTABLE_GLOBALS;
     }
+    if !p.tags.is_empty() {
+        p.features |= feature::EXCEPTIONS;
+    }
     let refs = |t: &FuncType| t.params.iter().chain(&t.results).any(|v| v.is_ref());
     if p.tables.len() > 1
         || p.tables.iter().any(|t| t.elem != RefType::FUNC)

@@ -25,6 +25,7 @@ pub const SUPPORTED: WasmFeatures = WasmFeatures::MUTABLE_GLOBAL
     .union(WasmFeatures::BULK_MEMORY)
     .union(WasmFeatures::EXTENDED_CONST)
     .union(WasmFeatures::FLOATS)
+    .union(WasmFeatures::EXCEPTIONS)
     .union(WasmFeatures::GC_TYPES);
 
 /// Everything that may count as WebAssembly when deciding between invalid and unsupported. Early

@@ -9,6 +9,7 @@
 //!  numeric.rs   arithmetic, by table             table.rs    tables, indirect calls, references
 //!  checked.rs   checks of divisions              abi.rs      signatures, flags, regions
 //!  body.rs      calls, traps                     fuel.rs     counting steps, if asked for
+//!  exn.rs       exceptions
 //! ```
 //!
 //! Bodies were validated, so what cannot happen is [`Fail::Internal`], never a panic.
@@ -17,6 +18,7 @@ pub mod abi;
 pub mod body;
 mod checked;
 mod control;
+mod exn;
 pub mod fuel;
 mod memory;
 mod numeric;
@@ -146,8 +148,9 @@ impl<'e> Translator<'e, '_> {
         types: &[ValType],
         params: &[Value],
     ) -> Res<()> {
+        self.body.keep_exnrefs(types, params);
         for (t, value) in types.iter().zip(params) {
-            let var = self.body.b.declare_var(clif_type(*t));
+            let var = self.declare(*t);
             self.body.b.def_var(var, *value);
             self.locals.push(var);
         }
@@ -156,12 +159,20 @@ impl<'e> Translator<'e, '_> {
             let t = Parsed::val_type(t).ok_or(Fail::Internal("type of a local"))?;
             let zero = self.zero(t);
             for _ in 0..n {
-                let var = self.body.b.declare_var(clif_type(t));
+                let var = self.declare(t);
                 self.body.b.def_var(var, zero);
                 self.locals.push(var);
             }
         }
         Ok(())
+    }
+
+    fn declare(&mut self, t: ValType) -> Variable {
+        let var = self.body.b.declare_var(clif_type(t));
+        if exn::is_exnref(t) {
+            self.body.b.declare_var_needs_stack_map(var);
+        }
+        var
     }
 
     fn zero(&mut self, t: ValType) -> Value {
@@ -230,14 +241,20 @@ impl<'e> Translator<'e, '_> {
             Operator::GlobalGet { global_index } => self.global_get(*global_index)?,
             Operator::GlobalSet { global_index } => self.global_set(*global_index)?,
             Operator::Select => self.select()?,
-            Operator::TypedSelect { .. } => {
+            Operator::TypedSelect { ty } => {
                 self.features |= feature::REFERENCE_TYPES;
                 self.select()?;
+                let ty = Parsed::val_type(*ty).ok_or(Fail::Internal("type of a select"))?;
+                let v = self.stack.last().copied();
+                self.body.keep_exnrefs(&[ty], v.as_slice());
             }
             Operator::Call { function_index } => self.call(*function_index)?,
             _ => {
-                let done =
-                    self.numeric(op)? || self.control(op)? || self.memory(op)? || self.table(op)?;
+                let done = self.numeric(op)?
+                    || self.control(op)?
+                    || self.memory(op)?
+                    || self.table(op)?
+                    || self.exception(op)?;
                 if !done {
                     return Err(Fail::Internal("operator without translation"));
                 }
@@ -256,6 +273,7 @@ impl<'e> Translator<'e, '_> {
     fn call(&mut self, func: u32) -> Res<()> {
         let ty = self.body.env.plan.func_type(func).ok_or(Fail::Internal("callee"))?;
         let args = self.pop_n(ty.params.len())?;
+        self.call_branch()?;
         let results = self.body.call(func, &args)?;
         self.stack.extend(results);
         Ok(())
@@ -275,6 +293,7 @@ impl<'e> Translator<'e, '_> {
         let (ty, base, offset) = self.global(index)?;
         let flags = self.body.regions.globals();
         let v = self.body.b.ins().load(clif_type(ty), flags, base, offset);
+        self.body.keep_exnrefs(&[ty], &[v]);
         self.push(v);
         Ok(())
     }

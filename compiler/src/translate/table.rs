@@ -56,6 +56,9 @@ impl Translator<'_, '_> {
                 let index = self.pop()?;
                 let entry = self.entry(*table, index)?;
                 let v = self.entry_word(entry, table_entry::FUNCREF);
+                let elem = self.body.env.plan.contract.tables.get(*table as usize).map(|t| t.elem);
+                let elem = elem.ok_or(Fail::Internal("table index"))?;
+                self.body.keep_exnrefs(&[elem.into()], &[v]);
                 self.push(v);
             }
             Operator::TableSize { table } => {
@@ -146,6 +149,7 @@ impl Translator<'_, '_> {
         let of = plan.types.get(ty as usize).ok_or(Fail::Internal("type index"))?;
         let index = self.pop()?;
         let args = self.pop_n(of.params.len())?;
+        self.call_branch()?;
         let entry = self.entry(table, index)?;
 
         let (tables, constant) = (self.body.regions.tables(), self.body.regions.constant());
