@@ -147,7 +147,8 @@ fn group_artifacts() -> Vec<PathBuf> {
     const GUESTS: [(&str, &str); 3] = [
         (
             "store",
-            r#"(module (memory (export "memory") 1 1) (global (export "total") (mut i32) (i32.const 10))
+            r#"(module (memory (export "memory") 1 1)
+              (global (export "total") (mut i32) (i32.const 10))
               (table (export "table") 2 funcref) (elem (i32.const 1) $twice)
               (func $twice (export "twice") (param i32) (result i32)
                 (i32.mul (local.get 0) (i32.const 2))))"#,

@@ -78,9 +78,9 @@ pub unsafe extern "C" fn lucet_group_instantiate(
     out: *mut *mut lucet_instance,
 ) -> raw::lucet_status {
     border(|| {
-        // SAFETY: the header asks for a place for a handle, or NULL.
         let out = match out.is_null() {
             true => None,
+            // SAFETY: the header asks for a place for a handle, or NULL.
             false => Some(unsafe { Out::new(out, "out", std::ptr::null_mut()) }?),
         };
         let name = match name.is_null() {
