@@ -77,7 +77,7 @@ fn contract() {
         ("ABI", Unsupported, "ABI version 2", |p| p.contract.abi_version = 2),
         ("ABI 0", Unsupported, "ABI version 0", |p| p.contract.abi_version = 0),
         ("CPU", Unsupported, "unknown feature 0x100000000000", |p| p.contract.cpu = 1 << 44),
-        ("feature", Unsupported, "bits 0x8000", |p| p.contract.features = 1 << 15),
+        ("feature", Unsupported, "bits 0x4000000000", |p| p.contract.features = 1 << 38),
         ("too small", Invalid, "instance data", |p| p.contract.instance_data -= 16),
         ("too large", Invalid, "instance data", |p| p.contract.instance_data += 16),
         ("instance data 0", Invalid, "instance data", |p| p.contract.instance_data = 0),
@@ -268,7 +268,7 @@ fn constant_expressions() {
         ("two values", Invalid, "leaves 2 values", |p| start_expr(p, vec![I32(1), I32(2)])),
         ("type", Invalid, "its type is f32, not i32", |p| start_expr(p, vec![F32(0)])),
         ("null", Invalid, "a reference, not i32", |p| start_expr(p, vec![RefNull])),
-        ("reference", Invalid, "funcref, not i32", |p| start_expr(p, vec![RefFunc(1)])),
+        ("reference", Invalid, "(ref 0), not i32", |p| start_expr(p, vec![RefFunc(1)])),
         ("v128", Unsupported, "global 1 uses v128", |p| start_expr(p, vec![V128(0)])),
         ("underflow", Invalid, "I32Add lacks", |p| start_expr(p, vec![I32(1), I32Add])),
         ("mixed", Invalid, "I32Mul lacks", |p| start_expr(p, vec![I32(1), I64(1), I32Mul])),
@@ -281,7 +281,7 @@ fn constant_expressions() {
         ("beyond", Invalid, "global index", |p| start_expr(p, vec![GlobalGet(2)])),
         ("missing", Invalid, "number of global initialisers", |p| p.init.globals.clear()),
         ("unreferenced", Invalid, "function 2 has no reference", |p| {
-            p.contract.globals[1].ty = ValType::FuncRef;
+            p.contract.globals[1].ty = ValType::FUNCREF;
             start_expr(p, vec![RefFunc(2)]);
         }),
         ("v128 global", Unsupported, "global 1 is v128", |p| {
@@ -300,7 +300,7 @@ fn segments_and_image() {
         ("no such table", Invalid, "segment target", |p| {
             p.init.elems[0].mode = SegmentMode::Active { target: 1, offset: Vec::new() };
         }),
-        ("table type", Invalid, "not that of table 0", |p| p.init.elems[0].ty = RefType::Extern),
+        ("table type", Invalid, "not that of table 0", |p| p.init.elems[0].ty = RefType::EXTERN),
         ("offset type", Invalid, "element segment 0: offset", |p| {
             elem_offset(p, vec![ConstOp::I64(0)]);
         }),
@@ -320,7 +320,7 @@ fn segments_and_image() {
         }),
         ("function as externref", Invalid, "segment of externref", |p| {
             p.init.elems[0].mode = SegmentMode::Passive;
-            p.init.elems[0].ty = RefType::Extern;
+            p.init.elems[0].ty = RefType::EXTERN;
         }),
         ("data beyond", Invalid, "end of a data segment", |p| p.init.datas[1].len = 8),
         ("data wraps", Invalid, "end of a data segment", |p| p.init.datas[1].offset = u32::MAX),
