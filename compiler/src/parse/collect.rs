@@ -208,6 +208,7 @@ fn const_expr(e: &wasmparser::ConstExpr<'_>) -> Result<ConstExpr, Diagnostic> {
             Operator::I64Const { value } => ConstOp::I64(value),
             Operator::F32Const { value } => ConstOp::F32(value.bits()),
             Operator::F64Const { value } => ConstOp::F64(value.bits()),
+            Operator::V128Const { value } => ConstOp::V128(u128::from_le_bytes(*value.bytes())),
             Operator::GlobalGet { global_index } => ConstOp::GlobalGet(global_index),
             Operator::RefNull { .. } => ConstOp::RefNull,
             Operator::RefFunc { function_index } => ConstOp::RefFunc(function_index),
@@ -233,7 +234,7 @@ pub fn val_type(t: wasmparser::ValType) -> Result<ValType, Diagnostic> {
         wasmparser::ValType::I64 => ValType::I64,
         wasmparser::ValType::F32 => ValType::F32,
         wasmparser::ValType::F64 => ValType::F64,
-        wasmparser::ValType::V128 => return Err(internal("v128")),
+        wasmparser::ValType::V128 => ValType::V128,
         wasmparser::ValType::Ref(r) => ref_type(r)?.into(),
     })
 }
@@ -305,6 +306,10 @@ fn mutable_globals(p: &mut Parsed<'_>) {
         .any(|e| p.globals.get(e.index as usize).is_some_and(|g| g.mutable));
     if exported || p.globals.iter().take(imported).any(|g| g.mutable) {
         p.features |= feature::MUTABLE_GLOBALS;
+    }
+    let vector = |t: &FuncType| t.params.iter().chain(&t.results).any(|v| *v == ValType::V128);
+    if p.types.iter().any(vector) || p.globals.iter().any(|g| g.ty == ValType::V128) {
+        p.features |= feature::SIMD;
     }
     let refs = |t: &FuncType| t.params.iter().chain(&t.results).any(|v| v.is_ref());
     if p.tables.len() > 1
