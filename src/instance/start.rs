@@ -469,7 +469,10 @@ fn link(control: ControlRef, module: &Arc<Core>, group: &group::Shared) -> Resul
                     let ty = i.module.loaded.contract.tables[index as usize];
                     (i.entries(index).len() as u64, ty)
                 });
-                if have.elem != want.elem || !fits((len, have.max), (want.min, want.max)) {
+                let elem = m.module.canonical(have.elem.into());
+                if elem != module.canonical(want.elem.into())
+                    || !fits((len, have.max), (want.min, want.max))
+                {
                     return Err(mismatch(
                         import,
                         show("a table", (want.min, want.max)),
@@ -511,7 +514,9 @@ fn link(control: ControlRef, module: &Arc<Core>, group: &group::Shared) -> Resul
                 let have = m.module.loaded.contract.globals[g as usize];
                 let cell = m.control.with(|i| i.global_cell(m.control, g));
                 let Some(cell) = cell else { return Err(missing(import)) };
-                if have != want {
+                let (offered, asked) = (m.module.canonical(have.ty), module.canonical(want.ty));
+                let fits = if want.mutable { offered == asked } else { offered.matches(asked) };
+                if have.mutable != want.mutable || !fits {
                     let show = |g: lucet_artifact::types::GlobalType| {
                         format!("a global {}{}", if g.mutable { "mut " } else { "" }, g.ty)
                     };
@@ -520,6 +525,8 @@ fn link(control: ControlRef, module: &Arc<Core>, group: &group::Shared) -> Resul
                 link_global(control, module, globals, cell);
                 globals += 1;
             }
+            // The loader accepts none yet.
+            ImportKind::Tag(_) => return Err(missing(import)),
         }
     }
     Ok(())
@@ -543,7 +550,8 @@ fn link_function(
     f: u32,
 ) -> Result<()> {
     let have = member.module.func_type(f);
-    if have != ty {
+    let id = |m: &Core, f: u32| m.signature(m.loaded.funcs.funcs[f as usize].ty);
+    if id(&member.module, f) != id(module, n) {
         return Err(mismatch(import, ty.to_string(), have.to_string()));
     }
     let record = &module.loaded.types.types[module.loaded.funcs.funcs[n as usize].ty as usize];

@@ -7,7 +7,7 @@ use lucet::Status::{InvalidArtifact as Invalid, UnsupportedArtifact as Unsupport
 use lucet_artifact::code::{Hints, NO_REF};
 use lucet_artifact::contract::{Export, ExportKind, ImportKind};
 use lucet_artifact::init::{ConstOp, DataSegment, ElemItem, ImageRun, SegmentMode};
-use lucet_artifact::types::{FuncType, GlobalType, MemoryShape, NO_CODE, TypeRecord};
+use lucet_artifact::types::{GlobalType, MemoryShape, NO_CODE};
 use lucet_artifact::{RefType, ValType};
 
 type Case = (&'static str, Status, &'static str, fn(&mut Parts));
@@ -77,7 +77,7 @@ fn contract() {
         ("ABI", Unsupported, "ABI version 2", |p| p.contract.abi_version = 2),
         ("ABI 0", Unsupported, "ABI version 0", |p| p.contract.abi_version = 0),
         ("CPU", Unsupported, "unknown feature 0x100000000000", |p| p.contract.cpu = 1 << 44),
-        ("feature", Unsupported, "bits 0x8000", |p| p.contract.features = 1 << 15),
+        ("feature", Unsupported, "bits 0x8000000000000000", |p| p.contract.features = 1 << 63),
         ("too small", Invalid, "instance data", |p| p.contract.instance_data -= 16),
         ("too large", Invalid, "instance data", |p| p.contract.instance_data += 16),
         ("instance data 0", Invalid, "instance data", |p| p.contract.instance_data = 0),
@@ -263,7 +263,7 @@ fn constant_expressions() {
         ("two values", Invalid, "leaves 2 values", |p| start_expr(p, vec![I32(1), I32(2)])),
         ("type", Invalid, "its type is f32, not i32", |p| start_expr(p, vec![F32(0)])),
         ("null", Invalid, "a reference, not i32", |p| start_expr(p, vec![RefNull])),
-        ("reference", Invalid, "funcref, not i32", |p| start_expr(p, vec![RefFunc(1)])),
+        ("reference", Invalid, "(ref 0), not i32", |p| start_expr(p, vec![RefFunc(1)])),
         ("v128", Invalid, "its type is v128, not i32", |p| start_expr(p, vec![V128(0)])),
         ("v128 lacks", Invalid, "I32Add lacks", |p| {
             start_expr(p, vec![V128(0), V128(0), I32Add]);
@@ -279,7 +279,7 @@ fn constant_expressions() {
         ("beyond", Invalid, "global index", |p| start_expr(p, vec![GlobalGet(2)])),
         ("missing", Invalid, "number of global initialisers", |p| p.init.globals.clear()),
         ("unreferenced", Invalid, "function 2 has no reference", |p| {
-            p.contract.globals[1].ty = ValType::FuncRef;
+            p.contract.globals[1].ty = ValType::FUNCREF;
             start_expr(p, vec![RefFunc(2)]);
         }),
         ("v128 global", Invalid, "its type is i32, not v128", |p| {
@@ -298,7 +298,7 @@ fn segments_and_image() {
         ("no such table", Invalid, "segment target", |p| {
             p.init.elems[0].mode = SegmentMode::Active { target: 1, offset: Vec::new() };
         }),
-        ("table type", Invalid, "not that of table 0", |p| p.init.elems[0].ty = RefType::Extern),
+        ("table type", Invalid, "not that of table 0", |p| p.init.elems[0].ty = RefType::EXTERN),
         ("offset type", Invalid, "element segment 0: offset", |p| {
             elem_offset(p, vec![ConstOp::I64(0)]);
         }),
@@ -318,7 +318,7 @@ fn segments_and_image() {
         }),
         ("function as externref", Invalid, "segment of externref", |p| {
             p.init.elems[0].mode = SegmentMode::Passive;
-            p.init.elems[0].ty = RefType::Extern;
+            p.init.elems[0].ty = RefType::EXTERN;
         }),
         ("data beyond", Invalid, "end of a data segment", |p| p.init.datas[1].len = 8),
         ("data wraps", Invalid, "end of a data segment", |p| p.init.datas[1].offset = u32::MAX),

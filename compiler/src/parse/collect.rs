@@ -8,7 +8,9 @@ use crate::error::{Class, Diagnostic, Errors};
 use lucet_artifact::contract::{Export, ExportKind, Import, ImportKind, feature};
 use lucet_artifact::init::{ConstExpr, ConstOp, ElemItem, ElemSegment, SegmentMode};
 use lucet_artifact::limits;
-use lucet_artifact::types::{FuncType, GlobalType, MemoryType, RefType, TableType, ValType};
+use lucet_artifact::types::{
+    FuncType, GlobalType, HeapType, MemoryType, RefType, TableType, ValType,
+};
 use wasmparser::{
     DataKind, Element, ElementItems, ElementKind, ExternalKind, KnownCustom, Name, Operator,
     Parser, Payload, TypeRef,
@@ -62,12 +64,22 @@ fn section<'a>(p: &mut Parsed<'a>, payload: Payload<'a>) -> Result<(), Diagnosti
         }
         Payload::TableSection(r) => {
             for t in r {
-                p.tables.push(table_type(t?.ty)?);
+                let t = t?;
+                p.tables.push(table_type(t.ty)?);
+                p.table_inits.push(match &t.init {
+                    wasmparser::TableInit::RefNull => None,
+                    wasmparser::TableInit::Expr(e) => Some(const_expr(e)?),
+                });
             }
         }
         Payload::MemorySection(r) => {
             for m in r {
                 p.memories.push(memory_type(m?));
+            }
+        }
+        Payload::TagSection(r) => {
+            for t in r {
+                p.tags.push(t?.func_type_idx);
             }
         }
         Payload::GlobalSection(r) => {
@@ -152,6 +164,11 @@ fn import(p: &mut Parsed<'_>, i: wasmparser::Import<'_>) -> Result<(), Diagnosti
             p.imported.globals += 1;
             ImportKind::Global(g)
         }
+        TypeRef::Tag(t) => {
+            p.tags.push(t.func_type_idx);
+            p.imported.tags += 1;
+            ImportKind::Tag(t.func_type_idx)
+        }
         other => return Err(internal(format!("import {other:?}"))),
     };
     p.imports.push(Import { module: i.module.to_owned(), name: i.name.to_owned(), kind });
@@ -179,7 +196,7 @@ fn element(e: Element<'_>, features: &mut u64) -> Result<ElemSegment, Diagnostic
             for f in list {
                 items.push(ElemItem::Func(f?));
             }
-            RefType::Func
+            RefType::FUNC
         }
         ElementItems::Expressions(ty, list) => {
             *features |= feature::REFERENCE_TYPES;
@@ -240,17 +257,28 @@ pub fn val_type(t: wasmparser::ValType) -> Result<ValType, Diagnostic> {
 }
 
 fn ref_type(t: wasmparser::RefType) -> Result<RefType, Diagnostic> {
-    if t == wasmparser::RefType::FUNCREF {
-        Ok(RefType::Func)
-    } else if t == wasmparser::RefType::EXTERNREF {
-        Ok(RefType::Extern)
-    } else {
-        Err(internal(format!("reference type {t}")))
-    }
+    use wasmparser::AbstractHeapType as A;
+    let heap = match t.heap_type() {
+        wasmparser::HeapType::Abstract { shared: false, ty } => match ty {
+            A::Func => HeapType::Func,
+            A::Extern => HeapType::Extern,
+            A::Exn => HeapType::Exn,
+            A::NoFunc => HeapType::NoFunc,
+            A::NoExtern => HeapType::NoExtern,
+            A::NoExn => HeapType::NoExn,
+            _ => return Err(internal(format!("reference type {t}"))),
+        },
+        wasmparser::HeapType::Concrete(wasmparser::UnpackedIndex::Module(i)) => {
+            HeapType::Concrete(i)
+        }
+        _ => return Err(internal(format!("reference type {t}"))),
+    };
+    Ok(RefType { nullable: t.is_nullable(), heap })
 }
 
 fn table_type(t: wasmparser::TableType) -> Result<TableType, Diagnostic> {
-    Ok(TableType { elem: ref_type(t.element_type)?, min: t.initial, max: t.maximum })
+    let elem = ref_type(t.element_type)?;
+    Ok(TableType { elem, min: t.initial, max: t.maximum, is64: t.table64 })
 }
 
 fn memory_type(m: wasmparser::MemoryType) -> MemoryType {
@@ -267,6 +295,7 @@ fn export_kind(k: ExternalKind) -> Result<ExportKind, Diagnostic> {
         ExternalKind::Table => ExportKind::Table,
         ExternalKind::Memory => ExportKind::Memory,
         ExternalKind::Global => ExportKind::Global,
+        ExternalKind::Tag => ExportKind::Tag,
         other => return Err(internal(format!("export of {other:?}"))),
     })
 }
@@ -282,6 +311,7 @@ fn check_limits(p: &Parsed<'_>) -> Result<(), Errors> {
         (p.tables.len(), limits::MAX_TABLES, "tables"),
         (p.memories.len(), limits::MAX_MEMORIES, "memories"),
         (p.globals.len(), limits::MAX_GLOBALS, "globals"),
+        (p.tags.len(), limits::MAX_TAGS, "tags"),
         (p.elems.len(), limits::MAX_ELEMENT_SEGMENTS, "element segments"),
         (items, limits::MAX_ELEMENT_ITEMS, "element items"),
         (p.datas.len(), limits::MAX_DATA_SEGMENTS, "data segments"),
@@ -313,7 +343,7 @@ fn mutable_globals(p: &mut Parsed<'_>) {
     }
     let refs = |t: &FuncType| t.params.iter().chain(&t.results).any(|v| v.is_ref());
     if p.tables.len() > 1
-        || p.tables.iter().any(|t| t.elem == RefType::Extern)
+        || p.tables.iter().any(|t| t.elem != RefType::FUNC)
         || p.globals.iter().any(|g| g.ty.is_ref())
         || p.types.iter().any(refs)
     {
