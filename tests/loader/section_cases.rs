@@ -77,7 +77,7 @@ fn contract() {
         ("ABI", Unsupported, "ABI version 2", |p| p.contract.abi_version = 2),
         ("ABI 0", Unsupported, "ABI version 0", |p| p.contract.abi_version = 0),
         ("CPU", Unsupported, "unknown feature 0x100000000000", |p| p.contract.cpu = 1 << 44),
-        ("feature", Unsupported, "bits 0x8000000000000000", |p| p.contract.features = 1 << 63),
+        ("feature", Unsupported, "bits 0x4000000000", |p| p.contract.features = 1 << 38),
         ("too small", Invalid, "instance data", |p| p.contract.instance_data -= 16),
         ("too large", Invalid, "instance data", |p| p.contract.instance_data += 16),
         ("instance data 0", Invalid, "instance data", |p| p.contract.instance_data = 0),

@@ -10,7 +10,11 @@ use lucet_artifact::types::MemoryShape;
 use lucetc::Options;
 use std::fmt::Write as _;
 
-const LIMIT: u32 = 2 << 16;
+/// Larger than the guard behind it, so that an offset can be too large for that and still lead into
+/// memory: such accesses are checked.
+const PAGES: u32 = 1024;
+const LIMIT: u32 = PAGES << 16;
+const OFFSETS: [u32; 4] = [0, 5, 60_000, 0x0300_0000];
 
 /// The scalar load of a kind, with its bytes; narrow ones too, which fill narrow lanes.
 fn scalar_loads(kind: char) -> &'static [(&'static str, u32)] {
@@ -38,6 +42,8 @@ fn constant(kind: char) -> &'static str {
 struct Case {
     name: String,
     bytes: u32,
+    /// The address below which there is none that it can be given.
+    lowest: u32,
     code: String,
 }
 
@@ -57,6 +63,7 @@ fn folded(cases: &mut Vec<Case>, op: &Op) {
             cases.push(Case {
                 name: format!("{name}, operand {at} by {load}"),
                 bytes: *bytes,
+                lowest: 0,
                 code: format!("(param i32 v128) (result {result}) ({name}{operands})"),
             });
         }
@@ -70,10 +77,11 @@ fn cases() -> Vec<Case> {
     }
     for (load, bytes, lane) in LOADS {
         let (n, v) = if lane { (" 0", " (local.get 1)") } else { ("", "") };
-        for offset in [0, 5, 60_000, 0x0300_0000] {
+        for offset in OFFSETS {
             cases.push(Case {
                 name: format!("{load} offset={offset}"),
                 bytes,
+                lowest: offset,
                 code: format!(
                     "(param i32 v128) (result v128) ({load} offset={offset}{n}
                        (i32.sub (local.get 0) (i32.const {offset})){v})"
@@ -129,7 +137,7 @@ fn traps(i: &Instance, name: &str, args: &[Val]) -> bool {
 #[test]
 fn loads_read_exactly_their_bytes() {
     let cases = cases();
-    let mut wat = String::from("(module (memory (export \"memory\") 2 2)");
+    let mut wat = format!("(module (memory (export \"memory\") {PAGES} {PAGES})");
     for case in &cases {
         let _ = writeln!(wat, "(func (export \"{}\") {})", case.name, case.code);
     }
@@ -139,7 +147,8 @@ fn loads_read_exactly_their_bytes() {
         let mut runs = 0;
         for case in &cases {
             // Code behind a check of its own must be right in the middle of memory too.
-            for at in [0, 4096 - case.bytes / 2, LIMIT - case.bytes] {
+            let across = case.lowest.next_multiple_of(4096) + 4096 - case.bytes / 2;
+            for at in [case.lowest, across, LIMIT - case.bytes] {
                 let args = [Val::I32(at as i32), Val::V128(7)];
                 assert!(!traps(&i, &case.name, &args), "{way}: {} at {at:#x}", case.name);
             }
@@ -158,11 +167,11 @@ fn loads_read_exactly_their_bytes() {
 
 #[test]
 fn stores_write_exactly_their_bytes() {
-    let mut wat = String::from("(module (memory (export \"memory\") 2 2)");
+    let mut wat = format!("(module (memory (export \"memory\") {PAGES} {PAGES})");
     for (store, _, lane) in STORES {
         let n = if lane { " 1" } else { "" };
         let n = if store == "v128.store64_lane" { " 0" } else { n };
-        for offset in [0, 60_000, 0x0300_0000] {
+        for offset in OFFSETS {
             let _ = writeln!(
                 wat,
                 "(func (export \"{store} {offset}\") (param i32 v128) ({store} offset={offset}{n}
@@ -175,12 +184,13 @@ fn stores_write_exactly_their_bytes() {
     for (way, options) in ways() {
         let i = instance(&wat, &options);
         for ((store, bytes, lane), offset) in
-            STORES.into_iter().flat_map(|s| [0, 60_000, 0x0300_0000].map(|o| (s, o)))
+            STORES.into_iter().flat_map(|s| OFFSETS.map(|o| (s, o)))
         {
             let name = format!("{store} {offset}");
             let first = if lane && bytes < 8 { bytes as u8 + 1 } else { 1 };
             let around = |at: u32, to: &mut [u8]| i.memory_read(at.into(), to).unwrap();
-            for at in [100, 4096 - bytes / 2, LIMIT - bytes] {
+            let across = offset.next_multiple_of(4096) + 4096 - bytes / 2;
+            for at in [offset + 100, across, LIMIT - bytes] {
                 let (low, high) = (at - 20, (at + bytes + 20).min(LIMIT));
                 let blank = vec![0xa5; (high - low) as usize];
                 i.memory_write(low.into(), &blank).unwrap();
