@@ -139,25 +139,30 @@ pub enum Builtin {
     TableSet = 10,
     /// `()`: the fuel counter is not above zero; returns when it was filled up.
     OutOfFuel = 11,
+    /// `(x: i64, y: i64, z: i64) -> i64`: `x * y + z` rounded once, of two packed `f32` each; for
+    /// code compiled for CPUs that have no instruction for it.
+    FusedF32x2 = 12,
+    /// `(x: i64, y: i64, z: i64) -> i64`: the same, of the bits of one `f64` each.
+    FusedF64 = 13,
     /// `(tag: i64, payload: i64)`: throws a new exception; its values are at that address, a value
     /// slot each. Does not return.
-    Throw = 12,
+    Throw = 14,
     /// `(exnref: i64, unused: i64)`: throws an exception again that was caught as a reference, which
     /// is not null. Does not return.
-    ThrowRef = 13,
+    ThrowRef = 15,
     /// `(exnref: i64, unused: i64)`: lets an exception go on that a handler got and does not catch.
     /// Does not return.
-    Rethrow = 14,
+    Rethrow = 16,
     /// `(exnref: i64, payload: i64)`: copies the values of an exception to that address, unless it
     /// is 0, and lets go of the exception: a handler caught it and keeps no reference.
-    TakeException = 15,
+    TakeException = 17,
     /// `(exnref: i64, payload: i64)`: copies the values of an exception to that address.
-    ReadException = 16,
+    ReadException = 18,
 }
 
 impl Builtin {
     /// Every builtin, in order.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::MemoryGrow,
         Self::MemoryCopy,
         Self::MemoryFill,
@@ -170,6 +175,8 @@ impl Builtin {
         Self::ElemDrop,
         Self::TableSet,
         Self::OutOfFuel,
+        Self::FusedF32x2,
+        Self::FusedF64,
         Self::Throw,
         Self::ThrowRef,
         Self::Rethrow,
@@ -192,6 +199,7 @@ impl Builtin {
             Self::TableFill => (&[I32, I64, I64, I64], &[]),
             Self::TableSet => (&[I32, I64, I64], &[]),
             Self::OutOfFuel => (&[], &[]),
+            Self::FusedF32x2 | Self::FusedF64 => (&[I64, I64, I64], &[I64]),
             Self::Throw
             | Self::ThrowRef
             | Self::Rethrow
