@@ -89,8 +89,8 @@ pub enum Outcome {
     /// The fuel is used up. The instance can be resumed when it has some again, unless that was in
     /// a nested run.
     OutOfFuel,
-    /// An exception left the function that was called. The instance is as the guest left it, and can
-    /// be used on.
+    /// An exception left the function that was called. The instance is as the guest left it, and
+    /// can be used on.
     Exception(Exception),
 }
 

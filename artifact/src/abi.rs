@@ -147,8 +147,8 @@ pub enum Builtin {
     /// `(tag: i64, payload: i64)`: throws a new exception; its values are at that address, a value
     /// slot each. Does not return.
     Throw = 14,
-    /// `(exnref: i64, unused: i64)`: throws an exception again that was caught as a reference, which
-    /// is not null. Does not return.
+    /// `(exnref: i64, unused: i64)`: throws an exception again that was caught as a reference,
+    /// which is not null. Does not return.
     ThrowRef = 15,
     /// `(exnref: i64, unused: i64)`: lets an exception go on that a handler got and does not catch.
     /// Does not return.

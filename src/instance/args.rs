@@ -21,7 +21,7 @@ pub(super) fn check_reference(control: ControlRef, v: &Val) -> Result<()> {
         )),
         Val::ExnRef(r) if *r != 0 && !exceptions::is_alive(control, *r) => Err(Error::new(
             Status::InvalidArgument,
-            "a reference to an exception that is not one of this instance or its group, or that the \
+            "a reference to an exception that is none of this instance or its group, or that the \
              guest does not keep any more",
         )),
         _ => Ok(()),

@@ -18,7 +18,8 @@
 //! An instance alone has a store of its own, made by the first exception; the members of a group
 //! share one.
 
-use super::{Fault, Inner, Table};
+use super::{Fault, IDLE, Inner, InstanceRef, Table};
+use crate::error::{Error, Result};
 use crate::error::Status;
 use crate::module::Core;
 use crate::outcome::Exception;
@@ -402,7 +403,7 @@ pub(super) fn describe(control: ControlRef, reference: u64) -> Option<Arc<Except
     }))
 }
 
-/// An exception left `control`'s outermost run: it is kept for whoever asks, and not alive any more.
+/// An exception left `control`'s outermost run: what is known of it is kept for whoever asks.
 pub(super) fn left(control: ControlRef, exception: &Arc<Exception>) {
     with_store(control, |s| {
         if s.get(exception.reference).is_some_and(|p| !p.shared) {
@@ -412,20 +413,34 @@ pub(super) fn left(control: ControlRef, exception: &Arc<Exception>) {
     });
 }
 
-/// The exception that left `control`'s last run.
-pub(super) fn last(control: ControlRef) -> Option<Arc<Exception>> {
-    let left = with_known(control, |s| s.left.clone())??;
-    (left.0 == control).then_some(left.1)
-}
-
 /// Whether a word is a reference to an exception of the instance or its group.
 pub(super) fn is_alive(control: ControlRef, reference: u64) -> bool {
     with_known(control, |s| s.get(reference).is_some()).unwrap_or(false)
 }
 
-/// How many are alive in the instance or its group.
-pub(super) fn alive(control: ControlRef) -> usize {
-    with_known(control, |s| s.live()).unwrap_or(0)
+impl InstanceRef {
+    /// The exception that the last run ended with which ended with one.
+    ///
+    /// # Errors
+    /// `WrongState` if there was none since the instance was fresh; `InvalidHandle`, `Busy`.
+    pub fn exception(&self) -> Result<Arc<Exception>> {
+        let control = self.lease(&IDLE)?.control;
+        let left = with_known(control, |s| s.left.clone()).flatten();
+        let own = left.filter(|(of, _)| *of == control);
+        own.map(|(_, exception)| exception).ok_or_else(|| {
+            Error::new(Status::WrongState, "no run of this instance ended with an exception")
+        })
+    }
+
+    /// How many exceptions are kept for the instance or its group: those that guests may refer to,
+    /// and those for which nobody has looked yet whether they do. For tests and curiosity.
+    ///
+    /// # Errors
+    /// `InvalidHandle`, `Busy`.
+    pub fn exceptions(&self) -> Result<usize> {
+        let control = self.lease(&IDLE)?.control;
+        Ok(with_known(control, |s| s.live()).unwrap_or(0))
+    }
 }
 
 /// While this lives, no exception is let go of that is older: a host function that runs the guest

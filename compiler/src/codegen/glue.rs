@@ -1,5 +1,5 @@
-//! Code that is no function of the module: entry trampolines, link adapters, import stubs, the glue
-//! that throws, the routine for used up fuel (`docs/design/calling.md`, `exceptions.md`, `fuel.md`).
+//! Code that is no function of the module: entry trampolines, link adapters, import stubs, the
+//! glue that throws, the routine for used up fuel (`docs/design/`: calling, exceptions, fuel).
 
 use crate::translate::abi::{self, clif_type};
 use crate::translate::body::{Body, OUT_OF_FUEL, THROW};
