@@ -9,6 +9,7 @@
 //!  numeric.rs   arithmetic, by table             table.rs    tables, indirect calls, references
 //!  checked.rs   checks of divisions              abi.rs      signatures, flags, regions
 //!  body.rs      calls, traps                     fuel.rs     counting steps, if asked for
+//!  wide.rs      128-bit integers in two halves
 //! ```
 //!
 //! Bodies were validated, so what cannot happen is [`Fail::Internal`], never a panic.
@@ -22,6 +23,7 @@ mod memory;
 mod numeric;
 mod numeric_ops;
 mod table;
+mod wide;
 
 use crate::parse::Parsed;
 use crate::plan::Plan;
@@ -236,8 +238,11 @@ impl<'e> Translator<'e, '_> {
             }
             Operator::Call { function_index } => self.call(*function_index)?,
             _ => {
-                let done =
-                    self.numeric(op)? || self.control(op)? || self.memory(op)? || self.table(op)?;
+                let done = self.numeric(op)?
+                    || self.control(op)?
+                    || self.memory(op)?
+                    || self.table(op)?
+                    || self.wide(op)?;
                 if !done {
                     return Err(Fail::Internal("operator without translation"));
                 }
