@@ -10,6 +10,7 @@
 //!  checked.rs   checks of divisions              abi.rs      signatures, flags, regions
 //!  body.rs      calls, traps                     fuel.rs     counting steps, if asked for
 //!  simd.rs      vectors, by table                simd_*.rs   their accesses, relaxed operators
+//!  wide.rs      128-bit integers in two halves
 //! ```
 //!
 //! Bodies were validated, so what cannot happen is [`Fail::Internal`], never a panic.
@@ -27,6 +28,7 @@ mod simd_memory;
 mod simd_ops;
 mod simd_relaxed;
 mod table;
+mod wide;
 
 use crate::parse::Parsed;
 use crate::plan::Plan;
@@ -246,7 +248,8 @@ impl<'e> Translator<'e, '_> {
                     || self.control(op)?
                     || self.memory(op)?
                     || self.table(op)?
-                    || self.simd(op)?;
+                    || self.simd(op)?
+                    || self.wide(op)?;
                 if !done {
                     return Err(Fail::Internal("operator without translation"));
                 }
