@@ -268,8 +268,8 @@ fn rows(code: &CompiledCode) -> Vec<PcRow> {
 }
 
 /// Bytes of stack arguments that a function of this type pops on return: the `Tail` convention
-/// passes six integers (vmctx and a hidden result pointer among them) and eight floats or vectors in
-/// registers.
+/// passes six integers (vmctx and a hidden result pointer among them) and eight floats or vectors
+/// in registers.
 pub fn pops(ty: &FuncType) -> u32 {
     let in_vector_register = |t: &ValType| t.is_float() || *t == ValType::V128;
     let vectors = ty.results.iter().filter(|t| in_vector_register(t)).count();
