@@ -9,6 +9,7 @@
 //!  numeric.rs   arithmetic, by table             table.rs    tables, indirect calls, references
 //!  checked.rs   checks of divisions              abi.rs      signatures, flags, regions
 //!  body.rs      calls, traps                     fuel.rs     counting steps, if asked for
+//!  simd.rs      vectors, by table                simd_*.rs   their accesses, relaxed operators
 //! ```
 //!
 //! Bodies were validated, so what cannot happen is [`Fail::Internal`], never a panic.
@@ -21,6 +22,10 @@ pub mod fuel;
 mod memory;
 mod numeric;
 mod numeric_ops;
+mod simd;
+mod simd_memory;
+mod simd_ops;
+mod simd_relaxed;
 mod table;
 
 use crate::parse::Parsed;
@@ -169,6 +174,7 @@ impl<'e> Translator<'e, '_> {
         match t {
             ValType::F32 => ins.f32const(0.0),
             ValType::F64 => ins.f64const(0.0),
+            ValType::V128 => self.v128(clif_type(t), 0),
             t => ins.iconst(clif_type(t), 0),
         }
     }
@@ -236,8 +242,11 @@ impl<'e> Translator<'e, '_> {
             }
             Operator::Call { function_index } => self.call(*function_index)?,
             _ => {
-                let done =
-                    self.numeric(op)? || self.control(op)? || self.memory(op)? || self.table(op)?;
+                let done = self.numeric(op)?
+                    || self.control(op)?
+                    || self.memory(op)?
+                    || self.table(op)?
+                    || self.simd(op)?;
                 if !done {
                     return Err(Fail::Internal("operator without translation"));
                 }
