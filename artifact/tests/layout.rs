@@ -20,6 +20,7 @@ fn arrays(c: Counts) -> [Array; 7] {
         ("globals", c.own_globals, VALUE_SLOT, 16, |l, i| l.global(i)),
         ("tables", c.tables, 16, 8, |l, i| l.table(i)),
         ("memories", c.memories, 8, 8, |l, i| l.memory(i)),
+        ("further memories", c.further_memories, 16, 8, |l, i| l.further_memory(i)),
         ("imported globals", c.imported_globals, 8, 8, |l, i| l.imported_global(i)),
         ("signature ids", c.types, 4, 4, |l, i| l.sig_id(i)),
         ("import slots", c.imported_functions, 8, 8, |l, i| l.import_slot(i)),
@@ -29,13 +30,14 @@ fn arrays(c: Counts) -> [Array; 7] {
 
 fn counts() -> impl Strategy<Value = Counts> {
     let n = || prop_oneof![Just(0), Just(1), 0..200u32, 0..20_000u32];
-    (n(), n(), n(), n(), n(), n()).prop_map(|(a, b, c, d, e, f)| Counts {
+    (n(), n(), n(), n(), n(), n(), n()).prop_map(|(a, b, c, d, e, f, g)| Counts {
         own_globals: a,
         tables: b,
         memories: c,
         imported_globals: d,
         types: e,
         imported_functions: f,
+        further_memories: g,
     })
 }
 
@@ -111,6 +113,7 @@ fn the_largest_layout_is_1_mib() {
         own_globals: all,
         tables: all,
         memories: all,
+        further_memories: all,
         imported_globals: all,
         types: all,
         imported_functions: all,

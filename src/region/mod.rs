@@ -4,6 +4,7 @@
 //! * [`config`] is what can be set.
 //! * [`layout`] is pure arithmetic: where things lie.
 //! * [`reset`] makes a used slot pristine again.
+//! * [`further`] is for memories that do not lie in the slot.
 //! * [`zones`] lets the signal handler ask what an address is, without locks.
 //!
 //! A slot is owned by value ([`Slot`]): whoever holds it has exclusive use of its bytes, and its
@@ -11,6 +12,7 @@
 
 mod capture;
 mod config;
+mod further;
 pub mod layout;
 mod reset;
 mod resident;
@@ -26,6 +28,7 @@ use crate::sys::{Pagemap, Support};
 pub use config::{Growth, GrowthKind, RegionConfig};
 use layout::Geometry;
 pub use reset::Rung;
+pub(crate) use further::{Further, Need};
 pub(crate) use reset::{Image, Run};
 use resident::{FAR, SlotPages};
 use std::ops::Deref;

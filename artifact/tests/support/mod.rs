@@ -293,7 +293,13 @@ pub fn init() -> impl Strategy<Value = Init> {
         gaps.into_iter().map(run).collect()
     });
     (vec(const_expr(), 2), vec(elem, 0..5), vec(data, 0..5), image)
-        .prop_map(|(globals, elems, datas, image)| Init { globals, elems, datas, image })
+        .prop_map(|(globals, elems, datas, image)| Init {
+            globals,
+            elems,
+            datas,
+            image,
+            further: Vec::new(),
+        })
 }
 
 pub fn decode_init(bytes: &[u8], pages: u64) -> Result<Init, lucet_artifact::DecodeError> {

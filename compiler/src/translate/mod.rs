@@ -5,15 +5,18 @@
 //! control becomes blocks with parameters. Code that cannot be reached is skipped.
 //!
 //! ```text
-//!  control.rs   blocks, loops, branches          memory.rs   addresses, loads, stores, bulk
-//!  numeric.rs   arithmetic, by table             table.rs    tables, indirect calls, references
-//!  checked.rs   checks of divisions              abi.rs      signatures, flags, regions
-//!  body.rs      calls, traps                     fuel.rs     counting steps, if asked for
+//!  control.rs   blocks, loops, branches          memory.rs   loads, stores, bulk
+//!  numeric.rs   arithmetic, by table             address.rs  addresses in memories
+//!  checked.rs   checks of divisions              atomic.rs   atomic accesses
+//!  body.rs      calls, traps                     table.rs    tables, indirect calls, references
+//!  fuel.rs      counting steps, if asked for     abi.rs      signatures, flags, regions
 //! ```
 //!
 //! Bodies were validated, so what cannot happen is [`Fail::Internal`], never a panic.
 
 pub mod abi;
+mod address;
+mod atomic;
 pub mod body;
 mod checked;
 mod control;
@@ -237,7 +240,11 @@ impl<'e> Translator<'e, '_> {
             Operator::Call { function_index } => self.call(*function_index)?,
             _ => {
                 let done =
-                    self.numeric(op)? || self.control(op)? || self.memory(op)? || self.table(op)?;
+                    self.numeric(op)?
+                    || self.control(op)?
+                    || self.memory(op)?
+                    || self.table(op)?
+                    || self.atomic(op)?;
                 if !done {
                     return Err(Fail::Internal("operator without translation"));
                 }
@@ -287,8 +294,11 @@ impl<'e> Translator<'e, '_> {
         Ok(())
     }
 
-    /// `i32` to the `i64` that builtins and address arithmetic take.
+    /// An index, `i32` or `i64`, as the `i64` that builtins and address arithmetic take.
     fn extend(&mut self, v: Value) -> Value {
-        self.body.b.ins().uextend(types::I64, v)
+        match self.body.b.func.dfg.value_type(v) {
+            types::I64 => v,
+            _ => self.body.b.ins().uextend(types::I64, v),
+        }
     }
 }
