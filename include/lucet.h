@@ -237,6 +237,8 @@ enum lucet_trap_code
   LUCET_TRAP_NULL_REFERENCE = 10,
   /** An atomic access at an address that is not aligned. */
   LUCET_TRAP_UNALIGNED_ATOMIC = 11,
+  /** an atomic wait on a memory that is not shared */
+  LUCET_TRAP_EXPECTED_SHARED_MEMORY = 12,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -301,6 +303,8 @@ enum lucet_val_type
   LUCET_VAL_FUNCREF = 112,
   /** of.ref: any word the host likes; 0 is null */
   LUCET_VAL_EXTERNREF = 111,
+  /** of.ref: an exception of this instance; 0 is null */
+  LUCET_VAL_EXNREF = 105,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -320,7 +324,7 @@ typedef union lucet_val_of {
   float f32;
   /** f64; NaN bits are preserved */
   double f64;
-  /** funcref, externref */
+  /** funcref, externref, exnref */
   uint64_t ref;
   /** v128, little-endian */
   uint8_t v128[16];

@@ -142,8 +142,9 @@ pub fn parse_signature(text: &str) -> Result<FuncType> {
                     "f32" => ValType::F32,
                     "f64" => ValType::F64,
                     "v128" => ValType::V128,
-                    "funcref" => ValType::FuncRef,
-                    "externref" => ValType::ExternRef,
+                    "funcref" => ValType::FUNCREF,
+                    "externref" => ValType::EXTERNREF,
+                    "exnref" => ValType::EXNREF,
                     other => return Err(bad(&format!("\"{other}\" is not a value type"))),
                 })
             })

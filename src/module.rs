@@ -118,14 +118,14 @@ fn call_infos(loaded: &Loaded) -> Box<[CallInfo]> {
         CallInfo {
             simple: f.offset != NO_CODE
                 && params.len().max(results.len()) <= PACKED
-                && !params.contains(&ValType::FuncRef),
+                && params.iter().all(|t| !t.is_ref() || *t == ValType::EXTERNREF),
             code: address(f.offset),
             entry: address(record.entry),
             ty: f.ty,
             params: params.len() as u16,
             results: results.len() as u16,
-            param_types: pack(params.iter().map(|t| *t as u8)),
-            result_types: pack(results.iter().map(|t| *t as u8)),
+            param_types: pack(params.iter().map(|t| t.byte())),
+            result_types: pack(results.iter().map(|t| t.byte())),
         }
     };
     loaded.funcs.funcs.iter().map(info).collect()
@@ -161,6 +161,8 @@ pub struct Core {
     pub(crate) entries: Box<[HostEntry]>,
     /// Which imported functions no host function was found for (linkable modules).
     pub(crate) unbound: Vec<bool>,
+    /// Signature ids by index of the type.
+    sigs: Box<[u32]>,
     /// Function descriptors by reference index, with `vmctx` 0.
     pub(crate) descriptors: Box<[TableEntry]>,
     /// Instance data of an instance that imports nothing from other instances.
@@ -298,8 +300,7 @@ impl Core {
     ) -> Result<Self> {
         let imports_state =
             loaded.imports.imports.iter().any(|i| !matches!(i.kind, ImportKind::Func(_)));
-        let sigs: Vec<u32> =
-            loaded.types.types.iter().map(|t| signature::id(&t.ty)).collect::<Result<_>>()?;
+        let sigs = signatures(&loaded)?;
         let descriptors = descriptors(&loaded, &sigs);
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         let snapshot = loaded.snapshot.unwrap_or_default();
@@ -318,6 +319,7 @@ impl Core {
             unbound: bound.unbound,
             impure: bound.impure,
             descriptors,
+            sigs,
             template: Box::default(),
             tables: Vec::new(),
             imports_state,
@@ -327,7 +329,7 @@ impl Core {
             code,
             loaded,
         };
-        module.template = module.build_template(&sigs, fuel)?;
+        module.template = module.build_template(fuel)?;
         if !imports_state {
             module.build_tables()?;
         }
@@ -473,6 +475,17 @@ impl Core {
         &self.loaded
     }
 
+    /// A type as it can be compared with those of other modules: concrete references name the
+    /// signature id, not the number of the type in this module.
+    pub(crate) fn canonical(&self, ty: ValType) -> ValType {
+        ty.map(&|i| self.sigs.get(i as usize).copied().unwrap_or(0))
+    }
+
+    /// The signature id of the type with this index; 0 if there is none.
+    pub(crate) fn signature(&self, ty: u32) -> u32 {
+        self.sigs.get(ty as usize).copied().unwrap_or(0)
+    }
+
     /// Type of the function with this index.
     #[must_use]
     pub fn func_type(&self, index: u32) -> &FuncType {
@@ -561,7 +574,7 @@ impl Core {
         all.get(segment.offset as usize..)?.get(..segment.len as usize)
     }
 
-    fn build_template(&self, sigs: &[u32], fuel: u64) -> Result<Box<[u8]>> {
+    fn build_template(&self, fuel: u64) -> Result<Box<[u8]>> {
         let l = &self.loaded;
         let size = l.layout.size() as usize;
         let mut bytes = vec![0u8; size].into_boxed_slice();
@@ -589,7 +602,7 @@ impl Core {
             };
             word(l.layout.import_slot(i), code as u64);
         }
-        for (i, id) in sigs.iter().enumerate() {
+        for (i, id) in self.sigs.iter().enumerate() {
             put(l.layout.sig_id(i as u32), &id.to_le_bytes());
         }
         if !self.imports_state {
@@ -625,7 +638,7 @@ impl Core {
         let f = function;
         let value = match item {
             ElemItem::Null => Some(0),
-            ElemItem::Func(i) if ty == RefType::Func => f(*i),
+            ElemItem::Func(i) if ty.is_func() => f(*i),
             ElemItem::Func(_) => None,
             ElemItem::Expr(e) => Some(constant::eval(e, global, f)? as u64),
         };
@@ -639,7 +652,9 @@ impl Core {
         }
         for segment in &self.loaded.init.elems {
             let SegmentMode::Active { target, offset } = &segment.mode else { continue };
-            let at = constant::eval(offset, |g| self.template_global(g), |_| None)? as u32 as usize;
+            let at = constant::eval(offset, |g| self.template_global(g), |_| None)?;
+            let wide = self.loaded.contract.tables[*target as usize].is64;
+            let at = constant::index(at, wide) as usize;
             let table = &mut tables[*target as usize];
             let Some(to) =
                 at.checked_add(segment.items.len()).and_then(|end| table.get_mut(at..end))
@@ -651,11 +666,10 @@ impl Core {
                 let function = |f| self.reference(f, &self.descriptors);
                 let global = |g| self.template_global(g);
                 let value = self.element(item, segment.ty, &function, &global)?;
-                *slot = match segment.ty {
-                    RefType::Extern => TableEntry::externref(value),
-                    RefType::Func => {
-                        TableEntry::find(&self.descriptors, value).copied().unwrap_or_default()
-                    }
+                *slot = if segment.ty.is_func() {
+                    TableEntry::find(&self.descriptors, value).copied().unwrap_or_default()
+                } else {
+                    TableEntry::externref(value)
                 };
             }
         }
@@ -755,6 +769,16 @@ fn bind(loaded: &Loaded, config: &ModuleConfig) -> Result<Bound> {
         entries[at].user_data = std::ptr::from_ref(host).expose_provenance();
     }
     Ok(Bound { entries: entries.into_boxed_slice(), unbound, impure })
+}
+
+/// The signature id of each type. Types refer to earlier ones only.
+fn signatures(loaded: &Loaded) -> Result<Box<[u32]>> {
+    let mut ids: Vec<u32> = Vec::with_capacity(loaded.types.types.len());
+    for t in &loaded.types.types {
+        let canonical = t.ty.map(&|i| ids.get(i as usize).copied().unwrap_or(0));
+        ids.push(signature::id(&canonical)?);
+    }
+    Ok(ids.into_boxed_slice())
 }
 
 /// Function descriptors in the order of reference indices, sealed.

@@ -14,7 +14,7 @@ static IDS: Global<Option<HashMap<FuncType, u32>>> = Global::new(None);
 /// Most distinct types a process may register; a bound on what loading modules can leave behind.
 const MAX_IDS: usize = 16_000_000;
 
-/// The id of `ty`: at least 1.
+/// The id of `ty`: at least 1. Concrete references in it name ids.
 pub(crate) fn id(ty: &FuncType) -> Result<u32> {
     let mut guard = IDS.lock();
     let ids = guard.get_or_insert_with(HashMap::new);

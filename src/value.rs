@@ -2,10 +2,11 @@
 
 use crate::error::Result;
 use lucet_artifact::ValType;
+use lucet_artifact::types::HeapType;
 
 /// A value with its type.
 ///
-/// References are opaque 64-bit words; 0 is null. A `FuncRef` that did not come from the instance
+/// References are opaque 64-bit words; 0 is null. A `FuncRef` or `ExnRef` that did not come from the instance
 /// (or its group) it is given to is refused.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Val {
@@ -23,6 +24,8 @@ pub enum Val {
     FuncRef(u64),
     /// externref
     ExternRef(u64),
+    /// exnref
+    ExnRef(u64),
 }
 
 /// Where arguments come from: [`Val`]s, or what the C API is given.
@@ -38,7 +41,7 @@ pub(crate) trait Argument {
 impl Argument for Val {
     #[inline(always)]
     fn type_byte(&self) -> u8 {
-        self.ty() as u8
+        self.ty().byte()
     }
 
     #[inline(always)]
@@ -52,7 +55,7 @@ impl Argument for Val {
 }
 
 impl Val {
-    /// The value's type.
+    /// The value's type; of a reference, the largest of its kind.
     #[must_use]
     pub fn ty(&self) -> ValType {
         match self {
@@ -61,8 +64,9 @@ impl Val {
             Self::F32(_) => ValType::F32,
             Self::F64(_) => ValType::F64,
             Self::V128(_) => ValType::V128,
-            Self::FuncRef(_) => ValType::FuncRef,
-            Self::ExternRef(_) => ValType::ExternRef,
+            Self::FuncRef(_) => ValType::FUNCREF,
+            Self::ExternRef(_) => ValType::EXTERNREF,
+            Self::ExnRef(_) => ValType::EXNREF,
         }
     }
 
@@ -75,7 +79,7 @@ impl Val {
             Self::F32(v) => u128::from(v.to_bits()),
             Self::F64(v) => u128::from(v.to_bits()),
             Self::V128(v) => v,
-            Self::FuncRef(v) | Self::ExternRef(v) => u128::from(v),
+            Self::FuncRef(v) | Self::ExternRef(v) | Self::ExnRef(v) => u128::from(v),
         }
     }
 
@@ -88,8 +92,11 @@ impl Val {
             ValType::F32 => Self::F32(f32::from_bits(slot as u32)),
             ValType::F64 => Self::F64(f64::from_bits(slot as u64)),
             ValType::V128 => Self::V128(slot),
-            ValType::FuncRef => Self::FuncRef(slot as u64),
-            ValType::ExternRef => Self::ExternRef(slot as u64),
+            ValType::Ref(t) => match t.heap.top() {
+                HeapType::Extern => Self::ExternRef(slot as u64),
+                HeapType::Exn => Self::ExnRef(slot as u64),
+                _ => Self::FuncRef(slot as u64),
+            },
         }
     }
 }

@@ -254,7 +254,8 @@ fn t_nothing_is_left_of_ten_thousand_instances() {
             let one = |n: u32| {
                 let i = Instance::new(&r, &m).unwrap();
                 if n % 3 == 0 {
-                    assert_eq!(grow(&i, 1 + (n % 2) as i32, 2), 2 - (n % 2 == 1) as i32 * 0 - (n % 2) as i32);
+                    let memory = 1 + (n % 2) as i32;
+                    assert_eq!(grow(&i, memory, 2), 3 - memory);
                 }
                 if n % 7 == 0 {
                     i.reset().unwrap();

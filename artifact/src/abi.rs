@@ -53,11 +53,13 @@ pub enum TrapCode {
     NullReference = 10,
     /// An atomic access at an address that is not aligned.
     UnalignedAtomic = 11,
+    /// An atomic wait on a memory that is not shared.
+    ExpectedSharedMemory = 12,
 }
 
 impl TrapCode {
     /// Every code, in order.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Unreachable,
         Self::MemoryOutOfBounds,
         Self::TableOutOfBounds,
@@ -69,6 +71,7 @@ impl TrapCode {
         Self::StackOverflow,
         Self::NullReference,
         Self::UnalignedAtomic,
+        Self::ExpectedSharedMemory,
     ];
 
     /// The code with this number.
@@ -93,6 +96,7 @@ impl TrapCode {
             Self::StackOverflow => "call stack exhausted",
             Self::NullReference => "null reference",
             Self::UnalignedAtomic => "unaligned atomic access",
+            Self::ExpectedSharedMemory => "expected shared memory",
         }
     }
 }

@@ -71,14 +71,44 @@ pub mod feature {
     pub const BULK_MEMORY: u64 = 1 << 4;
     /// Reference types.
     pub const REFERENCE_TYPES: u64 = 1 << 5;
+    /// 128-bit vectors.
+    pub const SIMD: u64 = 1 << 6;
+    /// Relaxed operations on vectors.
+    pub const RELAXED_SIMD: u64 = 1 << 7;
+    /// Tail calls.
+    pub const TAIL_CALL: u64 = 1 << 8;
+    /// Arithmetic in constant expressions.
+    pub const EXTENDED_CONST: u64 = 1 << 9;
+    /// More than one memory.
+    pub const MULTI_MEMORY: u64 = 1 << 10;
+    /// Memories and tables with 64-bit indices.
+    pub const MEMORY64: u64 = 1 << 11;
+    /// References to functions of one type.
+    pub const FUNCTION_REFERENCES: u64 = 1 << 12;
+    /// Exceptions.
+    pub const EXCEPTIONS: u64 = 1 << 13;
+    /// Atomic accesses.
+    pub const ATOMICS: u64 = 1 << 14;
+    /// 128-bit arithmetic on pairs of 64-bit integers.
+    pub const WIDE_ARITHMETIC: u64 = 1 << 15;
     /// Names of the bits.
-    pub const NAMES: [(u64, &str); 6] = [
+    pub const NAMES: [(u64, &str); 16] = [
         (MUTABLE_GLOBALS, "mutable-globals"),
         (SIGN_EXTENSION, "sign-extension"),
         (SATURATING_CONVERSIONS, "saturating-conversions"),
         (MULTI_VALUE, "multi-value"),
         (BULK_MEMORY, "bulk-memory"),
         (REFERENCE_TYPES, "reference-types"),
+        (SIMD, "simd"),
+        (RELAXED_SIMD, "relaxed-simd"),
+        (TAIL_CALL, "tail-call"),
+        (EXTENDED_CONST, "extended-const"),
+        (MULTI_MEMORY, "multi-memory"),
+        (MEMORY64, "memory64"),
+        (FUNCTION_REFERENCES, "function-references"),
+        (EXCEPTIONS, "exceptions"),
+        (ATOMICS, "atomics"),
+        (WIDE_ARITHMETIC, "wide-arithmetic"),
     ];
 }
 
@@ -123,6 +153,9 @@ pub struct Contract {
     pub tables: Vec<TableType>,
     /// Globals, imported ones first.
     pub globals: Vec<GlobalType>,
+    /// Type of each exception tag, an index into `.lucet.types`; imported ones first. The types have
+    /// no results.
+    pub tags: Vec<u32>,
     /// Index of the start function, if any.
     pub start: Option<u32>,
     /// Number of functions, imported ones included.
@@ -176,6 +209,10 @@ impl Contract {
         for g in &self.globals {
             g.write(&mut w);
         }
+        w.count(self.tags.len(), limits::MAX_TAGS, "number of tags")?;
+        for t in &self.tags {
+            w.u32(*t);
+        }
         w.count(self.functions as usize, limits::MAX_FUNCTIONS, "number of functions")?;
         w.flag(self.start.is_some());
         w.u32(self.start.unwrap_or(0));
@@ -215,7 +252,7 @@ impl Contract {
         for _ in 0..n {
             memories.push(MemoryDecl::read(&mut r)?);
         }
-        let n = r.count(limits::MAX_TABLES, 18, "number of tables")?;
+        let n = r.count(limits::MAX_TABLES, 19, "number of tables")?;
         let mut tables = Vec::with_capacity(n);
         for _ in 0..n {
             tables.push(TableType::read(&mut r)?);
@@ -224,6 +261,11 @@ impl Contract {
         let mut globals = Vec::with_capacity(n);
         for _ in 0..n {
             globals.push(GlobalType::read(&mut r)?);
+        }
+        let n = r.count(limits::MAX_TAGS, 4, "number of tags")?;
+        let mut tags = Vec::with_capacity(n);
+        for _ in 0..n {
+            tags.push(r.u32("type of a tag")?);
         }
         let functions = r.u64_functions()?;
         let has_start = r.flag("start flag")?;
@@ -257,6 +299,7 @@ impl Contract {
             memories,
             tables,
             globals,
+            tags,
             start: has_start.then_some(start),
             functions,
             labels,
@@ -327,6 +370,8 @@ pub enum ImportKind {
     Memory(MemoryType),
     /// A global.
     Global(GlobalType),
+    /// An exception tag; index of its type into `.lucet.types`.
+    Tag(u32),
 }
 
 impl ImportKind {
@@ -338,6 +383,7 @@ impl ImportKind {
             Self::Table(_) => "table",
             Self::Memory(_) => "memory",
             Self::Global(_) => "global",
+            Self::Tag(_) => "tag",
         }
     }
 }
@@ -385,6 +431,10 @@ impl Imports {
                     w.u8(3);
                     g.write(&mut w);
                 }
+                ImportKind::Tag(t) => {
+                    w.u8(4);
+                    w.u32(*t);
+                }
             }
         }
         Ok(w.into_bytes())
@@ -404,6 +454,7 @@ impl Imports {
                 1 => ImportKind::Table(TableType::read(&mut r)?),
                 2 => ImportKind::Memory(MemoryType::read(&mut r)?),
                 3 => ImportKind::Global(GlobalType::read(&mut r)?),
+                4 => ImportKind::Tag(r.index(types, "import type")?),
                 b => {
                     return Err(DecodeError::Invalid { what: "import kind", at, found: b.into() });
                 }
@@ -427,6 +478,8 @@ pub enum ExportKind {
     Memory = 2,
     /// A global.
     Global = 3,
+    /// An exception tag.
+    Tag = 4,
 }
 
 impl ExportKind {
@@ -438,6 +491,7 @@ impl ExportKind {
             Self::Table => "table",
             Self::Memory => "memory",
             Self::Global => "global",
+            Self::Tag => "tag",
         }
     }
 }
@@ -486,6 +540,7 @@ impl Exports {
                 1 => (ExportKind::Table, contract.tables.len()),
                 2 => (ExportKind::Memory, contract.memories.len()),
                 3 => (ExportKind::Global, contract.globals.len()),
+                4 => (ExportKind::Tag, contract.tags.len()),
                 b => {
                     return Err(DecodeError::Invalid { what: "export kind", at, found: b.into() });
                 }
@@ -501,11 +556,12 @@ impl Exports {
 /// The counts that the instance-data layout depends on, derived from contract, imports and types.
 #[must_use]
 pub fn layout_counts(contract: &Contract, imports: &Imports, types: usize) -> Counts {
-    let (mut functions, mut globals) = (0, 0);
+    let (mut functions, mut globals, mut tags) = (0, 0, 0);
     for i in &imports.imports {
         match i.kind {
             ImportKind::Func(_) => functions += 1,
             ImportKind::Global(_) => globals += 1,
+            ImportKind::Tag(_) => tags += 1,
             ImportKind::Table(_) | ImportKind::Memory(_) => {}
         }
     }
@@ -517,5 +573,7 @@ pub fn layout_counts(contract: &Contract, imports: &Imports, types: usize) -> Co
         imported_globals: globals,
         types: types as u32,
         imported_functions: functions,
+        imported_tags: tags,
+        own_tags: (contract.tags.len() as u32).saturating_sub(tags),
     }
 }

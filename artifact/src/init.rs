@@ -9,7 +9,7 @@
 use crate::codec::{DecodeError, EncodeError, Reader, Writer};
 use crate::contract::{Contract, MemoryDecl};
 use crate::limits;
-use crate::types::{RefType, read_ref};
+use crate::types::RefType;
 
 /// One operator of a constant expression (core spec, 3.3.10 and the extended-const proposal), in
 /// postfix order.
@@ -112,6 +112,8 @@ pub struct ImageRun {
 pub struct Init {
     /// Initial values of the globals the module defines, in order.
     pub globals: Vec<ConstExpr>,
+    /// What the elements of each own table are at first; `None`: null.
+    pub tables: Vec<Option<ConstExpr>>,
     /// Element segments.
     pub elems: Vec<ElemSegment>,
     /// Data segments.
@@ -247,12 +249,19 @@ impl Init {
         for g in &self.globals {
             write_expr(&mut w, g)?;
         }
+        w.count(self.tables.len(), limits::MAX_TABLES, "number of tables")?;
+        for t in &self.tables {
+            w.flag(t.is_some());
+            if let Some(e) = t {
+                write_expr(&mut w, e)?;
+            }
+        }
         w.count(self.elems.len(), limits::MAX_ELEMENT_SEGMENTS, "number of element segments")?;
         let items: usize = self.elems.iter().map(|e| e.items.len()).sum();
         w.count(items, limits::MAX_ELEMENT_ITEMS, "number of element items")?;
         for e in &self.elems {
             write_mode(&mut w, &e.mode)?;
-            w.u8(e.ty as u8);
+            e.ty.write(&mut w);
             w.count(e.items.len(), limits::MAX_ELEMENT_ITEMS, "number of element items")?;
             for item in &e.items {
                 match item {
@@ -288,11 +297,13 @@ impl Init {
 
     /// Decodes the section, checking indices against the contract, data segments against the
     /// `data_len` bytes of `.lucet.data`, and runs against the initial sizes of memories and the
-    /// `image_len` bytes of `.lucet.image`. `imported_globals` is the number of imported globals.
+    /// `image_len` bytes of `.lucet.image`. `imported_globals` and `imported_tables` are
+    /// how many of these are imported.
     pub fn decode(
         bytes: &[u8],
         c: &Contract,
         imported_globals: usize,
+        imported_tables: usize,
         data_len: u64,
         image_len: u64,
     ) -> Result<Self, DecodeError> {
@@ -306,6 +317,17 @@ impl Init {
         let mut globals = Vec::with_capacity(n);
         for _ in 0..n {
             globals.push(read_expr(&mut r, c)?);
+        }
+        let at = r.pos();
+        let n = r.count(limits::MAX_TABLES, 1, "number of tables")?;
+        if Some(n) != c.tables.len().checked_sub(imported_tables) {
+            let what = "number of table initialisers";
+            return Err(DecodeError::Invalid { what, at, found: n as u64 });
+        }
+        let mut tables = Vec::with_capacity(n);
+        for _ in 0..n {
+            let given = r.flag("table initialiser")?;
+            tables.push(given.then(|| read_expr(&mut r, c)).transpose()?);
         }
         let elems = read_elems(&mut r, c)?;
         let n = r.count(limits::MAX_DATA_SEGMENTS, 9, "number of data segments")?;
@@ -327,7 +349,7 @@ impl Init {
         for m in c.further_memories() {
             further.push(read_image(&mut r, Some(m), &mut left)?);
         }
-        let (at, init) = (r.pos(), Self { globals, elems, datas, image, further });
+        let (at, init) = (r.pos(), Self { globals, tables, elems, datas, image, further });
         r.finish()?;
         let found = init.image_pages() * limits::NATIVE_PAGE;
         if found != image_len {
@@ -345,7 +367,7 @@ fn read_elems(r: &mut Reader<'_>, c: &Contract) -> Result<Vec<ElemSegment>, Deco
     let mut elems = Vec::with_capacity(n);
     for _ in 0..n {
         let mode = read_mode(r, c, c.tables.len())?;
-        let ty = read_ref(r, "element type")?;
+        let ty = RefType::read(r, "element type")?;
         let k = r.count(left, 1, "number of element items")?;
         left -= k;
         let mut items = Vec::with_capacity(k);

@@ -3,6 +3,7 @@
 //! ```text
 //!   low addresses
 //!   ┌───────────────────────────────┐ vmctx - size()
+//!   │ tags               8 each     │ one per tag: its identity
 //!   │ link slots        16 each     │ one per imported function: {code, vmctx}
 //!   │ import slots       8 each     │ one per imported function: host thunk or link adapter
 //!   │ signature ids      4 each     │ one per type of `.lucet.types`
@@ -65,6 +66,10 @@ pub struct Counts {
     pub types: u32,
     /// Functions the module imports.
     pub imported_functions: u32,
+    /// Exception tags the module imports.
+    pub imported_tags: u32,
+    /// Exception tags the module defines.
+    pub own_tags: u32,
 }
 
 /// The layout for given [`Counts`]. Offsets are negative and relative to `vmctx`; indices must be
@@ -81,6 +86,7 @@ pub struct Layout {
     sig_ids: u32,
     import_slots: u32,
     link_slots: u32,
+    tags: u32,
 }
 
 impl Layout {
@@ -104,6 +110,7 @@ impl Layout {
             sig_ids: place(counts.types, 4)?,
             import_slots: place(counts.imported_functions, 8)?,
             link_slots: place(counts.imported_functions, 16)?,
+            tags: place(counts.imported_tags.checked_add(counts.own_tags)?, 8)?,
         })
     }
 
@@ -116,7 +123,7 @@ impl Layout {
     /// Bytes of instance data below `vmctx`; a multiple of 16.
     #[must_use]
     pub fn size(&self) -> u32 {
-        self.link_slots
+        self.tags
     }
 
     fn at(end: u32, index: u32, count: u32, size: u32) -> i32 {
@@ -170,5 +177,12 @@ impl Layout {
     #[must_use]
     pub fn link_slot(&self, i: u32) -> i32 {
         Self::at(self.link_slots, i, self.counts.imported_functions, 16)
+    }
+
+    /// Cell (`u64`) with the identity of tag `i`, imported ones first: the address of the cell that
+    /// the instance which defines the tag has for it. A cell of an own tag holds its own address.
+    #[must_use]
+    pub fn tag(&self, i: u32) -> i32 {
+        Self::at(self.tags, i, self.counts.imported_tags + self.counts.own_tags, 8)
     }
 }

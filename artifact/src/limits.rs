@@ -30,6 +30,8 @@ pub const MAX_TABLES: usize = 1_000;
 pub const MAX_MEMORIES: usize = 100;
 /// Most globals, imported ones included.
 pub const MAX_GLOBALS: usize = 60_000;
+/// Most exception tags, imported ones included.
+pub const MAX_TAGS: usize = 10_000;
 /// Most element segments.
 pub const MAX_ELEMENT_SEGMENTS: usize = 100_000;
 /// Most items in all element segments together.

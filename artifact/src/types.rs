@@ -1,56 +1,240 @@
 //! WebAssembly types as the artifact stores them, and the section `.lucet.types`.
 //!
 //! Value types are encoded by their byte in the wasm binary format (core spec, 5.3), so a hex dump
-//! of an artifact reads like one of a wasm file.
+//! of an artifact reads like one of a wasm file. References that are neither plain nor nullable have
+//! a byte in front that says so.
 
 use crate::codec::{DecodeError, EncodeError, Reader, Writer};
 use crate::limits;
 use std::fmt;
 
+/// What a reference refers to (core spec, 2.3.3, as far as functions, host values and exceptions
+/// go).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum HeapType {
+    /// Any function.
+    Func,
+    /// An opaque host value of 64 bits.
+    Extern,
+    /// An exception.
+    Exn,
+    /// No function: only null has this type.
+    NoFunc,
+    /// No host value: only null.
+    NoExtern,
+    /// No exception: only null.
+    NoExn,
+    /// A function of one type: an index into `.lucet.types`. While a module is being compiled it is
+    /// an index of the wasm type section first.
+    Concrete(u32),
+}
+
+impl HeapType {
+    // The byte of the wasm binary format; `Concrete` has none there, and 0x60 here.
+    fn byte(self) -> u8 {
+        match self {
+            Self::Func => 0x70,
+            Self::Extern => 0x6f,
+            Self::Exn => 0x69,
+            Self::NoFunc => 0x73,
+            Self::NoExtern => 0x72,
+            Self::NoExn => 0x74,
+            Self::Concrete(_) => 0x60,
+        }
+    }
+
+    fn from_byte(b: u8) -> Option<Self> {
+        Some(match b {
+            0x70 => Self::Func,
+            0x6f => Self::Extern,
+            0x69 => Self::Exn,
+            0x73 => Self::NoFunc,
+            0x72 => Self::NoExtern,
+            0x74 => Self::NoExn,
+            _ => return None,
+        })
+    }
+
+    /// The largest type of the same kind: functions, host values or exceptions.
+    #[must_use]
+    pub fn top(self) -> Self {
+        match self {
+            Self::Func | Self::NoFunc | Self::Concrete(_) => Self::Func,
+            Self::Extern | Self::NoExtern => Self::Extern,
+            Self::Exn | Self::NoExn => Self::Exn,
+        }
+    }
+
+    /// Whether each value of this type is one of `other` (core spec, 3.3.3). Indices must mean the
+    /// same in both.
+    #[must_use]
+    pub fn matches(self, other: Self) -> bool {
+        let bottom = matches!(self, Self::NoFunc | Self::NoExtern | Self::NoExn);
+        self == other || self.top() == other && !bottom || bottom && self.top() == other.top()
+    }
+}
+
 /// A reference type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum RefType {
-    /// A function reference or null.
-    Func = 0x70,
-    /// An opaque host value or null; 64 bits, null is 0.
-    Extern = 0x6f,
+pub struct RefType {
+    /// Whether null has this type.
+    pub nullable: bool,
+    /// What it refers to.
+    pub heap: HeapType,
+}
+
+// In front of a heap type: a reference that is not plain and nullable.
+const REF: u8 = 0x64;
+const REF_NULL: u8 = 0x63;
+
+impl RefType {
+    /// `funcref`: a function or null.
+    pub const FUNC: Self = Self { nullable: true, heap: HeapType::Func };
+    /// `externref`: an opaque host value or null; 64 bits, null is 0.
+    pub const EXTERN: Self = Self { nullable: true, heap: HeapType::Extern };
+    /// `exnref`: an exception or null.
+    pub const EXN: Self = Self { nullable: true, heap: HeapType::Exn };
+
+    /// Whether each value of this type is one of `other`. Indices must mean the same in both.
+    #[must_use]
+    pub fn matches(self, other: Self) -> bool {
+        (other.nullable || !self.nullable) && self.heap.matches(other.heap)
+    }
+
+    /// Whether values are functions.
+    #[must_use]
+    pub fn is_func(self) -> bool {
+        self.heap.top() == HeapType::Func
+    }
+
+    /// The type with the index of a concrete one changed by `f`.
+    #[must_use]
+    pub fn map(self, f: &dyn Fn(u32) -> u32) -> Self {
+        match self.heap {
+            HeapType::Concrete(i) => Self { heap: HeapType::Concrete(f(i)), ..self },
+            _ => self,
+        }
+    }
+
+    pub(crate) fn write(self, w: &mut Writer) {
+        if let (true, HeapType::Func | HeapType::Extern | HeapType::Exn) =
+            (self.nullable, self.heap)
+        {
+            return w.u8(self.heap.byte());
+        }
+        w.u8(if self.nullable { REF_NULL } else { REF });
+        w.u8(self.heap.byte());
+        if let HeapType::Concrete(i) = self.heap {
+            w.u32(i);
+        }
+    }
+
+    /// Indices of concrete types are not checked.
+    pub(crate) fn read(r: &mut Reader<'_>, what: &'static str) -> Result<Self, DecodeError> {
+        let at = r.pos();
+        let b = r.u8(what)?;
+        let plain = [Self::FUNC, Self::EXTERN, Self::EXN].into_iter().find(|t| t.heap.byte() == b);
+        if let Some(t) = plain {
+            return Ok(t);
+        }
+        let nullable = b == REF_NULL;
+        if !nullable && b != REF {
+            return Err(DecodeError::Invalid { what, at, found: b.into() });
+        }
+        let at = r.pos();
+        let heap = match r.u8(what)? {
+            0x60 => HeapType::Concrete(r.u32(what)?),
+            b => {
+                HeapType::from_byte(b).ok_or(DecodeError::Invalid { what, at, found: b.into() })?
+            }
+        };
+        let t = Self { nullable, heap };
+        // One way to write each type.
+        if [Self::FUNC, Self::EXTERN, Self::EXN].contains(&t) {
+            return Err(DecodeError::Invalid { what, at, found: heap.byte().into() });
+        }
+        Ok(t)
+    }
+}
+
+impl fmt::Display for RefType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::FUNC => return f.write_str("funcref"),
+            Self::EXTERN => return f.write_str("externref"),
+            Self::EXN => return f.write_str("exnref"),
+            _ => {}
+        }
+        f.write_str(if self.nullable { "(ref null " } else { "(ref " })?;
+        match self.heap {
+            HeapType::Func => f.write_str("func)"),
+            HeapType::Extern => f.write_str("extern)"),
+            HeapType::Exn => f.write_str("exn)"),
+            HeapType::NoFunc => f.write_str("nofunc)"),
+            HeapType::NoExtern => f.write_str("noextern)"),
+            HeapType::NoExn => f.write_str("noexn)"),
+            HeapType::Concrete(i) => write!(f, "{i})"),
+        }
+    }
 }
 
 /// A value type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(u8)]
 pub enum ValType {
     /// 32-bit integer.
-    I32 = 0x7f,
+    I32,
     /// 64-bit integer.
-    I64 = 0x7e,
+    I64,
     /// 32-bit float.
-    F32 = 0x7d,
+    F32,
     /// 64-bit float.
-    F64 = 0x7c,
+    F64,
     /// 128-bit vector.
-    V128 = 0x7b,
-    /// See [`RefType::Func`].
-    FuncRef = 0x70,
-    /// See [`RefType::Extern`].
-    ExternRef = 0x6f,
+    V128,
+    /// A reference; 64 bits, null is 0.
+    Ref(RefType),
 }
 
 impl ValType {
-    /// The type with this byte in the wasm binary format.
+    /// See [`RefType::FUNC`].
+    pub const FUNCREF: Self = Self::Ref(RefType::FUNC);
+    /// See [`RefType::EXTERN`].
+    pub const EXTERNREF: Self = Self::Ref(RefType::EXTERN);
+    /// See [`RefType::EXN`].
+    pub const EXNREF: Self = Self::Ref(RefType::EXN);
+
+    /// The type with this byte in the wasm binary format, if one byte is all it takes.
     #[must_use]
-    pub fn from_byte(b: u8) -> Option<Self> {
+    pub const fn from_byte(b: u8) -> Option<Self> {
         Some(match b {
             0x7f => Self::I32,
             0x7e => Self::I64,
             0x7d => Self::F32,
             0x7c => Self::F64,
             0x7b => Self::V128,
-            0x70 => Self::FuncRef,
-            0x6f => Self::ExternRef,
+            0x70 => Self::FUNCREF,
+            0x6f => Self::EXTERNREF,
+            0x69 => Self::EXNREF,
             _ => return None,
         })
+    }
+
+    /// Its byte in the wasm binary format; of a reference, that of the largest type of its kind:
+    /// `funcref`, `externref` or `exnref`.
+    #[must_use]
+    pub const fn byte(self) -> u8 {
+        match self {
+            Self::I32 => 0x7f,
+            Self::I64 => 0x7e,
+            Self::F32 => 0x7d,
+            Self::F64 => 0x7c,
+            Self::V128 => 0x7b,
+            Self::Ref(RefType { heap, .. }) => match heap {
+                HeapType::Func | HeapType::NoFunc | HeapType::Concrete(_) => 0x70,
+                HeapType::Extern | HeapType::NoExtern => 0x6f,
+                HeapType::Exn | HeapType::NoExn => 0x69,
+            },
+        }
     }
 
     /// Whether values of this type travel in vector registers as floats.
@@ -59,25 +243,67 @@ impl ValType {
         matches!(self, Self::F32 | Self::F64)
     }
 
+    /// The reference type, if it is one.
+    #[must_use]
+    pub fn reference(self) -> Option<RefType> {
+        match self {
+            Self::Ref(t) => Some(t),
+            _ => None,
+        }
+    }
+
     /// Whether this is a reference type.
     #[must_use]
     pub fn is_ref(self) -> bool {
-        matches!(self, Self::FuncRef | Self::ExternRef)
+        self.reference().is_some()
+    }
+
+    /// Whether locals of this type need a value before they are read.
+    #[must_use]
+    pub fn is_defaultable(self) -> bool {
+        self.reference().is_none_or(|t| t.nullable)
+    }
+
+    /// Whether each value of this type is one of `other`. Indices must mean the same in both.
+    #[must_use]
+    pub fn matches(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Ref(a), Self::Ref(b)) => a.matches(b),
+            _ => self == other,
+        }
+    }
+
+    /// See [`RefType::map`].
+    #[must_use]
+    pub fn map(self, f: &dyn Fn(u32) -> u32) -> Self {
+        match self {
+            Self::Ref(t) => Self::Ref(t.map(f)),
+            other => other,
+        }
+    }
+
+    fn write(self, w: &mut Writer) {
+        match self {
+            Self::Ref(t) => t.write(w),
+            other => w.u8(other.byte()),
+        }
     }
 
     fn read(r: &mut Reader<'_>, what: &'static str) -> Result<Self, DecodeError> {
-        let at = r.pos();
-        let b = r.u8(what)?;
-        Self::from_byte(b).ok_or(DecodeError::Invalid { what, at, found: b.into() })
+        let mut ahead = r.clone();
+        match Self::from_byte(ahead.u8(what)?) {
+            Some(t) => {
+                *r = ahead;
+                Ok(t)
+            }
+            None => Ok(Self::Ref(RefType::read(r, what)?)),
+        }
     }
 }
 
 impl From<RefType> for ValType {
     fn from(t: RefType) -> Self {
-        match t {
-            RefType::Func => Self::FuncRef,
-            RefType::Extern => Self::ExternRef,
-        }
+        Self::Ref(t)
     }
 }
 
@@ -89,8 +315,7 @@ impl fmt::Display for ValType {
             Self::F32 => "f32",
             Self::F64 => "f64",
             Self::V128 => "v128",
-            Self::FuncRef => "funcref",
-            Self::ExternRef => "externref",
+            Self::Ref(t) => return t.fmt(f),
         })
     }
 }
@@ -102,6 +327,20 @@ pub struct FuncType {
     pub params: Vec<ValType>,
     /// Result types.
     pub results: Vec<ValType>,
+}
+
+impl FuncType {
+    /// Parameters, then results.
+    pub fn values(&self) -> impl Iterator<Item = ValType> + '_ {
+        self.params.iter().chain(&self.results).copied()
+    }
+
+    /// The type with the indices of concrete references changed by `f`.
+    #[must_use]
+    pub fn map(&self, f: &dyn Fn(u32) -> u32) -> Self {
+        let all = |list: &[ValType]| list.iter().map(|t| t.map(f)).collect();
+        Self { params: all(&self.params), results: all(&self.results) }
+    }
 }
 
 impl fmt::Display for FuncType {
@@ -168,6 +407,8 @@ pub struct TableType {
     pub min: u64,
     /// Maximum size in elements, if declared.
     pub max: Option<u64>,
+    /// Whether indices are 64 bits wide.
+    pub is64: bool,
 }
 
 /// Type of a global.
@@ -228,36 +469,29 @@ impl MemoryType {
 
 impl TableType {
     pub(crate) fn write(&self, w: &mut Writer) -> Result<(), EncodeError> {
-        w.u8(self.elem as u8);
+        self.elem.write(w);
+        w.flag(self.is64);
         w.u64_max(self.min, limits::MAX_TABLE_ELEMENTS, "initial table size")?;
         write_max(w, self.max, u64::MAX, "maximum table size")
     }
 
     pub(crate) fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let elem = read_ref(r, "table element type")?;
+        let elem = RefType::read(r, "table element type")?;
+        let is64 = r.flag("table index width")?;
         let min = r.u64_max(limits::MAX_TABLE_ELEMENTS, "initial table size")?;
         let max = read_max(r, u64::MAX, "maximum table size")?;
-        Ok(Self { elem, min, max })
+        Ok(Self { elem, min, max, is64 })
     }
 }
 
 impl GlobalType {
     pub(crate) fn write(&self, w: &mut Writer) {
-        w.u8(self.ty as u8);
+        self.ty.write(w);
         w.flag(self.mutable);
     }
 
     pub(crate) fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(Self { ty: ValType::read(r, "global type")?, mutable: r.flag("global mutability")? })
-    }
-}
-
-pub(crate) fn read_ref(r: &mut Reader<'_>, what: &'static str) -> Result<RefType, DecodeError> {
-    let at = r.pos();
-    match r.u8(what)? {
-        0x70 => Ok(RefType::Func),
-        0x6f => Ok(RefType::Extern),
-        b => Err(DecodeError::Invalid { what, at, found: b.into() }),
     }
 }
 
@@ -276,7 +510,7 @@ pub struct TypeRecord {
 /// "No code here" in an offset field.
 pub const NO_CODE: u32 = u32::MAX;
 
-/// Section `.lucet.types`. Types are structurally distinct; every type index in an artifact refers
+/// Section `.lucet.types`. References to types name earlier ones. Types are structurally distinct; every type index in an artifact refers
 /// to this table (not to the wasm type section, which may repeat types).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TypeTable {
@@ -296,7 +530,7 @@ impl TypeTable {
             ] {
                 w.count(list.len(), max, what)?;
                 for v in list {
-                    w.u8(*v as u8);
+                    v.write(&mut w);
                 }
             }
             w.u32(t.entry);
@@ -310,7 +544,8 @@ impl TypeTable {
         let mut r = Reader::new(bytes);
         let n = r.count(limits::MAX_TYPES, 16, "number of types")?;
         let mut types = Vec::with_capacity(n);
-        for _ in 0..n {
+        for i in 0..n as u32 {
+            let at = r.pos();
             let mut lists = [Vec::new(), Vec::new()];
             for (list, max, what) in [
                 (0, limits::MAX_PARAMS, "number of parameters"),
@@ -324,8 +559,17 @@ impl TypeTable {
                 lists[list] = v;
             }
             let [params, results] = lists;
+            let ty = FuncType { params, results };
+            for t in ty.values().filter_map(ValType::reference) {
+                if let HeapType::Concrete(c) = t.heap
+                    && c >= i
+                {
+                    let what = "type of a reference";
+                    return Err(DecodeError::Invalid { what, at, found: c.into() });
+                }
+            }
             types.push(TypeRecord {
-                ty: FuncType { params, results },
+                ty,
                 entry: r.u32("entry trampoline")?,
                 adapter: r.u32("link adapter")?,
             });

@@ -174,9 +174,10 @@ fn init() {
     let offset = vec![ConstOp::GlobalGet(0), ConstOp::I32(-1), ConstOp::I32Add];
     let init = Init {
         globals: vec![vec![ConstOp::F64(1)], vec![ConstOp::I64(-2)]],
+        tables: vec![None, Some(vec![ConstOp::RefNull])],
         elems: vec![ElemSegment {
             mode: SegmentMode::Active { target: 1, offset },
-            ty: RefType::Func,
+            ty: RefType::FUNC,
             items: vec![
                 ElemItem::Null,
                 ElemItem::Func(4),
@@ -191,6 +192,7 @@ fn init() {
     same(
         &bytes,
         "02000000  01000000 03 0100000000000000  01000000 01 feffffffffffffff
+         02000000  00  01 01000000 06
          01000000 03000000
            01 01000000 03000000 05 00000000 00 ffffffff 08
            70 03000000  00  01 04000000  02 01000000 07 03000000
@@ -219,7 +221,7 @@ fn constant_operators() {
         (ConstOp::I64Mul, "0d"),
     ];
     for (op, expected) in ops {
-        let init = Init { globals: vec![vec![op]], ..Init::default() };
+        let init = Init { globals: vec![vec![op]], tables: vec![None; 2], ..Init::default() };
         let bytes = init.encode().unwrap();
         same(&bytes[8..bytes.len() - 16], expected);
     }

@@ -15,7 +15,7 @@ use proptest::prelude::*;
 /// Every array: name, number of items, size and alignment of one, offset of item `i`.
 type Array = (&'static str, u32, u32, u32, fn(&Layout, u32) -> i32);
 
-fn arrays(c: Counts) -> [Array; 7] {
+fn arrays(c: Counts) -> [Array; 9] {
     [
         ("globals", c.own_globals, VALUE_SLOT, 16, |l, i| l.global(i)),
         ("tables", c.tables, 16, 8, |l, i| l.table(i)),
@@ -25,19 +25,22 @@ fn arrays(c: Counts) -> [Array; 7] {
         ("signature ids", c.types, 4, 4, |l, i| l.sig_id(i)),
         ("import slots", c.imported_functions, 8, 8, |l, i| l.import_slot(i)),
         ("link slots", c.imported_functions, 16, 8, |l, i| l.link_slot(i)),
+        ("tags", c.imported_tags + c.own_tags, 8, 8, |l, i| l.tag(i)),
     ]
 }
 
 fn counts() -> impl Strategy<Value = Counts> {
     let n = || prop_oneof![Just(0), Just(1), 0..200u32, 0..20_000u32];
-    (n(), n(), n(), n(), n(), n(), n()).prop_map(|(a, b, c, d, e, f, g)| Counts {
+    (n(), n(), n(), n(), n(), n(), n(), n(), n()).prop_map(|(a, b, c, d, e, f, g, h, i)| Counts {
         own_globals: a,
         tables: b,
         memories: c,
         imported_globals: d,
         types: e,
         imported_functions: f,
-        further_memories: g,
+        imported_tags: g,
+        own_tags: h,
+        further_memories: i,
     })
 }
 
@@ -79,7 +82,7 @@ proptest! {
     fn stack_bytes_are_those_of_the_c_convention(
         params in prop::collection::vec(prop::sample::select(&[
             ValType::I32, ValType::I64, ValType::F32, ValType::F64,
-            ValType::V128, ValType::FuncRef, ValType::ExternRef,
+            ValType::V128, ValType::FUNCREF, ValType::EXTERNREF,
         ][..]), 0..40),
         results in 0..4usize,
     ) {
@@ -117,6 +120,8 @@ fn the_largest_layout_is_1_mib() {
         imported_globals: all,
         types: all,
         imported_functions: all,
+        imported_tags: all,
+        own_tags: all,
     };
     assert_eq!(Layout::new(c), None);
 }

@@ -65,8 +65,8 @@ const FUNC: FuncRecord = FuncRecord {
 fn encoders_refuse_what_is_too_large() {
     let expr = |n| vec![ConstOp::RefNull; n];
     let data = DataSegment { mode: SegmentMode::Passive, offset: 0, len: 0 };
-    let elem = ElemSegment { mode: SegmentMode::Passive, ty: RefType::Func, items: Vec::new() };
-    let table = TableType { elem: RefType::Func, min: 0, max: None };
+    let elem = ElemSegment { mode: SegmentMode::Passive, ty: RefType::FUNC, items: Vec::new() };
+    let table = TableType { elem: RefType::FUNC, min: 0, max: None, is64: false };
     let label = |i: usize| (format!("{i:04}"), String::new());
     let cases: Vec<Encoded> = vec![
         ("number of types", l::MAX_TYPES as u64, {
@@ -179,7 +179,7 @@ fn decoders_refuse_what_is_too_large() {
     let c = support::counts();
     let decode_init = |b: &[u8]| {
         let bare = Contract { globals: Vec::new(), ..c.clone() };
-        Init::decode(b, &bare, 0, 0, 0).map(drop)
+        Init::decode(b, &bare, 0, 0, 0, 0).map(drop)
     };
     let cases: Vec<Decoded> = vec![
         ("number of types", l::MAX_TYPES, {
@@ -234,7 +234,7 @@ fn decoders_refuse_what_is_too_large() {
         ("length of a constant expression", l::MAX_CONST_OPS, {
             let b = bytes(&[(1, 4), over(l::MAX_CONST_OPS)]);
             let one = Contract { globals: c.globals[..1].to_vec(), ..c.clone() };
-            Init::decode(&b, &one, 0, 0, 0).map(drop)
+            Init::decode(&b, &one, 0, 0, 0, 0).map(drop)
         }),
     ];
     for (what, max, result) in cases {

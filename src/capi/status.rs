@@ -124,6 +124,8 @@ pub enum lucet_trap_code {
     LUCET_TRAP_NULL_REFERENCE = 10,
     /// An atomic access at an address that is not aligned.
     LUCET_TRAP_UNALIGNED_ATOMIC = 11,
+    /// an atomic wait on a memory that is not shared
+    LUCET_TRAP_EXPECTED_SHARED_MEMORY = 12,
 }
 
 /// What a run or resume came to. Fields that do not belong to `kind` are 0.
@@ -268,6 +270,7 @@ described! {
     LUCET_TRAP_STACK_OVERFLOW = StackOverflow: c"call stack exhausted",
     LUCET_TRAP_NULL_REFERENCE = NullReference: c"null reference",
     LUCET_TRAP_UNALIGNED_ATOMIC = UnalignedAtomic: c"unaligned atomic access",
+    LUCET_TRAP_EXPECTED_SHARED_MEMORY = ExpectedSharedMemory: c"expected shared memory",
 }
 
 const UNKNOWN: &CStr = c"unknown";
@@ -311,6 +314,6 @@ mod tests {
         assert_eq!(status_name(25), Some(c"LUCET_STATUS_IMPURE"));
         assert!(status_name(26).is_none() && status_name(-1).is_none());
         assert_eq!(outcome_name(10), Some(c"LUCET_OUTCOME_HOST_ERROR"));
-        assert!(trap_code(0).is_none() && trap_code(12).is_none() && trap_code(257).is_none());
+        assert!(trap_code(0).is_none() && trap_code(13).is_none() && trap_code(257).is_none());
     }
 }

@@ -25,6 +25,8 @@ pub enum lucet_val_type {
     LUCET_VAL_FUNCREF = 0x70,
     /// of.ref: any word the host likes; 0 is null
     LUCET_VAL_EXTERNREF = 0x6f,
+    /// of.ref: an exception of this instance; 0 is null
+    LUCET_VAL_EXNREF = 0x69,
 }
 
 /// The value of a lucet_val; its type says which member is meant.
@@ -39,7 +41,7 @@ pub union lucet_val_of {
     pub f32: f32,
     /// f64; NaN bits are preserved
     pub f64: f64,
-    /// funcref, externref
+    /// funcref, externref, exnref
     pub r#ref: u64,
     /// v128, little-endian
     pub v128: [u8; 16],
@@ -62,13 +64,14 @@ pub struct lucet_val {
 const _: () = {
     use lucet_val_type as T;
     assert!(size_of::<lucet_val>() == 32 && align_of::<lucet_val>() == 8);
-    assert!(T::LUCET_VAL_I32 as u8 == ValType::I32 as u8);
-    assert!(T::LUCET_VAL_I64 as u8 == ValType::I64 as u8);
-    assert!(T::LUCET_VAL_F32 as u8 == ValType::F32 as u8);
-    assert!(T::LUCET_VAL_F64 as u8 == ValType::F64 as u8);
-    assert!(T::LUCET_VAL_V128 as u8 == ValType::V128 as u8);
-    assert!(T::LUCET_VAL_FUNCREF as u8 == ValType::FuncRef as u8);
-    assert!(T::LUCET_VAL_EXTERNREF as u8 == ValType::ExternRef as u8);
+    assert!(T::LUCET_VAL_I32 as u8 == ValType::I32.byte());
+    assert!(T::LUCET_VAL_I64 as u8 == ValType::I64.byte());
+    assert!(T::LUCET_VAL_F32 as u8 == ValType::F32.byte());
+    assert!(T::LUCET_VAL_F64 as u8 == ValType::F64.byte());
+    assert!(T::LUCET_VAL_V128 as u8 == ValType::V128.byte());
+    assert!(T::LUCET_VAL_FUNCREF as u8 == ValType::FUNCREF.byte());
+    assert!(T::LUCET_VAL_EXTERNREF as u8 == ValType::EXTERNREF.byte());
+    assert!(T::LUCET_VAL_EXNREF as u8 == ValType::EXNREF.byte());
 };
 
 fn val_type(number: raw::lucet_val_type) -> Result<ValType> {
@@ -89,8 +92,7 @@ impl lucet_val {
                 ValType::F32 => Val::F32(self.of.f32),
                 ValType::F64 => Val::F64(self.of.f64),
                 ValType::V128 => Val::V128(u128::from_le_bytes(self.of.v128)),
-                ValType::FuncRef => Val::FuncRef(self.of.r#ref),
-                ValType::ExternRef => Val::ExternRef(self.of.r#ref),
+                ValType::Ref(_) => Val::from_slot(ty, u128::from(self.of.r#ref)),
             }
         })
     }
@@ -98,7 +100,7 @@ impl lucet_val {
     /// All bytes that the value does not need are 0.
     pub(super) fn new(v: Val) -> Self {
         let of = lucet_val_of { v128: v.to_slot().to_le_bytes() };
-        Self { of, r#type: v.ty() as i32, reserved_: [0; 3] }
+        Self { of, r#type: v.ty().byte().into(), reserved_: [0; 3] }
     }
 
     pub(super) fn zero() -> Self {
@@ -128,9 +130,9 @@ impl Argument for lucet_val {
     }
 }
 
-const I32: u8 = ValType::I32 as u8;
-const F32: u8 = ValType::F32 as u8;
-const V128: u8 = ValType::V128 as u8;
+const I32: u8 = ValType::I32.byte();
+const F32: u8 = ValType::F32.byte();
+const V128: u8 = ValType::V128.byte();
 
 /// Places for `n` values: on the stack, unless there are many.
 fn with_vals<R>(n: usize, f: impl FnOnce(&mut [Val]) -> R) -> R {

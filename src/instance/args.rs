@@ -26,7 +26,9 @@ pub(super) fn check_reference(control: ControlRef, v: &Val) -> Result<()> {
 /// Checks arguments against the type of function `index`.
 fn check_args(control: ControlRef, module: &Core, index: u32, args: &[Val]) -> Result<()> {
     let ty = module.func_type(index);
-    if ty.params.len() != args.len() || ty.params.iter().zip(args).any(|(t, v)| *t != v.ty()) {
+    if ty.params.len() != args.len()
+        || ty.params.iter().zip(args).any(|(t, v)| t.byte() != v.ty().byte())
+    {
         let given: Vec<_> = args.iter().map(|v| v.ty().to_string()).collect();
         return Err(Error::new(
             Status::ExportTypeMismatch,

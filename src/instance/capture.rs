@@ -27,7 +27,7 @@ use lucet_artifact::limits::{
     MAX_ELEMENT_ITEMS, MAX_ELEMENT_SEGMENTS, MAX_IMAGE_BYTES, MAX_IMAGE_RUNS, NATIVE_PAGE,
     WASM_PAGE,
 };
-use lucet_artifact::types::RefType;
+use lucet_artifact::types::{HeapType, RefType};
 use std::fs::File;
 use std::io::{BufWriter, Write};
 
@@ -41,6 +41,14 @@ pub(crate) struct Captured {
     pub init: Init,
     /// Bytes written to the file.
     pub image_len: usize,
+}
+
+/// What cannot be part of a snapshot, in references of this type.
+fn foreign(t: RefType) -> &'static str {
+    match t.heap.top() {
+        HeapType::Exn => "an exception",
+        _ => "a reference of the host",
+    }
 }
 
 fn refuse(what: impl std::fmt::Display) -> Error {
@@ -89,19 +97,19 @@ impl Inner {
             .map(|(i, _)| i)
             .collect();
         let mut init = Init { globals: self.globals_now(&functions)?, ..Init::default() };
+        init.tables = module.loaded.init.tables.clone();
         init.elems = self.elems_left();
         let mut items = init.elems.iter().map(|e| e.items.len()).sum();
         for t in 0..contract.tables.len() {
             let entries = self.entries(t as u32);
             if let Some(table) = contract.tables.get_mut(t) {
                 table.min = entries.len() as u64;
-                match table.elem {
-                    RefType::Func => self.table_now(t as u32, &functions, &mut init, &mut items)?,
-                    RefType::Extern if entries.iter().any(|e| e.funcref != 0) => {
-                        let name = self.name(ExportKind::Table, t as u32);
-                        return Err(refuse(format!("table {name} holds references of the host")));
-                    }
-                    RefType::Extern => {}
+                if table.elem.is_func() {
+                    self.table_now(t as u32, &functions, &mut init, &mut items)?;
+                } else if entries.iter().any(|e| e.funcref != 0) {
+                    let (name, what) =
+                        (self.name(ExportKind::Table, t as u32), foreign(table.elem));
+                    return Err(refuse(format!("table {name} holds {what}")));
                 }
             }
         }
@@ -141,14 +149,15 @@ impl Inner {
                 ValType::F32 => ConstOp::F32(slot as u32),
                 ValType::F64 => ConstOp::F64(slot as u64),
                 ValType::V128 => ConstOp::V128(slot),
-                ValType::FuncRef | ValType::ExternRef if slot as u64 == 0 => ConstOp::RefNull,
-                ValType::FuncRef => {
+                ValType::Ref(_) if slot as u64 == 0 => ConstOp::RefNull,
+                ValType::Ref(t) if t.is_func() => {
                     ConstOp::RefFunc(self.function_of(slot as u64, functions).ok_or_else(|| {
                         refuse(format!("global {} holds a reference to no function", name()))
                     })?)
                 }
-                ValType::ExternRef => {
-                    return Err(refuse(format!("global {} holds a reference of the host", name())));
+                ValType::Ref(t) => {
+                    let what = foreign(t);
+                    return Err(refuse(format!("global {} holds {what}", name())));
                 }
             }]);
         }
@@ -180,8 +189,10 @@ impl Inner {
         init: &mut Init,
         items: &mut usize,
     ) -> Result<()> {
+        let wide = self.module.loaded.contract.tables.get(t as usize).is_some_and(|t| t.is64);
         let mut run: Vec<ElemItem> = Vec::new();
         let entries = self.entries(t);
+        let ty = self.element_type(t);
         let end = (entries.len(), &TableEntry::default());
         for (at, entry) in entries.iter().enumerate().chain([end]) {
             if entry.funcref != 0 {
@@ -192,10 +203,15 @@ impl Inner {
                 run.push(ElemItem::Func(f));
                 *items += 1;
             } else if !run.is_empty() {
-                let offset = vec![ConstOp::I32((at - run.len()) as u32 as i32)];
+                let begin = at - run.len();
+                let offset = match wide {
+                    true => ConstOp::I64(begin as i64),
+                    false => ConstOp::I32(begin as u32 as i32),
+                };
+                let offset = vec![offset];
                 let mode = SegmentMode::Active { target: t, offset };
                 let items = std::mem::take(&mut run);
-                init.elems.push(ElemSegment { mode, ty: RefType::Func, items });
+                init.elems.push(ElemSegment { mode, ty, items });
             }
         }
         if *items > MAX_ELEMENT_ITEMS {

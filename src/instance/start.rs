@@ -395,16 +395,11 @@ fn own_state(control: ControlRef, module: &Core) -> Result<()> {
     Ok(())
 }
 
-/// The offset of a segment, in a memory or table whose indices are 64 bits wide or 32.
-fn address(offset: u128, wide: bool) -> u64 {
-    if wide { offset as u64 } else { u64::from(offset as u32) }
-}
-
 fn apply_elems(control: ControlRef, module: &Core) -> Result<()> {
     for (n, segment) in module.loaded.init.elems.iter().enumerate() {
         if let SegmentMode::Active { target, offset } = &segment.mode {
             let wide = module.loaded.contract.tables.get(*target as usize).is_some_and(|t| t.is64);
-            let at = address(value(control, module, offset)?, wide);
+            let at = constant::index(value(control, module, offset)?, wide);
             let len = segment.items.len() as u64;
             tables::init_with(control, *target, n as u32, false, at, 0, len)
                 .map_err(|f| failed(f, &format!("element segment {n}")))?;
@@ -418,7 +413,7 @@ fn apply_datas(control: ControlRef, module: &Core) -> Result<()> {
         if let SegmentMode::Active { target, offset } = &segment.mode {
             let memory = module.loaded.contract.memories.get(*target as usize);
             let wide = memory.is_some_and(|m| m.ty.is64);
-            let at = address(value(control, module, offset)?, wide);
+            let at = constant::index(value(control, module, offset)?, wide);
             let bytes = module.data_segment(n as u32).unwrap_or_default();
             memory::init_with(control, *target, bytes, at, 0, bytes.len() as u64)
                 .map_err(|f| failed(f, &format!("data segment {n}")))?;
@@ -447,8 +442,9 @@ fn fits(have: (u64, Option<u64>), want: (u64, Option<u64>)) -> bool {
     have.0 >= want.0 && want.1.is_none_or(|w| have.1.is_some_and(|h| h <= w))
 }
 
-fn show(kind: &str, (size, max): (u64, Option<u64>)) -> String {
-    max.map_or(format!("{kind} of {size}"), |m| format!("{kind} of {size} to {m}"))
+fn show(kind: &str, (size, max): (u64, Option<u64>), wide: bool) -> String {
+    let bits = if wide { " with 64-bit indices" } else { "" };
+    max.map_or(format!("{kind} of {size}{bits}"), |m| format!("{kind} of {size} to {m}{bits}"))
 }
 
 /// Resolves imports against the members of a group, then host functions.
@@ -483,12 +479,13 @@ fn link(control: ControlRef, module: &Arc<Core>, group: &group::Shared) -> Resul
                     let ty = i.module.loaded.contract.tables[index as usize];
                     (i.entries(index).len() as u64, ty)
                 });
-                if have.elem != want.elem || !fits((len, have.max), (want.min, want.max)) {
-                    return Err(mismatch(
-                        import,
-                        show("a table", (want.min, want.max)),
-                        show("one", (len, have.max)),
-                    ));
+                let elem = m.module.canonical(have.elem.into());
+                if elem != module.canonical(want.elem.into())
+                    || have.is64 != want.is64
+                    || !fits((len, have.max), (want.min, want.max))
+                {
+                    let want = show("a table", (want.min, want.max), want.is64);
+                    return Err(mismatch(import, want, show("one", (len, have.max), have.is64)));
                 }
                 let descriptor =
                     owner.with(|i| i.data.address(i.module.loaded.layout.table(index), 16) as u64);
@@ -513,7 +510,9 @@ fn link(control: ControlRef, module: &Arc<Core>, group: &group::Shared) -> Resul
                 let have = m.module.loaded.contract.globals[g as usize];
                 let cell = m.control.with(|i| i.global_cell(m.control, g));
                 let Some(cell) = cell else { return Err(missing(import)) };
-                if have != want {
+                let (offered, asked) = (m.module.canonical(have.ty), module.canonical(want.ty));
+                let fits = if want.mutable { offered == asked } else { offered.matches(asked) };
+                if have.mutable != want.mutable || !fits {
                     let show = |g: lucet_artifact::types::GlobalType| {
                         format!("a global {}{}", if g.mutable { "mut " } else { "" }, g.ty)
                     };
@@ -522,6 +521,8 @@ fn link(control: ControlRef, module: &Arc<Core>, group: &group::Shared) -> Resul
                 link_global(control, module, globals, cell);
                 globals += 1;
             }
+            // The loader accepts none yet.
+            ImportKind::Tag(_) => return Err(missing(import)),
         }
     }
     Ok(())
@@ -545,7 +546,8 @@ fn link_function(
     f: u32,
 ) -> Result<()> {
     let have = member.module.func_type(f);
-    if have != ty {
+    let id = |m: &Core, f: u32| m.signature(m.loaded.funcs.funcs[f as usize].ty);
+    if id(&member.module, f) != id(module, n) {
         return Err(mismatch(import, ty.to_string(), have.to_string()));
     }
     let record = &module.loaded.types.types[module.loaded.funcs.funcs[n as usize].ty as usize];
@@ -579,10 +581,7 @@ fn link_memory(
     // An owner whose instantiation went wrong before it had one.
     let Some(have) = have else { return Err(missing(import)) };
     if have.is64 != want.is64 || !fits((have.min, have.max), (want.min, want.max)) {
-        let show = |what, m: MemoryType| {
-            let bits = if m.is64 { " with 64-bit addresses" } else { "" };
-            show(what, (m.min, m.max)) + bits
-        };
+        let show = |what, m: MemoryType| show(what, (m.min, m.max), m.is64);
         return Err(mismatch(import, show("a memory", want), show("one", have)));
     }
     control.with(|i| {

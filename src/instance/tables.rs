@@ -67,14 +67,14 @@ impl Inner {
         self.data.set_u64(at + table_desc::LEN as i32, len);
     }
 
-    fn element_type(&self, t: u32) -> RefType {
-        self.module.loaded.contract.tables.get(t as usize).map_or(RefType::Func, |t| t.elem)
+    pub(super) fn element_type(&self, t: u32) -> RefType {
+        self.module.loaded.contract.tables.get(t as usize).map_or(RefType::FUNC, |t| t.elem)
     }
 }
 
 /// The entry for a reference that code of `control`'s instance holds.
 pub(super) fn entry(control: ControlRef, elem: RefType, value: u64) -> Done<TableEntry> {
-    if elem == RefType::Extern {
+    if !elem.is_func() {
         return Ok(TableEntry::externref(value));
     }
     if value == 0 {

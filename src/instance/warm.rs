@@ -48,11 +48,11 @@ fn fits<A: Argument>(i: &Inner, index: u32, info: &CallInfo, args: &[A]) -> bool
         return module::pack(args.iter().map(A::type_byte)) == info.param_types;
     }
     let params = &i.module.func_type(index).params;
-    params.iter().zip(args).all(|(t, a)| *t as u8 == a.type_byte())
+    params.iter().zip(args).all(|(t, a)| t.byte() == a.type_byte())
 }
 
 /// The type byte of a reference to a function.
-const FUNCREF: u8 = ValType::FuncRef as u8;
+const FUNCREF: u8 = ValType::FUNCREF.byte();
 
 impl Inner {
     /// What must be known of the callee, whose type fits the arguments and `room` for results.

@@ -10,12 +10,13 @@ use lucet_artifact::ValType;
 use lucet_artifact::code::{FuncTable, NO_REF};
 use lucet_artifact::contract::Contract;
 use lucet_artifact::init::ConstOp;
+use lucet_artifact::types::{HeapType, RefType};
 
 /// What an operator leaves on the stack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Val(ValType),
-    /// `ref.null`, whose type is not stored: it fits both reference types.
+    /// `ref.null`, whose type is not stored: it fits each nullable reference type.
     Null,
 }
 
@@ -41,8 +42,8 @@ impl Scope<'_> {
             stack.push(push);
         }
         match stack.as_slice() {
-            [Kind::Val(t)] if *t == want => Ok(()),
-            [Kind::Null] if want.is_ref() => Ok(()),
+            [Kind::Val(t)] if t.matches(want) => Ok(()),
+            [Kind::Null] if want.reference().is_some_and(|t| t.nullable) => Ok(()),
             [Kind::Val(t)] => Err(format!("its type is {t}, not {want}")),
             [Kind::Null] => Err(format!("its type is a reference, not {want}")),
             other => Err(format!("it leaves {} values instead of one", other.len())),
@@ -51,7 +52,7 @@ impl Scope<'_> {
 
     /// How many operands an operator takes, all of the type of its result.
     fn operator(&self, op: ConstOp) -> Result<(usize, Kind), String> {
-        use ValType::{F32, F64, FuncRef, I32, I64, V128};
+        use ValType::{F32, F64, I32, I64, V128};
         Ok(match op {
             ConstOp::I32(_) => (0, Kind::Val(I32)),
             ConstOp::I64(_) => (0, Kind::Val(I64)),
@@ -60,10 +61,7 @@ impl Scope<'_> {
             ConstOp::V128(_) => (0, Kind::Val(V128)),
             ConstOp::GlobalGet(i) => (0, Kind::Val(self.global(i)?)),
             ConstOp::RefNull => (0, Kind::Null),
-            ConstOp::RefFunc(f) => {
-                self.reference(f)?;
-                (0, Kind::Val(FuncRef))
-            }
+            ConstOp::RefFunc(f) => (0, Kind::Val(self.reference(f)?)),
             ConstOp::I32Add | ConstOp::I32Sub | ConstOp::I32Mul => (2, Kind::Val(I32)),
             ConstOp::I64Add | ConstOp::I64Sub | ConstOp::I64Mul => (2, Kind::Val(I64)),
         })
@@ -77,11 +75,20 @@ impl Scope<'_> {
         }
     }
 
-    /// Checks that function `f` can be referred to.
-    pub(super) fn reference(&self, f: u32) -> Result<(), String> {
+    /// The type of a reference to function `f`, if it can be referred to.
+    fn reference(&self, f: u32) -> Result<ValType, String> {
         match self.funcs.funcs.get(f as usize) {
-            Some(r) if r.reference != NO_REF => Ok(()),
+            Some(r) if r.reference != NO_REF => {
+                let heap = HeapType::Concrete(r.ty);
+                Ok(ValType::Ref(RefType { nullable: false, heap }))
+            }
             _ => Err(format!("function {f} has no reference index")),
         }
+    }
+
+    /// Checks that function `f` can be referred to by a reference of type `want`.
+    pub(super) fn function(&self, f: u32, want: ValType) -> Result<(), String> {
+        let have = self.reference(f)?;
+        if have.matches(want) { Ok(()) } else { Err(format!("its type is {have}, not {want}")) }
     }
 }

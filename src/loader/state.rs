@@ -82,7 +82,7 @@ impl State {
         check_contract(&parent.contract, &contract)?;
         check_memory(&contract, 0)?;
         let data_len = parent.data.len() as u64;
-        let init = Init::decode(&sections.init, &contract, 0, data_len, image_len);
+        let init = Init::decode(&sections.init, &contract, 0, 0, data_len, image_len);
         let init = decoded(INIT, init)?;
         check_init(&contract, &parent.funcs, 0, &init)?;
         let info = decoded(SNAPSHOT, Snapshot::decode(&sections.info, &contract))?;

@@ -31,7 +31,7 @@ use lucet_artifact::init::{ConstOp, ElemItem, Init, SegmentMode};
 use lucet_artifact::layout::Layout;
 use lucet_artifact::limits::{MAX_FURTHER_RESERVE, WASM_PAGE};
 use lucet_artifact::snapshot::Snapshot;
-use lucet_artifact::types::{FuncType, MemoryShape, NO_CODE, TypeTable};
+use lucet_artifact::types::{FuncType, HeapType, MemoryShape, NO_CODE, RefType, TypeTable};
 use std::collections::HashSet;
 use std::ops::Range;
 
@@ -96,6 +96,7 @@ pub(super) fn verify(body: &[u8], elf: &Elf, snapshot: bool) -> Result<Facts> {
     supported::check_features(&contract)?;
     let types = decoded(TYPES, TypeTable::decode(bytes(TYPES)))?;
     check_types(&types, len(TEXT))?;
+    check_named_types(&contract, &types)?;
     let imports = decoded(IMPORTS, Imports::decode(bytes(IMPORTS), types.types.len()))?;
     let imported = check_imports(&contract, &imports)?;
     let layout = check_layout(&contract, &imports, types.types.len())?;
@@ -118,9 +119,10 @@ pub(super) fn verify(body: &[u8], elf: &Elf, snapshot: bool) -> Result<Facts> {
     if elf.section(HINTS).is_some() {
         decoded(HINTS, Hints::decode(bytes(HINTS), len(TEXT)))?;
     }
-    let init = Init::decode(bytes(INIT), &contract, imported.globals, len(DATA), len(IMAGE));
+    let (globals, tables) = (imported.globals, imported.tables);
+    let init = Init::decode(bytes(INIT), &contract, globals, tables, len(DATA), len(IMAGE));
     let init = decoded(INIT, init)?;
-    check_init(&contract, &funcs, imported.globals, &init)?;
+    check_init(&contract, &funcs, globals, &init)?;
     let snapshot = match (elf.section(SNAPSHOT).is_some(), snapshot) {
         (true, true) => {
             let found = decoded(SNAPSHOT, Snapshot::decode(bytes(SNAPSHOT), &contract))?;
@@ -154,12 +156,58 @@ fn has_v128(ty: &FuncType) -> bool {
     ty.params.iter().chain(&ty.results).any(|t| *t == ValType::V128)
 }
 
+/// Whether the runtime knows values of this type.
+fn is_supported(ty: ValType) -> bool {
+    ty.reference().is_none_or(|t| matches!(t, RefType::FUNC | RefType::EXTERN))
+}
+
+/// Whether a type that the contract names is one of the table, if it is concrete.
+fn check_reference(what: &str, i: usize, ty: ValType, types: usize) -> Result<()> {
+    if let Some(HeapType::Concrete(t)) = ty.reference().map(|t| t.heap)
+        && t as usize >= types
+    {
+        let message = format!("{what} {i} refers to type {t}, there are {types}");
+        return Err(invalid(CONTRACT, message));
+    }
+    if !is_supported(ty) {
+        return Err(unsupported(format!("{what} {i} is {ty}: not supported yet")));
+    }
+    Ok(())
+}
+
+/// Types that tables, globals and tags name.
+fn check_named_types(contract: &Contract, types: &TypeTable) -> Result<()> {
+    let n = types.types.len();
+    for (i, t) in contract.tables.iter().enumerate() {
+        check_reference("table", i, t.elem.into(), n)?;
+    }
+    for (i, g) in contract.globals.iter().enumerate() {
+        check_reference("global", i, g.ty, n)?;
+    }
+    for (i, t) in contract.tags.iter().enumerate() {
+        let Some(ty) = types.types.get(*t as usize) else {
+            return Err(invalid(CONTRACT, format_args!("tag {i} has type {t}, there are {n}")));
+        };
+        if !ty.ty.results.is_empty() {
+            let ty = &ty.ty;
+            return Err(invalid(CONTRACT, format_args!("tag {i} has results: {ty}")));
+        }
+    }
+    if !contract.tags.is_empty() {
+        return Err(unsupported("exception tags: exceptions are not supported yet"));
+    }
+    Ok(())
+}
+
 fn check_types(types: &TypeTable, text_len: u64) -> Result<()> {
     let in_text = |at: u32| at.is_multiple_of(FUNCTION_ALIGN) && u64::from(at) < text_len;
     let mut seen = HashSet::with_capacity(types.types.len());
     for (i, t) in types.types.iter().enumerate() {
         if has_v128(&t.ty) {
             return Err(unsupported(format!("type {i} is {}: v128 is not supported yet", t.ty)));
+        }
+        if t.ty.values().any(|t| !is_supported(t)) {
+            return Err(unsupported(format!("type {i} is {}: not supported yet", t.ty)));
         }
         if !seen.insert(&t.ty) {
             return Err(invalid(TYPES, format_args!("type {i}, {}, is repeated", t.ty)));
@@ -180,13 +228,15 @@ fn check_types(types: &TypeTable, text_len: u64) -> Result<()> {
 struct Imported {
     /// Type indices.
     functions: Vec<u32>,
+    tables: usize,
     memories: usize,
     globals: usize,
+    tags: usize,
 }
 
 fn check_imports(contract: &Contract, imports: &Imports) -> Result<Imported> {
-    let mut imported = Imported { functions: Vec::new(), memories: 0, globals: 0 };
-    let mut tables = 0;
+    let mut imported =
+        Imported { functions: Vec::new(), tables: 0, memories: 0, globals: 0, tags: 0 };
     for (i, import) in imports.imports.iter().enumerate() {
         let agrees = match import.kind {
             ImportKind::Func(t) => {
@@ -194,8 +244,8 @@ fn check_imports(contract: &Contract, imports: &Imports) -> Result<Imported> {
                 imported.functions.len() <= contract.functions as usize
             }
             ImportKind::Table(t) => {
-                tables += 1;
-                contract.tables.get(tables - 1) == Some(&t)
+                imported.tables += 1;
+                contract.tables.get(imported.tables - 1) == Some(&t)
             }
             ImportKind::Memory(m) => {
                 imported.memories += 1;
@@ -204,6 +254,10 @@ fn check_imports(contract: &Contract, imports: &Imports) -> Result<Imported> {
             ImportKind::Global(g) => {
                 imported.globals += 1;
                 contract.globals.get(imported.globals - 1) == Some(&g)
+            }
+            ImportKind::Tag(t) => {
+                imported.tags += 1;
+                contract.tags.get(imported.tags - 1) == Some(&t)
             }
         };
         if !agrees {
@@ -395,20 +449,24 @@ pub(super) fn check_init(
         let checked = want.map_or(Err("no such global".to_owned()), |ty| scope.check(e, ty));
         checked.map_err(|m| invalid(INIT, format_args!("initial value of global {i}: {m}")))?;
     }
+    if let Some(i) = init.tables.iter().position(Option::is_some) {
+        return Err(unsupported(format!("own table {i} has an initial value: not supported yet")));
+    }
     let scope = Scope { contract, funcs, globals: contract.globals.len() };
     for (i, s) in init.elems.iter().enumerate() {
         let bad = |m: String| invalid(INIT, format_args!("element segment {i}: {m}"));
         if let SegmentMode::Active { target, offset } = &s.mode {
-            let elem = contract.tables.get(*target as usize).map(|t| t.elem);
-            if elem != Some(s.ty) {
+            let table = contract.tables.get(*target as usize);
+            if !table.is_some_and(|t| s.ty.matches(t.elem)) {
                 return Err(bad(format!("its type is not that of table {target}")));
             }
-            scope.check(offset, ValType::I32).map_err(|m| bad(format!("offset: {m}")))?;
+            let ty = index_type(table.is_some_and(|t| t.is64));
+            scope.check(offset, ty).map_err(|m| bad(format!("offset: {m}")))?;
         }
         for (k, item) in s.items.iter().enumerate() {
             let checked = match item {
                 ElemItem::Null => Ok(()),
-                ElemItem::Func(f) if s.ty == lucet_artifact::RefType::Func => scope.reference(*f),
+                ElemItem::Func(f) if s.ty.is_func() => scope.function(*f, s.ty.into()),
                 ElemItem::Func(f) => Err(format!("function {f} in a segment of externref")),
                 ElemItem::Expr(e) if uses_v128(e) => return Err(v128("element segment", i)),
                 ElemItem::Expr(e) => scope.check(e, s.ty.into()),

@@ -50,7 +50,7 @@ pub fn instantiate(artifact: &[u8], shape: MemoryShape, is_plugin: bool) -> Resu
     let imports = &known.loaded().imports.imports;
     let offers = functions(&known, if is_plugin { plugin::functions() } else { &[] })?;
     let state: Vec<_> = imports.iter().filter(|i| !matches!(i.kind, ImportKind::Func(_))).collect();
-    let providers = providers(&state);
+    let providers = providers(&state, &known);
     let region = Region::new(RegionConfig {
         slots: providers.len() as u32 + 1,
         max_instance_data: 1 << 20,
@@ -120,7 +120,7 @@ fn quoted(name: &str) -> String {
 }
 
 /// A module in text for each module name that anything but functions is imported from.
-fn providers(state: &[&Import]) -> BTreeMap<String, String> {
+fn providers(state: &[&Import], known: &Module) -> BTreeMap<String, String> {
     let mut fields: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for i in state {
         let name = quoted(&i.name);
@@ -129,12 +129,14 @@ fn providers(state: &[&Import]) -> BTreeMap<String, String> {
             // Room for segments whose place the importer takes from a global, which is 0 here.
             ImportKind::Memory(m) => {
                 let min = m.max.map_or(64, |max| max.min(64)).max(m.min);
-                format!("(memory (export \"{name}\") {min} {})", max(m.max))
+                let index = if m.is64 { "i64 " } else { "" };
+                format!("(memory (export \"{name}\") {index}{min} {})", max(m.max))
             }
             ImportKind::Table(t) => {
                 let min = t.max.map_or(4096, |max| max.min(4096)).max(t.min);
                 let ty = lucet_artifact::ValType::from(t.elem);
-                format!("(table (export \"{name}\") {min} {} {ty})", max(t.max))
+                let index = if t.is64 { "i64 " } else { "" };
+                format!("(table (export \"{name}\") {index}{min} {} {ty})", max(t.max))
             }
             ImportKind::Global(g) => {
                 let ty = g.ty.to_string();
@@ -145,6 +147,12 @@ fn providers(state: &[&Import]) -> BTreeMap<String, String> {
                 };
                 let ty = if g.mutable { format!("(mut {ty})") } else { ty };
                 format!("(global (export \"{name}\") {ty} ({value}))")
+            }
+            ImportKind::Tag(t) => {
+                let ty = known.loaded().types.types.get(t as usize);
+                let params = ty.iter().flat_map(|t| &t.ty.params);
+                let params: Vec<_> = params.map(ToString::to_string).collect();
+                format!("(tag (export \"{name}\") (param {}))", params.join(" "))
             }
             ImportKind::Func(_) => continue,
         };

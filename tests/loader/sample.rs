@@ -118,8 +118,9 @@ pub fn sample() -> Parts {
             min_stack: 4096,
             fuel: false,
             memories: vec![memory],
-            tables: vec![TableType { elem: RefType::Func, min: 4, max: None }],
+            tables: vec![TableType { elem: RefType::FUNC, min: 4, max: None, is64: false }],
             globals: vec![constant, GlobalType { ty: ValType::I32, mutable: true }],
+            tags: vec![],
             start: Some(2),
             functions: 3,
             labels: vec![("name".to_owned(), "sample".to_owned())],
@@ -169,9 +170,10 @@ fn sample_init() -> Init {
     let offset = vec![ConstOp::I32(0)];
     Init {
         globals: vec![vec![ConstOp::GlobalGet(0), ConstOp::I32(4), ConstOp::I32Add]],
+        tables: vec![None],
         elems: vec![ElemSegment {
             mode: SegmentMode::Active { target: 0, offset },
-            ty: RefType::Func,
+            ty: RefType::FUNC,
             items: vec![
                 ElemItem::Func(1),
                 ElemItem::Null,

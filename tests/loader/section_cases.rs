@@ -281,7 +281,7 @@ fn constant_expressions() {
         ("beyond", Invalid, "global index", |p| start_expr(p, vec![GlobalGet(2)])),
         ("missing", Invalid, "number of global initialisers", |p| p.init.globals.clear()),
         ("unreferenced", Invalid, "function 2 has no reference", |p| {
-            p.contract.globals[1].ty = ValType::FuncRef;
+            p.contract.globals[1].ty = ValType::FUNCREF;
             start_expr(p, vec![RefFunc(2)]);
         }),
         ("v128 global", Unsupported, "global 1 is v128", |p| {
@@ -300,7 +300,7 @@ fn segments_and_image() {
         ("no such table", Invalid, "segment target", |p| {
             p.init.elems[0].mode = SegmentMode::Active { target: 1, offset: Vec::new() };
         }),
-        ("table type", Invalid, "not that of table 0", |p| p.init.elems[0].ty = RefType::Extern),
+        ("table type", Invalid, "not that of table 0", |p| p.init.elems[0].ty = RefType::EXTERN),
         ("offset type", Invalid, "element segment 0: offset", |p| {
             elem_offset(p, vec![ConstOp::I64(0)]);
         }),
@@ -320,7 +320,7 @@ fn segments_and_image() {
         }),
         ("function as externref", Invalid, "segment of externref", |p| {
             p.init.elems[0].mode = SegmentMode::Passive;
-            p.init.elems[0].ty = RefType::Extern;
+            p.init.elems[0].ty = RefType::EXTERN;
         }),
         ("data beyond", Invalid, "end of a data segment", |p| p.init.datas[1].len = 8),
         ("data wraps", Invalid, "end of a data segment", |p| p.init.datas[1].offset = u32::MAX),

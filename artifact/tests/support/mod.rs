@@ -12,20 +12,27 @@ use lucet_artifact::init::{
 };
 use lucet_artifact::snapshot::Snapshot;
 use lucet_artifact::types::{
-    FuncType, GlobalType, MemoryShape, MemoryType, NO_CODE, TableType, TypeRecord, TypeTable,
+    FuncType, GlobalType, HeapType, MemoryShape, MemoryType, NO_CODE, TableType, TypeRecord,
+    TypeTable,
 };
 use lucet_artifact::{RefType, ValType};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-pub const ALL_TYPES: [ValType; 7] = [
+pub const ALL_TYPES: [ValType; 13] = [
     ValType::I32,
     ValType::I64,
     ValType::F32,
     ValType::F64,
     ValType::V128,
-    ValType::FuncRef,
-    ValType::ExternRef,
+    ValType::FUNCREF,
+    ValType::EXTERNREF,
+    ValType::EXNREF,
+    ValType::Ref(RefType { nullable: false, heap: HeapType::Func }),
+    ValType::Ref(RefType { nullable: true, heap: HeapType::NoFunc }),
+    ValType::Ref(RefType { nullable: false, heap: HeapType::NoExtern }),
+    ValType::Ref(RefType { nullable: false, heap: HeapType::NoExn }),
+    ValType::Ref(RefType { nullable: false, heap: HeapType::Exn }),
 ];
 
 pub fn val_type() -> impl Strategy<Value = ValType> {
@@ -33,7 +40,14 @@ pub fn val_type() -> impl Strategy<Value = ValType> {
 }
 
 pub fn ref_type() -> impl Strategy<Value = RefType> {
-    prop_oneof![Just(RefType::Func), Just(RefType::Extern)]
+    let heap = prop_oneof![
+        Just(HeapType::Func),
+        Just(HeapType::Extern),
+        Just(HeapType::Exn),
+        Just(HeapType::NoFunc),
+        any::<u32>().prop_map(HeapType::Concrete),
+    ];
+    (any::<bool>(), heap).prop_map(|(nullable, heap)| RefType { nullable, heap })
 }
 
 pub fn func_type() -> impl Strategy<Value = FuncType> {
@@ -43,8 +57,16 @@ pub fn func_type() -> impl Strategy<Value = FuncType> {
 
 pub fn types() -> impl Strategy<Value = TypeTable> {
     let record = (func_type(), any::<u32>(), any::<u32>());
-    vec(record.prop_map(|(ty, entry, adapter)| TypeRecord { ty, entry, adapter }), 0..12)
-        .prop_map(|types| TypeTable { types })
+    let records =
+        vec(record.prop_map(|(ty, entry, adapter)| TypeRecord { ty, entry, adapter }), 0..12);
+    (records, any::<u32>()).prop_map(|(mut types, to)| {
+        // References to earlier types.
+        for (i, t) in (0..).zip(&mut types).skip(1) {
+            let heap = HeapType::Concrete(to % i);
+            t.ty.params.push(ValType::Ref(RefType { nullable: i % 2 == 0, heap }));
+        }
+        TypeTable { types }
+    })
 }
 
 pub fn memory_type() -> impl Strategy<Value = MemoryType> {
@@ -59,8 +81,8 @@ pub fn memory_type() -> impl Strategy<Value = MemoryType> {
 }
 
 pub fn table_type() -> impl Strategy<Value = TableType> {
-    (ref_type(), 0..=10_000_000u64, prop::option::of(any::<u64>()))
-        .prop_map(|(elem, min, max)| TableType { elem, min, max })
+    (ref_type(), 0..=10_000_000u64, prop::option::of(any::<u64>()), any::<bool>())
+        .prop_map(|(elem, min, max, is64)| TableType { elem, min, max, is64 })
 }
 
 pub fn global_type() -> impl Strategy<Value = GlobalType> {
@@ -81,7 +103,12 @@ pub fn contract() -> impl Strategy<Value = Contract> {
     let text = || ".{0,15}";
     let head = (text(), text(), any::<[u8; 32]>(), any::<u64>(), any::<u64>(), any::<u32>());
     let counts = (0..=1u32 << 20, any::<u32>(), any::<bool>(), 1..1_000_000u32, any::<u32>());
-    let lists = (vec(memory_decl(), 0..4), vec(table_type(), 0..4), vec(global_type(), 0..8));
+    let lists = (
+        vec(memory_decl(), 0..4),
+        vec(table_type(), 0..4),
+        vec(global_type(), 0..8),
+        vec(any::<u32>(), 0..4),
+    );
     let labels = prop::collection::btree_map("[a-z]{1,8}", text(), 0..6);
     (head, counts, lists, labels).prop_map(|(h, n, l, labels)| Contract {
         compiler: h.0,
@@ -98,6 +125,7 @@ pub fn contract() -> impl Strategy<Value = Contract> {
         memories: l.0,
         tables: l.1,
         globals: l.2,
+        tags: l.3,
         labels: labels.into_iter().collect(),
     })
 }
@@ -109,6 +137,7 @@ pub fn imports(types: u32) -> impl Strategy<Value = Imports> {
         table_type().prop_map(ImportKind::Table),
         memory_type().prop_map(ImportKind::Memory),
         global_type().prop_map(ImportKind::Global),
+        (0..types).prop_map(ImportKind::Tag),
     ];
     let import =
         (".{0,20}", ".{0,20}", kind).prop_map(|(module, name, kind)| Import { module, name, kind });
@@ -123,7 +152,7 @@ pub fn counts() -> Contract {
         reserve_bytes: 4 << 30,
         guard_bytes: 32 << 20,
     };
-    let table = TableType { elem: RefType::Func, min: 1, max: None };
+    let table = TableType { elem: RefType::FUNC, min: 1, max: None, is64: false };
     Contract {
         abi_version: lucet_artifact::ABI_VERSION,
         compiler: "0.1.0".into(),
@@ -135,12 +164,13 @@ pub fn counts() -> Contract {
         min_stack: 0x2000,
         fuel: false,
         memories: vec![memory],
-        tables: vec![table, TableType { elem: RefType::Extern, min: 0, max: Some(9) }],
+        tables: vec![table, TableType { elem: RefType::EXTERN, min: 0, max: Some(9), is64: false }],
         globals: vec![
             GlobalType { ty: ValType::I32, mutable: false },
             GlobalType { ty: ValType::F64, mutable: true },
             GlobalType { ty: ValType::I64, mutable: false },
         ],
+        tags: vec![0, 2],
         start: Some(5),
         functions: 10,
         labels: vec![("name".into(), "x".into()), ("version".into(), "1".into())],
@@ -292,18 +322,21 @@ pub fn init() -> impl Strategy<Value = Init> {
         };
         gaps.into_iter().map(run).collect()
     });
-    (vec(const_expr(), 2), vec(elem, 0..5), vec(data, 0..5), image)
-        .prop_map(|(globals, elems, datas, image)| Init {
+    let tables = vec(prop::option::of(const_expr()), 2);
+    (vec(const_expr(), 2), tables, vec(elem, 0..5), vec(data, 0..5), image).prop_map(
+        |(globals, tables, elems, datas, image)| Init {
             globals,
+            tables,
             elems,
             datas,
             image,
             further: Vec::new(),
-        })
+        },
+    )
 }
 
 pub fn decode_init(bytes: &[u8], pages: u64) -> Result<Init, lucet_artifact::DecodeError> {
-    Init::decode(bytes, &counts(), 1, DATA_LEN, pages * 4096)
+    Init::decode(bytes, &counts(), 1, 0, DATA_LEN, pages * 4096)
 }
 
 /// For [`counts`].

@@ -8,7 +8,9 @@ use crate::error::{Class, Diagnostic, Errors};
 use lucet_artifact::contract::{Export, ExportKind, Import, ImportKind, feature};
 use lucet_artifact::init::{ConstExpr, ConstOp, ElemItem, ElemSegment, SegmentMode};
 use lucet_artifact::limits;
-use lucet_artifact::types::{FuncType, GlobalType, MemoryType, RefType, TableType, ValType};
+use lucet_artifact::types::{
+    FuncType, GlobalType, HeapType, MemoryType, RefType, TableType, ValType,
+};
 use wasmparser::{
     DataKind, Element, ElementItems, ElementKind, ExternalKind, KnownCustom, Name, Operator,
     Parser, Payload, TypeRef,
@@ -62,12 +64,22 @@ fn section<'a>(p: &mut Parsed<'a>, payload: Payload<'a>) -> Result<(), Diagnosti
         }
         Payload::TableSection(r) => {
             for t in r {
-                p.tables.push(table_type(t?.ty)?);
+                let t = t?;
+                p.tables.push(table_type(t.ty)?);
+                p.table_inits.push(match &t.init {
+                    wasmparser::TableInit::RefNull => None,
+                    wasmparser::TableInit::Expr(e) => Some(const_expr(e)?),
+                });
             }
         }
         Payload::MemorySection(r) => {
             for m in r {
                 p.memories.push(memory_type(m?));
+            }
+        }
+        Payload::TagSection(r) => {
+            for t in r {
+                p.tags.push(t?.func_type_idx);
             }
         }
         Payload::GlobalSection(r) => {
@@ -152,6 +164,11 @@ fn import(p: &mut Parsed<'_>, i: wasmparser::Import<'_>) -> Result<(), Diagnosti
             p.imported.globals += 1;
             ImportKind::Global(g)
         }
+        TypeRef::Tag(t) => {
+            p.tags.push(t.func_type_idx);
+            p.imported.tags += 1;
+            ImportKind::Tag(t.func_type_idx)
+        }
         other => return Err(internal(format!("import {other:?}"))),
     };
     p.imports.push(Import { module: i.module.to_owned(), name: i.name.to_owned(), kind });
@@ -179,7 +196,7 @@ fn element(e: Element<'_>, features: &mut u64) -> Result<ElemSegment, Diagnostic
             for f in list {
                 items.push(ElemItem::Func(f?));
             }
-            RefType::Func
+            RefType::FUNC
         }
         ElementItems::Expressions(ty, list) => {
             *features |= feature::REFERENCE_TYPES;
@@ -208,6 +225,7 @@ fn const_expr(e: &wasmparser::ConstExpr<'_>) -> Result<ConstExpr, Diagnostic> {
             Operator::I64Const { value } => ConstOp::I64(value),
             Operator::F32Const { value } => ConstOp::F32(value.bits()),
             Operator::F64Const { value } => ConstOp::F64(value.bits()),
+            Operator::V128Const { value } => ConstOp::V128(value.i128() as u128),
             Operator::GlobalGet { global_index } => ConstOp::GlobalGet(global_index),
             Operator::RefNull { .. } => ConstOp::RefNull,
             Operator::RefFunc { function_index } => ConstOp::RefFunc(function_index),
@@ -233,23 +251,34 @@ pub fn val_type(t: wasmparser::ValType) -> Result<ValType, Diagnostic> {
         wasmparser::ValType::I64 => ValType::I64,
         wasmparser::ValType::F32 => ValType::F32,
         wasmparser::ValType::F64 => ValType::F64,
-        wasmparser::ValType::V128 => return Err(internal("v128")),
+        wasmparser::ValType::V128 => ValType::V128,
         wasmparser::ValType::Ref(r) => ref_type(r)?.into(),
     })
 }
 
 fn ref_type(t: wasmparser::RefType) -> Result<RefType, Diagnostic> {
-    if t == wasmparser::RefType::FUNCREF {
-        Ok(RefType::Func)
-    } else if t == wasmparser::RefType::EXTERNREF {
-        Ok(RefType::Extern)
-    } else {
-        Err(internal(format!("reference type {t}")))
-    }
+    use wasmparser::AbstractHeapType as A;
+    let heap = match t.heap_type() {
+        wasmparser::HeapType::Abstract { shared: false, ty } => match ty {
+            A::Func => HeapType::Func,
+            A::Extern => HeapType::Extern,
+            A::Exn => HeapType::Exn,
+            A::NoFunc => HeapType::NoFunc,
+            A::NoExtern => HeapType::NoExtern,
+            A::NoExn => HeapType::NoExn,
+            _ => return Err(internal(format!("reference type {t}"))),
+        },
+        wasmparser::HeapType::Concrete(wasmparser::UnpackedIndex::Module(i)) => {
+            HeapType::Concrete(i)
+        }
+        _ => return Err(internal(format!("reference type {t}"))),
+    };
+    Ok(RefType { nullable: t.is_nullable(), heap })
 }
 
 fn table_type(t: wasmparser::TableType) -> Result<TableType, Diagnostic> {
-    Ok(TableType { elem: ref_type(t.element_type)?, min: t.initial, max: t.maximum })
+    let elem = ref_type(t.element_type)?;
+    Ok(TableType { elem, min: t.initial, max: t.maximum, is64: t.table64 })
 }
 
 fn memory_type(m: wasmparser::MemoryType) -> MemoryType {
@@ -266,6 +295,7 @@ fn export_kind(k: ExternalKind) -> Result<ExportKind, Diagnostic> {
         ExternalKind::Table => ExportKind::Table,
         ExternalKind::Memory => ExportKind::Memory,
         ExternalKind::Global => ExportKind::Global,
+        ExternalKind::Tag => ExportKind::Tag,
         other => return Err(internal(format!("export of {other:?}"))),
     })
 }
@@ -281,6 +311,7 @@ fn check_limits(p: &Parsed<'_>) -> Result<(), Errors> {
         (p.tables.len(), limits::MAX_TABLES, "tables"),
         (p.memories.len(), limits::MAX_MEMORIES, "memories"),
         (p.globals.len(), limits::MAX_GLOBALS, "globals"),
+        (p.tags.len(), limits::MAX_TAGS, "tags"),
         (p.elems.len(), limits::MAX_ELEMENT_SEGMENTS, "element segments"),
         (items, limits::MAX_ELEMENT_ITEMS, "element items"),
         (p.datas.len(), limits::MAX_DATA_SEGMENTS, "data segments"),
@@ -308,10 +339,16 @@ fn mutable_globals(p: &mut Parsed<'_>) {
     }
     let refs = |t: &FuncType| t.params.iter().chain(&t.results).any(|v| v.is_ref());
     if p.tables.len() > 1
-        || p.tables.iter().any(|t| t.elem == RefType::Extern)
+        || p.tables.iter().any(|t| t.elem != RefType::FUNC)
         || p.globals.iter().any(|g| g.ty.is_ref())
         || p.types.iter().any(refs)
     {
         p.features |= feature::REFERENCE_TYPES;
+    }
+    if p.memories.len() > 1 {
+        p.features |= feature::MULTI_MEMORY;
+    }
+    if p.memories.iter().any(|m| m.is64) || p.tables.iter().any(|t| t.is64) {
+        p.features |= feature::MEMORY64;
     }
 }

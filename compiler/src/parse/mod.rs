@@ -41,6 +41,8 @@ pub struct Imported {
     pub memories: u32,
     /// Globals.
     pub globals: u32,
+    /// Exception tags.
+    pub tags: u32,
 }
 
 /// A valid module that uses supported features only. Indices are those of the wasm file.
@@ -48,7 +50,8 @@ pub struct Imported {
 pub struct Parsed<'a> {
     /// The type section.
     pub types: Vec<FuncType>,
-    /// Imports; [`lucet_artifact::contract::ImportKind::Func`] holds a *wasm* type index here.
+    /// Imports; those of functions and tags hold a *wasm* type index here, as concrete reference
+    /// types do everywhere.
     pub imports: Vec<Import>,
     /// How many of each kind are imported.
     pub imported: Imported,
@@ -60,12 +63,16 @@ pub struct Parsed<'a> {
     pub memories: Vec<MemoryType>,
     /// Globals.
     pub globals: Vec<GlobalType>,
+    /// Wasm type index of every exception tag.
+    pub tags: Vec<u32>,
     /// Exports.
     pub exports: Vec<Export>,
     /// Start function.
     pub start: Option<u32>,
     /// Initial values of own globals.
     pub global_inits: Vec<ConstExpr>,
+    /// What the elements of own tables are at first, if not null.
+    pub table_inits: Vec<Option<ConstExpr>>,
     /// Element segments.
     pub elems: Vec<ElemSegment>,
     /// Data segments.

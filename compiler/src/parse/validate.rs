@@ -25,6 +25,9 @@ pub const SUPPORTED: WasmFeatures = WasmFeatures::MUTABLE_GLOBAL
     .union(WasmFeatures::BULK_MEMORY)
     .union(WasmFeatures::EXTENDED_CONST)
     .union(WasmFeatures::FLOATS)
+    .union(WasmFeatures::MULTI_MEMORY)
+    .union(WasmFeatures::MEMORY64)
+    .union(WasmFeatures::THREADS)
     .union(WasmFeatures::GC_TYPES);
 
 /// Everything that may count as WebAssembly when deciding between invalid and unsupported. Early

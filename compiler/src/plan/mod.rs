@@ -14,7 +14,7 @@ use lucet_artifact::code::NO_REF;
 use lucet_artifact::contract::{Contract, Export, ExportKind, Exports, ImportKind, Imports};
 use lucet_artifact::init::{ConstExpr, ConstOp, ElemItem, Init};
 use lucet_artifact::layout::{Counts, Layout};
-use lucet_artifact::types::{FuncType, GlobalType};
+use lucet_artifact::types::{FuncType, GlobalType, TableType};
 use lucet_artifact::{ABI_VERSION, limits, trailer};
 use std::collections::{BTreeMap, HashMap};
 use wasmparser::FunctionBody;
@@ -94,18 +94,25 @@ pub fn plan<'a>(wasm: &[u8], parsed: Parsed<'a>, options: &Options) -> Result<Pl
     };
 
     let (types, wasm_types) = distinct(&parsed.types);
+    let mut parsed = parsed;
+    let mut tables = tables;
+    renumber(&mut parsed, &mut tables, &wasm_types)?;
     let func_types = resolve(&parsed.funcs, &wasm_types)?;
-    let mut imports = parsed.imports;
-    for i in &mut imports {
-        if let ImportKind::Func(t) = &mut i.kind {
-            *t = wasm_types.get(*t as usize).copied().ok_or_else(bad_type)?;
-        }
-    }
-    let layout = layout(&parsed.globals, parsed.imported, tables.len(), memories.len(), &types)?;
+    let tags = resolve(&parsed.tags, &wasm_types)?;
+    let layout = layout(&Counts {
+        own_globals: (parsed.globals.len() as u32).saturating_sub(parsed.imported.globals),
+        tables: tables.len() as u32,
+        memories: memories.len() as u32,
+        further_memories: (memories.len() as u32).saturating_sub(parsed.imported.memories.max(1)),
+        imported_globals: parsed.imported.globals,
+        types: types.len() as u32,
+        imported_functions: parsed.imported.funcs,
+        imported_tags: parsed.imported.tags,
+        own_tags: (tags.len() as u32).saturating_sub(parsed.imported.tags),
+    })?;
     // The runtime calls the start function; an imported one needs an import stub for that.
     let start = parsed.start.filter(|f| *f < parsed.imported.funcs);
-    let references =
-        references(&parsed.exports, &parsed.elems, &parsed.global_inits, start, &func_types);
+    let references = references(&parsed, start, &func_types);
     let names = function_names(&parsed.names, &parsed.exports, func_types.len());
     let folded = image::fold(parsed.datas, &memories)?;
     let contract = Contract {
@@ -121,6 +128,7 @@ pub fn plan<'a>(wasm: &[u8], parsed: Parsed<'a>, options: &Options) -> Result<Pl
         memories: memories.clone(),
         tables,
         globals: parsed.globals.clone(),
+        tags,
         start: parsed.start,
         functions: func_types.len() as u32,
         labels,
@@ -136,10 +144,11 @@ pub fn plan<'a>(wasm: &[u8], parsed: Parsed<'a>, options: &Options) -> Result<Pl
         imported: parsed.imported,
         layout,
         globals: parsed.globals,
-        imports: Imports { imports },
+        imports: Imports { imports: parsed.imports },
         exports: Exports { exports: parsed.exports },
         init: Init {
             globals: parsed.global_inits,
+            tables: parsed.table_inits,
             elems: parsed.elems,
             datas: folded.datas,
             image: folded.runs,
@@ -155,17 +164,20 @@ fn bad_type() -> Diagnostic {
     Diagnostic::new(Class::Internal, "type index out of range in a validated module")
 }
 
-/// Distinct types in order of first appearance, and the way from wasm type indices to them.
+/// Distinct types in order of first appearance, with references to each other by their number in
+/// that order, and the way from wasm type indices to them.
 fn distinct(types: &[FuncType]) -> (Vec<FuncType>, Vec<u32>) {
-    let mut seen: HashMap<&FuncType, u32> = HashMap::new();
-    let mut list = Vec::new();
-    let map = types.iter().map(|t| {
-        *seen.entry(t).or_insert_with(|| {
+    let mut seen: HashMap<FuncType, u32> = HashMap::new();
+    let (mut list, mut map) = (Vec::new(), Vec::<u32>::with_capacity(types.len()));
+    for t in types {
+        // A type refers to earlier ones only.
+        let t = t.map(&|i| map.get(i as usize).copied().unwrap_or(u32::MAX));
+        let at = *seen.entry(t).or_insert_with_key(|t| {
             list.push(t.clone());
             list.len() as u32 - 1
-        })
-    });
-    let map = map.collect();
+        });
+        map.push(at);
+    }
     (list, map)
 }
 
@@ -173,47 +185,56 @@ fn resolve(funcs: &[u32], wasm_types: &[u32]) -> Result<Vec<u32>, Diagnostic> {
     funcs.iter().map(|t| wasm_types.get(*t as usize).copied().ok_or_else(bad_type)).collect()
 }
 
-fn layout(
-    globals: &[GlobalType],
-    imported: Imported,
-    tables: usize,
-    memories: usize,
-    types: &[FuncType],
-) -> Result<Layout, Diagnostic> {
-    let counts = Counts {
-        own_globals: (globals.len() as u32).saturating_sub(imported.globals),
-        tables: tables as u32,
-        memories: memories as u32,
-        further_memories: (memories as u32).saturating_sub(imported.memories.max(1)),
-        imported_globals: imported.globals,
-        types: types.len() as u32,
-        imported_functions: imported.funcs,
-    };
-    Layout::new(counts).ok_or_else(|| {
+/// Replaces wasm type indices by numbers of distinct types, except in functions and tags.
+fn renumber(
+    parsed: &mut Parsed<'_>,
+    tables: &mut [TableType],
+    wasm_types: &[u32],
+) -> Result<(), Diagnostic> {
+    let number = |i: u32| wasm_types.get(i as usize).copied().unwrap_or(u32::MAX);
+    for t in tables {
+        t.elem = t.elem.map(&number);
+    }
+    for g in &mut parsed.globals {
+        g.ty = g.ty.map(&number);
+    }
+    for e in &mut parsed.elems {
+        e.ty = e.ty.map(&number);
+    }
+    for i in &mut parsed.imports {
+        match &mut i.kind {
+            ImportKind::Func(t) | ImportKind::Tag(t) => {
+                *t = wasm_types.get(*t as usize).copied().ok_or_else(bad_type)?;
+            }
+            ImportKind::Table(t) => t.elem = t.elem.map(&number),
+            ImportKind::Global(g) => g.ty = g.ty.map(&number),
+            ImportKind::Memory(_) => {}
+        }
+    }
+    Ok(())
+}
+
+fn layout(counts: &Counts) -> Result<Layout, Diagnostic> {
+    Layout::new(*counts).ok_or_else(|| {
         Diagnostic::new(
             Class::Limit,
             format!(
                 "instance data would exceed {} bytes: {} own globals, {} imported functions, {} \
-                 types",
+                 types, {} tags",
                 limits::MAX_INSTANCE_DATA,
                 counts.own_globals,
                 counts.imported_functions,
-                counts.types
+                counts.types,
+                counts.imported_tags.saturating_add(counts.own_tags)
             ),
         )
-        .help("globals take 16 bytes, imported functions 24, function types 4")
+        .help("globals take 16 bytes, imported functions 24, function types 4, tags 8")
     })
 }
 
 /// Dense indices, in function order, for functions that can be referred to. In a valid module
 /// `ref.func` in a body names only such functions (core spec, 3.4.10: `C.refs`).
-fn references(
-    exports: &[Export],
-    elems: &[lucet_artifact::init::ElemSegment],
-    globals: &[ConstExpr],
-    start: Option<u32>,
-    func_types: &[u32],
-) -> Vec<u32> {
+fn references(parsed: &Parsed<'_>, start: Option<u32>, func_types: &[u32]) -> Vec<u32> {
     let mut list = vec![NO_REF; func_types.len()];
     let mut mark = |f: u32| {
         if let Some(slot) = list.get_mut(f as usize) {
@@ -227,18 +248,18 @@ fn references(
             }
         }
     };
-    for e in exports.iter().filter(|e| e.kind == ExportKind::Func) {
+    for e in parsed.exports.iter().filter(|e| e.kind == ExportKind::Func) {
         mark(e.index);
     }
     start.into_iter().for_each(&mut mark);
-    for item in elems.iter().flat_map(|e| &e.items) {
+    for item in parsed.elems.iter().flat_map(|e| &e.items) {
         match item {
             ElemItem::Null => {}
             ElemItem::Func(f) => mark(*f),
             ElemItem::Expr(e) => in_expr(e, &mut mark),
         }
     }
-    for e in globals {
+    for e in parsed.global_inits.iter().chain(parsed.table_inits.iter().flatten()) {
         in_expr(e, &mut mark);
     }
     for (next, slot) in (0..).zip(list.iter_mut().filter(|s| **s != NO_REF)) {

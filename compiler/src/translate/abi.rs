@@ -17,7 +17,7 @@ use lucet_artifact::types::{FuncType, ValType};
 pub fn clif_type(t: ValType) -> Type {
     match t {
         ValType::I32 => types::I32,
-        ValType::I64 | ValType::FuncRef | ValType::ExternRef => types::I64,
+        ValType::I64 | ValType::Ref(_) => types::I64,
         ValType::F32 => types::F32,
         ValType::F64 => types::F64,
         ValType::V128 => types::I8X16,

@@ -29,7 +29,7 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Value, types};
 use lucet_artifact::abi::memory_desc;
 use lucet_artifact::{layout, limits};
-use wasmparser::MemArg;
+use wasmparser::{MemArg, MemArgTarget};
 
 /// An end of an access that no memory reaches, and that is far from wrapping.
 const BEYOND: u64 = 1 << 48;
@@ -75,15 +75,19 @@ impl Translator<'_, '_> {
     /// Native address of an access of `size` bytes (not 0), and the displacement to use with it.
     pub(super) fn address(&mut self, at: &MemArg, index: Value, size: u64) -> Res<(Value, i32)> {
         let reach = at.offset.saturating_add(size);
-        let wide = self.is64(at.memory)?;
+        let memory = match at.target {
+            MemArgTarget::Memory(index) => index,
+            MemArgTarget::Array(_) => return Err(Fail::Internal("an array is no memory")),
+        };
+        let wide = self.is64(memory)?;
         let index = self.extend(index);
-        if let Access::Guarded { guard } = self.access(at.memory)?
+        if let Access::Guarded { guard } = self.access(memory)?
             && reach <= guard
         {
             let address = self.body.b.ins().iadd(self.body.vmctx, index);
             return Ok((address, at.offset as i32));
         }
-        let (base, bytes) = self.bounds(at.memory)?;
+        let (base, bytes) = self.bounds(memory)?;
         let ins = &mut self.body.b;
         let reach = ins.ins().iconst(types::I64, reach.min(BEYOND) as i64);
         let below = if wide { ins.ins().umin(index, bytes) } else { index };

@@ -79,7 +79,7 @@ impl Translator<'_, '_> {
             return Ok(true);
         }
         match op {
-            Operator::AtomicFence => {
+            Operator::AtomicFence { .. } => {
                 self.body.b.ins().fence();
             }
             Operator::MemoryAtomicNotify { memarg } => {

@@ -34,13 +34,36 @@ enum Kind {
     Else,
 }
 
+/// The types of a construct's parameters or results.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Types<'e> {
+    One([ValType; 1]),
+    Many(&'e [ValType]),
+}
+
+impl Types<'_> {
+    pub(super) fn as_slice(&self) -> &[ValType] {
+        match self {
+            Self::One(t) => t,
+            Self::Many(t) => t,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.as_slice().len()
+    }
+}
+
+/// No types.
+const NONE: Types<'static> = Types::Many(&[]);
+
 /// An open construct.
 pub struct Frame<'e> {
     kind: Kind,
     // Where branches to its end go, once there is one.
     exit: Option<Block>,
-    params: &'e [ValType],
-    results: &'e [ValType],
+    params: Types<'e>,
+    results: Types<'e>,
     // Height of the operand stack below the parameters.
     height: usize,
 }
@@ -48,27 +71,16 @@ pub struct Frame<'e> {
 impl<'e> Frame<'e> {
     /// The outermost frame.
     pub fn function(results: &'e [ValType]) -> Self {
-        Self { kind: Kind::Function, exit: None, params: &[], results, height: 0 }
+        let results = Types::Many(results);
+        Self { kind: Kind::Function, exit: None, params: NONE, results, height: 0 }
     }
 
     /// Types that a branch to this frame carries.
-    fn label(&self) -> &'e [ValType] {
+    fn label(&self) -> Types<'e> {
         match self.kind {
             Kind::Loop { .. } => self.params,
             _ => self.results,
         }
-    }
-}
-
-fn one(t: ValType) -> &'static [ValType] {
-    match t {
-        ValType::I32 => &[ValType::I32],
-        ValType::I64 => &[ValType::I64],
-        ValType::F32 => &[ValType::F32],
-        ValType::F64 => &[ValType::F64],
-        ValType::V128 => &[ValType::V128],
-        ValType::FuncRef => &[ValType::FuncRef],
-        ValType::ExternRef => &[ValType::ExternRef],
     }
 }
 
@@ -110,25 +122,25 @@ impl<'e> Translator<'e, '_> {
         Ok(())
     }
 
-    fn block_type(&mut self, ty: BlockType) -> Res<(&'e [ValType], &'e [ValType])> {
+    fn block_type(&mut self, ty: BlockType) -> Res<(Types<'e>, Types<'e>)> {
         let plan = self.body.env.plan;
         Ok(match ty {
-            BlockType::Empty => (&[], &[]),
+            BlockType::Empty => (NONE, NONE),
             BlockType::Type(t) => {
                 let t = crate::parse::Parsed::val_type(t).ok_or(Fail::Internal("block type"))?;
-                (&[], one(t))
+                (NONE, Types::One([t]))
             }
             BlockType::FuncType(i) => {
                 self.features |= feature::MULTI_VALUE;
                 let distinct = plan.wasm_types.get(i as usize).copied();
                 let ty = distinct.and_then(|d| plan.types.get(d as usize));
                 let ty = ty.ok_or(Fail::Internal("block type"))?;
-                (&ty.params, &ty.results)
+                (Types::Many(&ty.params), Types::Many(&ty.results))
             }
         })
     }
 
-    fn open(&mut self, kind: Kind, params: &'e [ValType], results: &'e [ValType]) -> Res<()> {
+    fn open(&mut self, kind: Kind, params: Types<'e>, results: Types<'e>) -> Res<()> {
         let height = self.stack.len().checked_sub(params.len());
         let height = height.ok_or(Fail::Internal("block parameters"))?;
         self.control.push(Frame { kind, exit: None, params, results, height });
@@ -158,7 +170,7 @@ impl<'e> Translator<'e, '_> {
 
     fn loop_(&mut self, ty: BlockType) -> Res<()> {
         let (params, results) = self.block_type(ty)?;
-        let header = self.new_block(params)?;
+        let header = self.new_block(params.as_slice())?;
         self.jump(header, params.len())?;
         self.open(Kind::Loop { header }, params, results)?;
         self.drop_n(params.len());
@@ -250,7 +262,7 @@ impl<'e> Translator<'e, '_> {
             return Ok(exit);
         }
         let results = frame.results;
-        let exit = self.new_block(results)?;
+        let exit = self.new_block(results.as_slice())?;
         if let Some(frame) = self.control.get_mut(at) {
             frame.exit = Some(exit);
         }

@@ -239,8 +239,7 @@ impl<'e> Translator<'e, '_> {
             }
             Operator::Call { function_index } => self.call(*function_index)?,
             _ => {
-                let done =
-                    self.numeric(op)?
+                let done = self.numeric(op)?
                     || self.control(op)?
                     || self.memory(op)?
                     || self.table(op)?

@@ -59,6 +59,7 @@ fn contract(functions: u32) -> Contract {
         memories: vec![],
         tables: vec![],
         globals: vec![],
+        tags: vec![],
         functions,
         start: None,
         labels: vec![],
