@@ -209,8 +209,8 @@ fn segments_know_their_memory() {
         assert_eq!(trapped(init(0, 0, 1)).code, TrapCode::MemoryOutOfBounds);
 
         // In any order with those that cannot be folded; the first that does not fit ends it all.
-        let late = r#"(module (global $g i64 (i64.const 3)) (memory 1) (memory i64 1)
-            (data (memory 1) (global.get $g) "abc") (data (memory 1) (i64.const 4) "x")
+        let late = r#"(module (memory 1) (memory i64 1)
+            (data (memory 1) (i64.add (i64.const 1) (i64.const 2)) "abc") (data (memory 1) (i64.const 4) "x")
             (data (i32.const 0) "y")
             (func (export "f") (result i64 i32)
               (i64.load 1 (i64.const 0)) (i32.load (i32.const 0))))"#;

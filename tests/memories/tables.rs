@@ -119,7 +119,7 @@ fn bulk_operations_take_64_bits() {
 
 #[test]
 fn members_share_them() {
-    for s in settings(2) {
+    for s in settings(4) {
         let mut wat = String::from("(module (type $f (func (result i32)))");
         let _ = write!(
             wat,
