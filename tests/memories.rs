@@ -210,7 +210,8 @@ fn segments_know_their_memory() {
 
         // In any order with those that cannot be folded; the first that does not fit ends it all.
         let late = r#"(module (memory 1) (memory i64 1)
-            (data (memory 1) (i64.add (i64.const 1) (i64.const 2)) "abc") (data (memory 1) (i64.const 4) "x")
+            (data (memory 1) (i64.add (i64.const 1) (i64.const 2)) "abc")
+            (data (memory 1) (i64.const 4) "x")
             (data (i32.const 0) "y")
             (func (export "f") (result i64 i32)
               (i64.load 1 (i64.const 0)) (i32.load (i32.const 0))))"#;
@@ -253,11 +254,11 @@ fn t_nothing_is_left_of_ten_thousand_instances() {
             let (r, m) = (s.region(), s.module(GUEST, Imports::new()));
             let one = |n: u32| {
                 let i = Instance::new(&r, &m).unwrap();
-                if n % 3 == 0 {
+                if n.is_multiple_of(3) {
                     let memory = 1 + (n % 2) as i32;
                     assert_eq!(grow(&i, memory, 2), 3 - memory);
                 }
-                if n % 7 == 0 {
+                if n.is_multiple_of(7) {
                     i.reset().unwrap();
                 }
             };

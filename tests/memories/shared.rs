@@ -78,7 +78,8 @@ fn members_share_the_memories_they_name() {
 fn memories_travel_on() {
     for s in settings(3) {
         let mut g = group(&s);
-        let third = r#"(module (import "user" "own" (memory 1)) (import "user" "again" (memory i64 1))
+        let third = r#"(module (import "user" "own" (memory 1))
+            (import "user" "again" (memory i64 1))
             (import "owner" "d" (memory 2 3))
             (func (export "f") (result i32 i64 i32)
               (i32.load (i32.const 0)) (i64.load 1 (i64.const 0)) (memory.size 2)))"#;

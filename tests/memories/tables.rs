@@ -43,7 +43,7 @@ fn indices_are_all_64_bits() {
                 assert_eq!(trapped(run(name, &[I64(at)])).code, TrapCode::TableOutOfBounds);
                 i.recover().unwrap();
             }
-            if at > 20 || at < 0 {
+            if !(0..=20).contains(&at) {
                 assert_eq!(returned(run("grow", &[I64(at)])), [I64(-1)], "{at}");
             }
         }

@@ -90,8 +90,8 @@ const MAX_PAGES: u64 = limits::MAX_MEMORY_BYTES / limits::WASM_PAGE;
 
 fn never_fits(index: usize, min: u64) -> Diagnostic {
     let message = format!(
-        "memory {index} starts with {min} pages; a memory has at most {MAX_PAGES} (4 GiB), whatever \
-         the width of its addresses"
+        "memory {index} starts with {min} pages; a memory has at most {MAX_PAGES} (4 GiB), \
+         whatever the width of its addresses"
     );
     Diagnostic::new(Class::Limit, message).help("build with a smaller memory")
 }
