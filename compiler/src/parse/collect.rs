@@ -349,4 +349,10 @@ fn mutable_globals(p: &mut Parsed<'_>) {
     {
         p.features |= feature::REFERENCE_TYPES;
     }
+    if p.memories.len() > 1 {
+        p.features |= feature::MULTI_MEMORY;
+    }
+    if p.memories.iter().any(|m| m.is64) || p.tables.iter().any(|t| t.is64) {
+        p.features |= feature::MEMORY64;
+    }
 }
