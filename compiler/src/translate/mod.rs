@@ -9,6 +9,7 @@
 //!  numeric.rs   arithmetic, by table             table.rs    tables, indirect calls, references
 //!  checked.rs   checks of divisions              abi.rs      signatures, flags, regions
 //!  body.rs      calls, traps                     fuel.rs     counting steps, if asked for
+//!  simd.rs      vectors, by table                simd_*.rs   their accesses, relaxed operators
 //!  wide.rs      128-bit integers in two halves
 //! ```
 //!
@@ -22,6 +23,10 @@ pub mod fuel;
 mod memory;
 mod numeric;
 mod numeric_ops;
+mod simd;
+mod simd_memory;
+mod simd_ops;
+mod simd_relaxed;
 mod table;
 mod wide;
 
@@ -171,6 +176,7 @@ impl<'e> Translator<'e, '_> {
         match t {
             ValType::F32 => ins.f32const(0.0),
             ValType::F64 => ins.f64const(0.0),
+            ValType::V128 => self.v128(clif_type(t), 0),
             t => ins.iconst(clif_type(t), 0),
         }
     }
@@ -242,6 +248,7 @@ impl<'e> Translator<'e, '_> {
                     || self.control(op)?
                     || self.memory(op)?
                     || self.table(op)?
+                    || self.simd(op)?
                     || self.wide(op)?;
                 if !done {
                     return Err(Fail::Internal("operator without translation"));
