@@ -12,6 +12,7 @@
 //! out of bounds (it has to trap). From there on active segments stay segments.
 
 use crate::error::{Class, Diagnostic};
+use crate::limits::{Limit, Limits};
 use crate::parse::Data;
 use lucet_artifact::contract::MemoryDecl;
 use lucet_artifact::init::{ConstOp, DataSegment, ImageRun, SegmentMode};
@@ -34,7 +35,11 @@ pub struct Folded {
 }
 
 /// Folds the segments of a module whose memory 0 is `memory`.
-pub fn fold(datas: Vec<Data<'_>>, memory: Option<&MemoryDecl>) -> Result<Folded, Diagnostic> {
+pub fn fold(
+    datas: Vec<Data<'_>>,
+    memory: Option<&MemoryDecl>,
+    chosen: &Limits,
+) -> Result<Folded, Diagnostic> {
     // An imported memory reserves nothing and has no image.
     let bytes = memory.filter(|m| m.reserve_bytes > 0).map_or(0, |m| m.ty.min * limits::WASM_PAGE);
     let own = memory.is_some_and(|m| m.reserve_bytes > 0);
@@ -46,6 +51,9 @@ pub fn fold(datas: Vec<Data<'_>>, memory: Option<&MemoryDecl>) -> Result<Folded,
             match (folding, place(*target, offset, d.bytes.len(), bytes)) {
                 (true, Some(start)) => {
                     write(&mut pages, start, d.bytes);
+                    if (pages.len() * PAGE) as u64 > chosen.get(Limit::Image) {
+                        return Err(Limit::Image.exceeded(chosen));
+                    }
                     let mode = SegmentMode::Declared;
                     out.datas.push(DataSegment { mode, offset: 0, len: 0 });
                     continue;
@@ -97,17 +105,10 @@ fn finish(out: &mut Folded, pages: BTreeMap<u32, Vec<u8>>) -> Result<(), Diagnos
         }
         out.image.extend_from_slice(&data);
     }
-    let size = out.image.len() as u64;
-    if size > limits::MAX_IMAGE_BYTES || out.runs.len() > limits::MAX_IMAGE_RUNS {
-        return Err(Diagnostic::new(
-            Class::Limit,
-            format!(
-                "the initial memory has {size} bytes in {} runs of pages, the limits are {} and {}",
-                out.runs.len(),
-                limits::MAX_IMAGE_BYTES,
-                limits::MAX_IMAGE_RUNS
-            ),
-        ));
+    let (runs, max) = (out.runs.len(), limits::MAX_IMAGE_RUNS);
+    if runs > max {
+        let m = format!("the initial memory is in {runs} separate places, the limit is {max}");
+        return Err(Diagnostic::new(Class::Limit, m));
     }
     Ok(())
 }
