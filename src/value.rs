@@ -6,8 +6,8 @@ use lucet_artifact::types::HeapType;
 
 /// A value with its type.
 ///
-/// References are opaque 64-bit words; 0 is null. A `FuncRef` or `ExnRef` that did not come from the instance
-/// (or its group) it is given to is refused.
+/// References are opaque 64-bit words; 0 is null. A `FuncRef` or `ExnRef` that did not come from
+/// the instance (or its group) it is given to is refused.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Val {
     /// i32

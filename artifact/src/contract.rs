@@ -153,8 +153,8 @@ pub struct Contract {
     pub tables: Vec<TableType>,
     /// Globals, imported ones first.
     pub globals: Vec<GlobalType>,
-    /// Type of each exception tag, an index into `.lucet.types`; imported ones first. The types have
-    /// no results.
+    /// Type of each exception tag, an index into `.lucet.types`, without results; imported ones
+    /// first.
     pub tags: Vec<u32>,
     /// Index of the start function, if any.
     pub start: Option<u32>,

@@ -1,8 +1,8 @@
 //! WebAssembly types as the artifact stores them, and the section `.lucet.types`.
 //!
 //! Value types are encoded by their byte in the wasm binary format (core spec, 5.3), so a hex dump
-//! of an artifact reads like one of a wasm file. References that are neither plain nor nullable have
-//! a byte in front that says so.
+//! of an artifact reads like one of a wasm file. References that are not plain and nullable have a
+//! byte in front that says so.
 
 use crate::codec::{DecodeError, EncodeError, Reader, Writer};
 use crate::limits;
@@ -510,8 +510,8 @@ pub struct TypeRecord {
 /// "No code here" in an offset field.
 pub const NO_CODE: u32 = u32::MAX;
 
-/// Section `.lucet.types`. References to types name earlier ones. Types are structurally distinct; every type index in an artifact refers
-/// to this table (not to the wasm type section, which may repeat types).
+/// Section `.lucet.types`. Types are distinct, and refer to earlier ones only. Every type index in
+/// an artifact refers to this table, not to the wasm type section, which may repeat types.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TypeTable {
     /// The records.

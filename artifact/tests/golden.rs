@@ -13,7 +13,7 @@ use lucet_artifact::init::{
 };
 use lucet_artifact::snapshot::Snapshot;
 use lucet_artifact::trailer::{Trailer, source_hash};
-use lucet_artifact::types::{FuncType, GlobalType, NO_CODE, TypeRecord, TypeTable};
+use lucet_artifact::types::{FuncType, GlobalType, HeapType, NO_CODE, TypeRecord, TypeTable};
 use lucet_artifact::{RefType, ValType};
 
 /// Hexadecimal digits, with spaces wherever they help.
@@ -41,9 +41,10 @@ fn contract() {
         01000000
           00 0400000000000000 00 0000000000000000 01 0000000001000000 0000000200000000
         02000000
-          70 0100000000000000 00 0000000000000000
-          6f 0000000000000000 01 0900000000000000
+          70 00 0100000000000000 00 0000000000000000
+          6f 00 0000000000000000 01 0900000000000000
         03000000 7f00 7c01 7e00
+        02000000 00000000 02000000
         0a000000
         01 05000000
         02000000
@@ -70,6 +71,32 @@ fn types() {
 }
 
 #[test]
+fn reference_types() {
+    use HeapType::*;
+    let r = |nullable, heap| ValType::Ref(RefType { nullable, heap });
+    let params = vec![r(true, Func), r(true, Extern), r(true, Exn), r(false, Func), r(true, NoExn)];
+    let first = FuncType { params, results: Vec::new() };
+    let params = vec![r(true, Concrete(0)), r(false, Concrete(0)), r(true, NoFunc)];
+    let second = FuncType { params, results: vec![r(false, NoExtern)] };
+    let record = |ty| TypeRecord { ty, entry: 0, adapter: 0 };
+    let table = TypeTable { types: vec![record(first), record(second)] };
+    let bytes = table.encode().unwrap();
+    same(
+        &bytes,
+        "02000000
+         05000000 70 6f 69 6470 6374 00000000 00000000 00000000
+         03000000 6360 00000000 6460 00000000 6373 01000000 6472 00000000 00000000",
+    );
+    assert_eq!(TypeTable::decode(&bytes), Ok(table));
+    // A plain type in the long form, a type of a later number, an unknown byte.
+    for (at, byte) in [(12, 0x63), (32, 1), (13, 0x55)] {
+        let mut b = bytes.clone();
+        b[at] = byte;
+        assert!(TypeTable::decode(&b).is_err(), "byte {at}");
+    }
+}
+
+#[test]
 fn imports_and_exports() {
     let c = support::counts();
     let import = |name: &str, kind| Import { module: "e".into(), name: name.into(), kind };
@@ -79,15 +106,17 @@ fn imports_and_exports() {
             import("t", ImportKind::Table(c.tables[1])),
             import("m", ImportKind::Memory(c.memories[0].ty)),
             import("g", ImportKind::Global(GlobalType { ty: ValType::F32, mutable: true })),
+            import("x", ImportKind::Tag(2)),
         ],
     };
     same(
         &imports.encode().unwrap(),
-        "04000000
+        "05000000
          01000000 65 01000000 66 00 03000000
-         01000000 65 01000000 74 01 6f 0000000000000000 01 0900000000000000
+         01000000 65 01000000 74 01 6f 00 0000000000000000 01 0900000000000000
          01000000 65 01000000 6d 02 00 0400000000000000 00 0000000000000000
-         01000000 65 01000000 67 03 7d 01",
+         01000000 65 01000000 67 03 7d 01
+         01000000 65 01000000 78 04 02000000",
     );
     let export = |name: &str, kind, index| Export { name: name.into(), kind, index };
     let exports = Exports {
@@ -222,7 +251,7 @@ fn constant_operators() {
     for (op, expected) in ops {
         let init = Init { globals: vec![vec![op]], tables: vec![None; 2], ..Init::default() };
         let bytes = init.encode().unwrap();
-        same(&bytes[8..bytes.len() - 16], expected);
+        same(&bytes[8..bytes.len() - 22], expected);
     }
 }
 

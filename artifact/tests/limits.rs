@@ -178,7 +178,7 @@ fn decoders_refuse_what_is_too_large() {
     let name = over(l::MAX_NAME_BYTES);
     let c = support::counts();
     let decode_init = |b: &[u8]| {
-        let bare = Contract { globals: Vec::new(), ..c.clone() };
+        let bare = Contract { globals: Vec::new(), tables: Vec::new(), ..c.clone() };
         Init::decode(b, &bare, 0, 0, 0, 0).map(drop)
     };
     let cases: Vec<Decoded> = vec![
@@ -218,17 +218,21 @@ fn decoders_refuse_what_is_too_large() {
             Hints::decode(&bytes(&[over(l::MAX_HINTS)]), 0).map(drop)
         }),
         ("number of globals", l::MAX_GLOBALS, decode_init(&bytes(&[over(l::MAX_GLOBALS)]))),
+        ("number of tables", l::MAX_TABLES, {
+            decode_init(&bytes(&[(0, 4), over(l::MAX_TABLES)]))
+        }),
         ("number of element segments", l::MAX_ELEMENT_SEGMENTS, {
-            decode_init(&bytes(&[(0, 4), over(l::MAX_ELEMENT_SEGMENTS)]))
+            decode_init(&bytes(&[(0, 4), (0, 4), over(l::MAX_ELEMENT_SEGMENTS)]))
         }),
         ("number of element items", l::MAX_ELEMENT_ITEMS, {
-            decode_init(&bytes(&[(0, 4), (0, 4), over(l::MAX_ELEMENT_ITEMS)]))
+            decode_init(&bytes(&[(0, 4), (0, 4), (0, 4), over(l::MAX_ELEMENT_ITEMS)]))
         }),
         ("number of data segments", l::MAX_DATA_SEGMENTS, {
-            decode_init(&bytes(&[(0, 4), (0, 4), (0, 4), over(l::MAX_DATA_SEGMENTS)]))
+            let head = [(0, 4), (0, 4), (0, 4), (0, 4), over(l::MAX_DATA_SEGMENTS)];
+            decode_init(&bytes(&head))
         }),
         ("number of image runs", l::MAX_IMAGE_RUNS, {
-            let head = [(0, 4), (0, 4), (0, 4), (0, 4), over(l::MAX_IMAGE_RUNS)];
+            let head = [(0, 4), (0, 4), (0, 4), (0, 4), (0, 4), over(l::MAX_IMAGE_RUNS)];
             decode_init(&bytes(&head))
         }),
         ("length of a constant expression", l::MAX_CONST_OPS, {
@@ -263,12 +267,13 @@ fn the_contract_is_limited() {
         (104, "initial memory size", l::MAX_MEMORY32_PAGES, 8),
         (113, "maximum memory size", l::MAX_MEMORY32_PAGES, 8),
         (138, "number of tables", l::MAX_TABLES as u64, 4),
-        (143, "initial table size", l::MAX_TABLE_ELEMENTS, 8),
-        (178, "number of globals", l::MAX_GLOBALS as u64, 4),
-        (188, "number of functions", l::MAX_FUNCTIONS as u64, 4),
-        (197, "number of labels", l::MAX_LABELS as u64, 4),
-        (201, "label name", l::MAX_LABEL_BYTES as u64, 4),
-        (209, "label value", l::MAX_LABEL_BYTES as u64, 4),
+        (144, "initial table size", l::MAX_TABLE_ELEMENTS, 8),
+        (180, "number of globals", l::MAX_GLOBALS as u64, 4),
+        (190, "number of tags", l::MAX_TAGS as u64, 4),
+        (202, "number of functions", l::MAX_FUNCTIONS as u64, 4),
+        (211, "number of labels", l::MAX_LABELS as u64, 4),
+        (215, "label name", l::MAX_LABEL_BYTES as u64, 4),
+        (223, "label value", l::MAX_LABEL_BYTES as u64, 4),
     ];
     for (at, what, max, width) in cases {
         let mut b = good.clone();

@@ -45,8 +45,8 @@ pub(crate) struct Captured {
 /// What cannot be part of a snapshot, in references of this type.
 fn foreign(t: RefType) -> &'static str {
     match t.heap.top() {
-        HeapType::Exn => "an exception",
-        _ => "a reference of the host",
+        HeapType::Exn => "exceptions",
+        _ => "references of the host",
     }
 }
 

@@ -9,7 +9,8 @@
 //!  numeric.rs   arithmetic, by table             table.rs    tables, indirect calls, references
 //!  checked.rs   checks of divisions              abi.rs      signatures, flags, regions
 //!  body.rs      calls, traps                     fuel.rs     counting steps, if asked for
-//!  locals.rs    locals
+//!  locals.rs    locals                           simd.rs     vectors, by table
+//!  wide.rs      128-bit integers in two halves   simd_*.rs   their accesses, relaxed operators
 //! ```
 //!
 //! Bodies were validated, so what cannot happen is [`Fail::Internal`], never a panic.
@@ -23,7 +24,12 @@ mod locals;
 mod memory;
 mod numeric;
 mod numeric_ops;
+mod simd;
+mod simd_memory;
+mod simd_ops;
+mod simd_relaxed;
 mod table;
+mod wide;
 
 use crate::budget::Budget;
 use crate::limits::{Limit, Limits};
@@ -186,6 +192,7 @@ impl<'e> Translator<'e, '_> {
         match t {
             ValType::F32 => ins.f32const(0.0),
             ValType::F64 => ins.f64const(0.0),
+            ValType::V128 => self.v128(clif_type(t), 0),
             t => ins.iconst(clif_type(t), 0),
         }
     }
@@ -253,8 +260,12 @@ impl<'e> Translator<'e, '_> {
             }
             Operator::Call { function_index } => self.call(*function_index)?,
             _ => {
-                let done =
-                    self.numeric(op)? || self.control(op)? || self.memory(op)? || self.table(op)?;
+                let done = self.numeric(op)?
+                    || self.control(op)?
+                    || self.memory(op)?
+                    || self.table(op)?
+                    || self.simd(op)?
+                    || self.wide(op)?;
                 if !done {
                     return Err(Fail::Internal("operator without translation"));
                 }
