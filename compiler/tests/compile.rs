@@ -6,6 +6,7 @@ use lucet_artifact::code::NO_REF;
 use lucet_artifact::contract::feature;
 use lucet_artifact::init::{ImageRun, SegmentMode};
 use lucet_artifact::types::{MemoryShape, NO_CODE};
+use lucetc::limits::Limit;
 use lucetc::model::Compiled;
 use lucetc::{Class, Errors, OptLevel, Options, Text};
 
@@ -318,8 +319,10 @@ fn with_body(body: &[u8]) -> Vec<u8> {
 
 #[test]
 fn deep_nesting_needs_no_stack() {
-    let options = Options::default();
     const DEPTH: usize = 100_000;
+    let mut options = Options::default();
+    options.limits.set(Limit::Nesting, DEPTH as u64 + 1);
+    options.limits.set(Limit::LoopNesting, DEPTH as u64);
     // Blocks, loops, conditionals, each nested inside the last; and blocks in dead code.
     for open in [&[0x02, 0x40][..], &[0x03, 0x40], &[0x41, 0, 0x04, 0x40], &[0x00, 0x02, 0x40]] {
         let mut body = open.repeat(DEPTH);
