@@ -139,11 +139,14 @@ pub enum Builtin {
     TableSet = 10,
     /// `()`: the fuel counter is not above zero; returns when it was filled up.
     OutOfFuel = 11,
+    /// `(packed import and number of the result: i64, value: i64)`: a reference that a host
+    /// function returned; it must be one that the result's type allows.
+    CheckResult = 12,
 }
 
 impl Builtin {
     /// Every builtin, in order.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::MemoryGrow,
         Self::MemoryCopy,
         Self::MemoryFill,
@@ -156,6 +159,7 @@ impl Builtin {
         Self::ElemDrop,
         Self::TableSet,
         Self::OutOfFuel,
+        Self::CheckResult,
     ];
 
     /// Parameter and result types, without `vmctx` and index.
@@ -173,6 +177,7 @@ impl Builtin {
             Self::TableFill => (&[I32, I64, I64, I64], &[]),
             Self::TableSet => (&[I32, I64, I64], &[]),
             Self::OutOfFuel => (&[], &[]),
+            Self::CheckResult => (&[I64, I64], &[]),
         }
     }
 }

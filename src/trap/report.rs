@@ -66,6 +66,7 @@ fn words(b: Builtin) -> &'static str {
         Builtin::ElemDrop => "elem.drop",
         Builtin::TableSet => "table.set",
         Builtin::OutOfFuel => "out of fuel",
+        Builtin::CheckResult => "a reference that the host returned",
     }
 }
 

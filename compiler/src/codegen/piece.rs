@@ -3,7 +3,7 @@
 use super::glue;
 use crate::error::{Class, Diagnostic};
 use crate::translate::body::{FUNCTIONS, OUT_OF_FUEL};
-use crate::translate::{self, Env, Fail};
+use crate::translate::{self, Env, Fail, Found};
 use cranelift_codegen::binemit::Reloc;
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::{self, ExternalName};
@@ -60,6 +60,9 @@ pub struct Piece {
     pub unwind: Option<systemv::UnwindInfo>,
     pub frame: u32,
     pub features: u64,
+    /// Bytes of stack arguments of the functions that it calls instead of returning, at most: it
+    /// makes room for them in place of its own, and pops that much when it returns.
+    pub tail_args: u32,
 }
 
 /// What a worker keeps between jobs, to save allocations.
@@ -91,10 +94,12 @@ pub fn compile(
     s: &mut Scratch,
 ) -> Result<Piece, Diagnostic> {
     guarded(env, job, s, |s| {
-        let features = build(env, job, s)?;
+        let found = build(env, job, s)?;
+        let tails = found.tails.iter().filter_map(|t| env.plan.types.get(*t as usize));
+        let tail_args = tails.map(pops).max().unwrap_or(0);
         let code = s.context.compile(isa, &mut ControlPlane::default());
         code.map_err(|e| Error::from(e.inner))?;
-        Ok(Piece { features, ..extract(isa, &s.context)? })
+        Ok(Piece { features: found.features, tail_args, ..extract(isa, &s.context)? })
     })
 }
 
@@ -174,8 +179,8 @@ fn guarded<T>(
     })
 }
 
-/// Builds the CLIF of a job; returns the feature bits of a body.
-fn build(env: &Env<'_>, job: Job, s: &mut Scratch) -> Result<u64, Error> {
+/// Builds the CLIF of a job.
+fn build(env: &Env<'_>, job: Job, s: &mut Scratch) -> Result<Found, Error> {
     let (func, builder) = (&mut s.context.func, &mut s.builder);
     match job {
         Job::Function(f) => {
@@ -184,12 +189,12 @@ fn build(env: &Env<'_>, job: Job, s: &mut Scratch) -> Result<u64, Error> {
             let body = body.ok_or(Fail::Internal("function without body"))?;
             return Ok(translate::translate(env, f, body, func, builder)?);
         }
-        Job::Stub(f) => glue::stub(env, f, func, builder)?,
+        Job::Stub(f) => return Ok(glue::stub(env, f, func, builder)?),
         Job::Entry(t) => glue::entry(env, t, func, builder)?,
         Job::Adapter(t) => glue::adapter(env, t, func, builder)?,
         Job::OutOfFuel => glue::out_of_fuel(env, func, builder)?,
     }
-    Ok(0)
+    Ok(Found::default())
 }
 
 /// Copies what is needed out of the context.
@@ -228,6 +233,7 @@ fn extract(isa: &dyn TargetIsa, context: &Context) -> Result<Piece, Error> {
         unwind,
         frame: buffer.frame_layout().map_or(0, |f| f.frame_to_fp_offset),
         features: 0,
+        tail_args: 0,
     })
 }
 

@@ -9,6 +9,7 @@
 //!  numeric.rs   arithmetic, by table             table.rs    tables, indirect calls, references
 //!  checked.rs   checks of divisions              abi.rs      signatures, flags, regions
 //!  body.rs      calls, traps                     fuel.rs     counting steps, if asked for
+//!  refs.rs      typed references                 tail.rs     tail calls
 //! ```
 //!
 //! Bodies were validated, so what cannot happen is [`Fail::Internal`], never a panic.
@@ -21,7 +22,9 @@ pub mod fuel;
 mod memory;
 mod numeric;
 mod numeric_ops;
+mod refs;
 mod table;
+mod tail;
 
 use crate::parse::Parsed;
 use crate::plan::Plan;
@@ -35,6 +38,7 @@ use cranelift_codegen::isa::TargetFrontendConfig;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
 use lucet_artifact::contract::feature;
 use lucet_artifact::types::ValType;
+use std::collections::BTreeSet;
 use wasmparser::{FunctionBody, Operator};
 
 /// Most CLIF values in one function; the largest seen in real modules is 620,000. Nested loops can
@@ -90,14 +94,23 @@ pub struct Translator<'e, 'f> {
     features: u64,
 }
 
-/// Translates own function `index` into `func`; returns the feature bits its body uses.
+/// What is known of a function after translation.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Feature bits that its body uses.
+    pub features: u64,
+    /// Types of the functions that it calls instead of returning.
+    pub tails: BTreeSet<u32>,
+}
+
+/// Translates own function `index` into `func`.
 pub fn translate(
     env: &Env<'_>,
     index: u32,
     wasm: &FunctionBody<'_>,
     func: &mut Function,
     context: &mut FunctionBuilderContext,
-) -> Res<u64> {
+) -> Res<Found> {
     let ty = env.plan.func_type(index).ok_or(Fail::Internal("function type"))?;
     func.name = UserFuncName::user(0, index);
     func.signature = abi::guest(ty);
@@ -131,8 +144,9 @@ pub fn translate(
     if !t.control.is_empty() {
         return Err(Fail::Internal("unclosed block"));
     }
+    let found = Found { features: t.features, tails: t.body.tails };
     t.body.b.finalize(env.target);
-    Ok(t.features)
+    Ok(found)
 }
 
 impl<'e> Translator<'e, '_> {
@@ -154,6 +168,9 @@ impl<'e> Translator<'e, '_> {
         for group in wasm.get_locals_reader()? {
             let (n, t) = group?;
             let t = Parsed::val_type(t).ok_or(Fail::Internal("type of a local"))?;
+            if t.reference().is_some_and(Parsed::is_typed) {
+                self.features |= feature::FUNCTION_REFERENCES;
+            }
             let zero = self.zero(t);
             for _ in 0..n {
                 let var = self.body.b.declare_var(clif_type(t));
@@ -236,8 +253,12 @@ impl<'e> Translator<'e, '_> {
             }
             Operator::Call { function_index } => self.call(*function_index)?,
             _ => {
-                let done =
-                    self.numeric(op)? || self.control(op)? || self.memory(op)? || self.table(op)?;
+                let done = self.numeric(op)?
+                    || self.control(op)?
+                    || self.memory(op)?
+                    || self.table(op)?
+                    || self.refs(op)?
+                    || self.tail(op)?;
                 if !done {
                     return Err(Fail::Internal("operator without translation"));
                 }
