@@ -139,14 +139,19 @@ pub enum Builtin {
     TableSet = 10,
     /// `()`: the fuel counter is not above zero; returns when it was filled up.
     OutOfFuel = 11,
+    /// `(x: i64, y: i64, z: i64) -> i64`: `x * y + z` rounded once, of two packed `f32` each; for
+    /// code compiled for CPUs that have no instruction for it.
+    FusedF32x2 = 12,
+    /// `(x: i64, y: i64, z: i64) -> i64`: the same, of the bits of one `f64` each.
+    FusedF64 = 13,
     /// `(packed import and number of the result: i64, value: i64)`: a reference that a host
     /// function returned; it must be one that the result's type allows.
-    CheckResult = 12,
+    CheckResult = 14,
 }
 
 impl Builtin {
     /// Every builtin, in order.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::MemoryGrow,
         Self::MemoryCopy,
         Self::MemoryFill,
@@ -159,6 +164,8 @@ impl Builtin {
         Self::ElemDrop,
         Self::TableSet,
         Self::OutOfFuel,
+        Self::FusedF32x2,
+        Self::FusedF64,
         Self::CheckResult,
     ];
 
@@ -177,6 +184,7 @@ impl Builtin {
             Self::TableFill => (&[I32, I64, I64, I64], &[]),
             Self::TableSet => (&[I32, I64, I64], &[]),
             Self::OutOfFuel => (&[], &[]),
+            Self::FusedF32x2 | Self::FusedF64 => (&[I64, I64, I64], &[I64]),
             Self::CheckResult => (&[I64, I64], &[]),
         }
     }

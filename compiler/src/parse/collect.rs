@@ -225,7 +225,7 @@ fn const_expr(e: &wasmparser::ConstExpr<'_>) -> Result<ConstExpr, Diagnostic> {
             Operator::I64Const { value } => ConstOp::I64(value),
             Operator::F32Const { value } => ConstOp::F32(value.bits()),
             Operator::F64Const { value } => ConstOp::F64(value.bits()),
-            Operator::V128Const { value } => ConstOp::V128(value.i128() as u128),
+            Operator::V128Const { value } => ConstOp::V128(u128::from_le_bytes(*value.bytes())),
             Operator::GlobalGet { global_index } => ConstOp::GlobalGet(global_index),
             Operator::RefNull { .. } => ConstOp::RefNull,
             Operator::RefFunc { function_index } => ConstOp::RefFunc(function_index),
@@ -338,8 +338,11 @@ fn declared_features(p: &mut Parsed<'_>) {
         p.features |= feature::MUTABLE_GLOBALS;
     }
     let types = p.types.iter().flat_map(FuncType::values);
-    let refs = types.chain(p.globals.iter().map(|g| g.ty)).filter_map(ValType::reference);
-    let refs: Vec<_> = refs.collect();
+    let all: Vec<_> = types.chain(p.globals.iter().map(|g| g.ty)).collect();
+    if all.contains(&ValType::V128) {
+        p.features |= feature::SIMD;
+    }
+    let refs: Vec<_> = all.into_iter().filter_map(ValType::reference).collect();
     if p.tables.len() > 1 || p.tables.iter().any(|t| t.elem != RefType::FUNC) || !refs.is_empty() {
         p.features |= feature::REFERENCE_TYPES;
     }

@@ -24,67 +24,54 @@ pub const SUPPORTED: WasmFeatures = WasmFeatures::MUTABLE_GLOBAL
     .union(WasmFeatures::MULTI_VALUE)
     .union(WasmFeatures::BULK_MEMORY)
     .union(WasmFeatures::EXTENDED_CONST)
+    .union(WasmFeatures::SIMD)
+    .union(WasmFeatures::RELAXED_SIMD)
+    .union(WasmFeatures::WIDE_ARITHMETIC)
     .union(WasmFeatures::TAIL_CALL)
     .union(WasmFeatures::FUNCTION_REFERENCES)
     .union(WasmFeatures::FLOATS)
     .union(WasmFeatures::GC_TYPES);
 
-/// Everything that may count as WebAssembly when deciding between invalid and unsupported. Early
-/// proposals whose encodings contradict the specification's tests for malformed modules are left
-/// out.
+/// What a module is first judged with, if it is not valid with the supported features: everything
+/// except proposals that change the meaning of encodings or rules that exist without them.
 fn known() -> WasmFeatures {
-    WasmFeatures::all()
-        .difference(WasmFeatures::SHARED_EVERYTHING_THREADS)
-        .difference(WasmFeatures::MEMORY_CONTROL)
-        .difference(WasmFeatures::CUSTOM_PAGE_SIZES)
+    WasmFeatures::all().difference(LATER)
 }
 
-/// The features to validate a refused module with. Two proposals also relax encodings that they do
-/// not need: 64-bit memories allow longer offsets and limits, several memories allow an overlong
-/// index of the only one. A module that uses neither is malformed then, and nobody would understand
-/// a message about 64-bit memories.
-fn known_for(wasm: &[u8]) -> WasmFeatures {
-    let (mut memories, mut wide) = (0u32, false);
-    let mut parser = Parser::new(0);
-    parser.set_features(known());
-    for payload in parser.parse_all(wasm) {
-        match payload {
-            Ok(Payload::ImportSection(r)) => {
-                for import in r.into_imports().flatten() {
-                    match import.ty {
-                        TypeRef::Memory(m) => {
-                            memories += 1;
-                            wide |= m.memory64;
-                        }
-                        TypeRef::Table(t) => wide |= t.table64,
-                        _ => {}
-                    }
-                }
-            }
-            Ok(Payload::TableSection(r)) => wide |= r.into_iter().flatten().any(|t| t.ty.table64),
-            Ok(Payload::MemorySection(r)) => {
-                memories = memories.saturating_add(r.count());
-                wide |= r.into_iter().flatten().any(|m| m.memory64);
-            }
-            Ok(Payload::CodeSectionStart { .. } | Payload::End(_)) | Err(_) => break,
-            Ok(_) => {}
-        }
-    }
+/// Proposals that only count if the module asks for them: one allows casts and another tags that
+/// are invalid without them, the others give a meaning to bytes that are malformed without them.
+const LATER: WasmFeatures = WasmFeatures::CUSTOM_DESCRIPTORS
+    .union(WasmFeatures::STACK_SWITCHING)
+    .union(WasmFeatures::SHARED_EVERYTHING_THREADS)
+    .union(WasmFeatures::MEMORY_CONTROL)
+    .union(WasmFeatures::ACQUIRE_RELEASE_ATOMICS)
+    .union(WasmFeatures::MULTIBYTE_ARRAY_ACCESS);
+
+/// Validates with every feature the module can mean; gives these too.
+fn check_known(wasm: &[u8]) -> (WasmFeatures, Vec<Problem>) {
     let mut features = known();
-    if !wide {
-        features = features.difference(WasmFeatures::MEMORY64);
+    loop {
+        let problems = check(wasm, features);
+        let asks = problems.iter().filter_map(asks_for).fold(features, WasmFeatures::union);
+        if asks == features {
+            return (features, problems);
+        }
+        features = asks;
     }
-    if memories < 2 {
-        features = features.difference(WasmFeatures::MULTI_MEMORY);
-    }
-    features
+}
+
+/// The proposal that a problem asks for. Results of a tag alone do not ask for stack switching, nor
+/// does one bit of a global for shared everything.
+fn asks_for((_, e): &Problem) -> Option<WasmFeatures> {
+    const ALONE: [&str; 2] = ["non-empty tag result type", "shared globals require"];
+    e.missing_wasm_feature().filter(|_| !ALONE.iter().any(|m| e.message().contains(m)))
 }
 
 /// Most problems listed in one run.
 const MAX_PROBLEMS: usize = 50;
 
 /// Name of a feature, and what to do about it.
-const FEATURES: [(WasmFeatures, &str, &str); 16] = [
+const FEATURES: [(WasmFeatures, &str, &str); 17] = [
     (WasmFeatures::SIMD, "simd", "build without -msimd128"),
     (WasmFeatures::RELAXED_SIMD, "relaxed-simd", "build without -mrelaxed-simd"),
     (WasmFeatures::THREADS, "threads", "build without -pthread and -matomics"),
@@ -98,7 +85,7 @@ const FEATURES: [(WasmFeatures, &str, &str); 16] = [
     (
         WasmFeatures::LEGACY_EXCEPTIONS,
         "legacy-exceptions",
-        "build without -fwasm-exceptions, for example with -fno-exceptions",
+        "build with -mllvm -wasm-use-legacy-eh=false, or run wasm-opt --translate-to-exnref on it",
     ),
     (WasmFeatures::MEMORY64, "memory64", "build for wasm32"),
     (
@@ -108,14 +95,23 @@ const FEATURES: [(WasmFeatures, &str, &str); 16] = [
     ),
     (WasmFeatures::GC, "gc", "build for a target without garbage-collected types"),
     (WasmFeatures::STACK_SWITCHING, "stack-switching", "build without stack switching"),
-    (WasmFeatures::WIDE_ARITHMETIC, "wide-arithmetic", "build without -mwide-arithmetic"),
     (
         WasmFeatures::CUSTOM_DESCRIPTORS,
         "custom-descriptors",
         "build for a target without custom descriptors",
     ),
     (WasmFeatures::COMPACT_IMPORTS, "compact-imports", "write imports in the standard encoding"),
-    (WasmFeatures::EXTENDED_CONST, "extended-const", "build without -mextended-const"),
+    (
+        WasmFeatures::SHARED_EVERYTHING_THREADS,
+        "shared-everything-threads",
+        "build without shared tables, globals, functions and types",
+    ),
+    (WasmFeatures::MEMORY_CONTROL, "memory-control", "build without memory.discard"),
+    (
+        WasmFeatures::CUSTOM_PAGE_SIZES,
+        "custom-page-sizes",
+        "link for pages of 64 KiB, without --page-size",
+    ),
     (WasmFeatures::COMPONENT_MODEL, "component-model", "pass a core module, not a component"),
 ];
 
@@ -130,14 +126,18 @@ pub fn validate(wasm: &[u8]) -> Result<(), Errors> {
     }
     let problems = check(wasm, SUPPORTED);
     if problems.is_empty() {
-        return Ok(());
+        return no_shared_memories(wasm);
     }
     let names = names::function_names(wasm);
-    let strict = check(wasm, known_for(wasm));
+    let (features, strict) = check_known(wasm);
     if strict.is_empty() {
-        return Err(unsupported(wasm, problems, &names));
+        let mut all = shared_memories(wasm);
+        let said = |(_, e): &Problem| e.message().contains("enabled for shared memories");
+        let problems = problems.into_iter().filter(|p| !said(p)).collect();
+        all.extend(unsupported(wasm, features, problems, &names));
+        return Err(Errors(all));
     }
-    match decode::decode(wasm, SUPPORTED) {
+    match decode::decode(wasm, known()) {
         Ok(()) => {
             let limit = strict.first().is_some_and(|(_, e)| is_limit(e.message()));
             Err(all(if limit { Class::Limit } else { Class::Invalid }, strict, &names))
@@ -215,11 +215,17 @@ fn all(class: Class, problems: Vec<Problem>, names: &BTreeMap<u32, String>) -> E
 
 /// Names the feature of each problem. Where wasmparser does not say, the smallest set of features
 /// that the module needs does.
-fn unsupported(wasm: &[u8], problems: Vec<Problem>, names: &BTreeMap<u32, String>) -> Errors {
+fn unsupported(
+    wasm: &[u8],
+    known: WasmFeatures,
+    problems: Vec<Problem>,
+    names: &BTreeMap<u32, String>,
+) -> Vec<Diagnostic> {
     let mut needed = None;
-    let list = problems.iter().map(|p| {
+    let describe = |p: &Problem| {
         let missing = p.1.missing_wasm_feature();
-        let missing = missing.unwrap_or_else(|| *needed.get_or_insert_with(|| minimal(wasm)));
+        let missing =
+            missing.unwrap_or_else(|| *needed.get_or_insert_with(|| minimal(wasm, known)));
         let found: Vec<_> = FEATURES.iter().filter(|f| missing.contains(f.0)).collect();
         let what: Vec<_> = found.iter().map(|f| f.1).collect();
         let help: Vec<_> = found.iter().map(|f| f.2).collect();
@@ -231,13 +237,50 @@ fn unsupported(wasm: &[u8], problems: Vec<Problem>, names: &BTreeMap<u32, String
             [] => "build for WebAssembly 1.0 or 2.0 without SIMD".to_owned(),
             _ => help.join("; "),
         })
-    });
-    Errors(list.collect())
+    };
+    problems.iter().map(describe).collect()
 }
 
-/// A smallest set of features, beyond the supported ones, with which the module validates.
-fn minimal(wasm: &[u8]) -> WasmFeatures {
-    let mut set = known();
+/// Atomic accesses are compiled, memory shared between threads is not: the validator has one name
+/// for both.
+fn no_shared_memories(wasm: &[u8]) -> Result<(), Errors> {
+    let found = shared_memories(wasm);
+    if found.is_empty() { Ok(()) } else { Err(Errors(found)) }
+}
+
+/// A diagnostic for each shared memory of a valid module.
+fn shared_memories(wasm: &[u8]) -> Vec<Diagnostic> {
+    let mut shared = Vec::new();
+    for payload in Parser::new(0).parse_all(wasm) {
+        match payload {
+            Ok(Payload::ImportSection(r)) => {
+                for (at, i) in r.into_imports_with_offsets().flatten() {
+                    if matches!(i.ty, TypeRef::Memory(m) if m.shared) {
+                        shared.push(at);
+                    }
+                }
+            }
+            Ok(Payload::MemorySection(r)) => {
+                let memories = r.into_iter_with_offsets().flatten();
+                shared.extend(memories.filter(|(_, m)| m.shared).map(|(at, _)| at));
+            }
+            Ok(Payload::CodeSectionStart { .. }) | Err(_) => break,
+            Ok(_) => {}
+        }
+    }
+    let describe = |at| {
+        let what = "shared-memory is not supported: a memory is shared between threads";
+        Diagnostic::new(Class::Unsupported, what)
+            .at(at)
+            .help("build without -pthread, and link without --shared-memory; atomics may stay")
+    };
+    shared.into_iter().map(describe).collect()
+}
+
+/// A smallest set of features, beyond the supported ones, with which the module validates, as it
+/// does with the known ones.
+fn minimal(wasm: &[u8], known: WasmFeatures) -> WasmFeatures {
+    let mut set = known;
     for (feature, ..) in FEATURES {
         let without = set.difference(feature).union(SUPPORTED);
         if !SUPPORTED.contains(feature) && check(wasm, without).is_empty() {

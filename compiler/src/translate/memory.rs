@@ -139,7 +139,7 @@ impl Translator<'_, '_> {
     }
 
     /// Native address of an access, and the displacement to use with it.
-    fn address(&mut self, index: Value, offset: u64, size: u64) -> Res<(Value, i32)> {
+    pub(super) fn address(&mut self, index: Value, offset: u64, size: u64) -> Res<(Value, i32)> {
         // Cannot wrap: offsets of 32-bit memories are 32 bits wide.
         let reach = offset.saturating_add(size);
         let index = self.extend(index);

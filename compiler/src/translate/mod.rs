@@ -9,6 +9,8 @@
 //!  numeric.rs   arithmetic, by table             table.rs    tables, indirect calls, references
 //!  checked.rs   checks of divisions              abi.rs      signatures, flags, regions
 //!  body.rs      calls, traps                     fuel.rs     counting steps, if asked for
+//!  simd.rs      vectors, by table                simd_*.rs   their accesses, relaxed operators
+//!  wide.rs      128-bit integers in two halves
 //!  refs.rs      typed references                 tail.rs     tail calls
 //! ```
 //!
@@ -23,8 +25,13 @@ mod memory;
 mod numeric;
 mod numeric_ops;
 mod refs;
+mod simd;
+mod simd_memory;
+mod simd_ops;
+mod simd_relaxed;
 mod table;
 mod tail;
+mod wide;
 
 use crate::parse::Parsed;
 use crate::plan::Plan;
@@ -186,6 +193,7 @@ impl<'e> Translator<'e, '_> {
         match t {
             ValType::F32 => ins.f32const(0.0),
             ValType::F64 => ins.f64const(0.0),
+            ValType::V128 => self.v128(clif_type(t), 0),
             t => ins.iconst(clif_type(t), 0),
         }
     }
@@ -257,6 +265,8 @@ impl<'e> Translator<'e, '_> {
                     || self.control(op)?
                     || self.memory(op)?
                     || self.table(op)?
+                    || self.simd(op)?
+                    || self.wide(op)?
                     || self.refs(op)?
                     || self.tail(op)?;
                 if !done {

@@ -7,9 +7,9 @@
 //!              call code(target, …)
 //! ```
 //!
-//! The static type is all the check there is: such a value is null or the address of a descriptor of
-//! that type, because validation sees to it inside of guests, and whatever comes from the host is
-//! compared with the type it is for (`check_host_results` here; `instance::args` in the runtime).
+//! The static type is all the check there is: such a value is null or the address of a descriptor
+//! of that type. Inside of guests validation sees to it; whatever comes from the host is compared
+//! with the type it is for (`check_host_results` here, `instance::args` in the runtime).
 
 use super::body::Body;
 use super::table::Callee;

@@ -1,0 +1,55 @@
+//! The features that lucetc refuses: a module that needs one is skipped, not failed, if the data
+//! file lists the feature, and if the compiler names it, the place, and a way out.
+
+use crate::directive::Stop;
+use crate::load::Refused;
+use serde::Deserialize;
+
+/// Names of features, the one that counts in tables first.
+pub type Needed = Vec<String>;
+
+/// An entry of the data file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Feature {
+    /// As the compiler names it.
+    pub name: String,
+    pub reason: String,
+    /// Whether it is only a matter of time.
+    #[serde(default)]
+    pub pending: bool,
+}
+
+/// The list.
+pub struct Features(pub Vec<Feature>);
+
+impl Features {
+    fn find(&self, name: &str) -> Option<&Feature> {
+        self.0.iter().find(|f| f.name == name)
+    }
+
+    /// Whether modules that need this feature are refused.
+    pub fn refuses(&self, name: &str) -> bool {
+        self.find(name).is_some()
+    }
+
+    /// What it means for a directive that the compiler refused its module.
+    pub fn judge(&self, refused: &Refused) -> Stop {
+        let Some(names) = refused.features() else { return Stop::Wrong(refused.to_string()) };
+        if let Some(unknown) = names.iter().find(|n| !self.refuses(n)) {
+            return format!("{unknown} is not listed as refused: {refused}").into();
+        }
+        if !refused.helps() {
+            return format!("refused without a place or help: {refused}").into();
+        }
+        let pending = |n: &&str| self.find(n).is_some_and(|f| f.pending);
+        let (later, never): (Vec<&str>, Vec<&str>) = names.into_iter().partition(pending);
+        let mut needed: Needed = Vec::new();
+        for name in never.into_iter().chain(later) {
+            if !needed.iter().any(|n| n == name) {
+                needed.push(name.to_owned());
+            }
+        }
+        Stop::Skip(needed)
+    }
+}
