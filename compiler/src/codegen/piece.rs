@@ -62,6 +62,9 @@ pub struct Piece {
     pub unwind: Option<systemv::UnwindInfo>,
     pub frame: u32,
     pub features: u64,
+    /// Bytes of stack arguments of the functions that it calls instead of returning, at most: it
+    /// makes room for them in place of its own, and pops that much when it returns.
+    pub tail_args: u32,
 }
 
 /// What a worker keeps between jobs, to save allocations.
@@ -96,6 +99,8 @@ pub fn compile(
         let memory =
             env.budget.take_for_body(body(env, job).map_or(0, |b| b.as_bytes().len() as u64));
         let translated = build(env, job, s)?;
+        let tails = translated.tails.iter().filter_map(|t| env.plan.types.get(*t as usize));
+        let tail_args = tails.map(pops).max().unwrap_or(0);
         let cost = Cost::of(&s.context.func, &translated);
         cost.check(env)?;
         let memory = memory.at_least(cost.memory());
@@ -108,7 +113,7 @@ pub fn compile(
             *s = Scratch::new();
         }
         drop(memory);
-        Ok(Piece { features: translated.features, ..piece })
+        Ok(Piece { features: translated.features, tail_args, ..piece })
     })
 }
 
@@ -204,7 +209,7 @@ fn build(env: &Env<'_>, job: Job, s: &mut Scratch) -> Result<Translated, Error> 
             let body = body(env, job).ok_or(Fail::Internal("function without body"))?;
             return Ok(translate::translate(env, f, body, func, builder)?);
         }
-        Job::Stub(f) => glue::stub(env, f, func, builder)?,
+        Job::Stub(f) => return Ok(glue::stub(env, f, func, builder)?),
         Job::Entry(t) => glue::entry(env, t, func, builder)?,
         Job::Adapter(t) => glue::adapter(env, t, func, builder)?,
         Job::OutOfFuel => glue::out_of_fuel(env, func, builder)?,
@@ -248,6 +253,7 @@ fn extract(isa: &dyn TargetIsa, context: &Context) -> Result<Piece, Error> {
         unwind,
         frame: buffer.frame_layout().map_or(0, |f| f.frame_to_fp_offset),
         features: 0,
+        tail_args: 0,
     })
 }
 

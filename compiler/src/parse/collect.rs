@@ -35,7 +35,7 @@ pub fn collect<'a>(wasm: &'a [u8], limits: &Limits) -> Result<Parsed<'a>, Errors
         section(&mut parsed, payload)?;
     }
     check_limits(&parsed, limits)?;
-    mutable_globals(&mut parsed);
+    declared_features(&mut parsed);
     Ok(parsed)
 }
 
@@ -197,7 +197,7 @@ fn element(e: Element<'_>, features: &mut u64) -> Result<ElemSegment, Diagnostic
             for f in list {
                 items.push(ElemItem::Func(f?));
             }
-            RefType::FUNC
+            RefType { nullable: false, heap: HeapType::Func }
         }
         ElementItems::Expressions(ty, list) => {
             *features |= feature::REFERENCE_TYPES;
@@ -328,7 +328,7 @@ fn check_limits(p: &Parsed<'_>, chosen: &Limits) -> Result<(), Errors> {
 }
 
 /// Sets the feature bits that follow from declarations.
-fn mutable_globals(p: &mut Parsed<'_>) {
+fn declared_features(p: &mut Parsed<'_>) {
     let imported = p.imported.globals as usize;
     let exported = p
         .exports
@@ -338,16 +338,13 @@ fn mutable_globals(p: &mut Parsed<'_>) {
     if exported || p.globals.iter().take(imported).any(|g| g.mutable) {
         p.features |= feature::MUTABLE_GLOBALS;
     }
-    let vector = |t: &FuncType| t.params.iter().chain(&t.results).any(|v| *v == ValType::V128);
-    if p.types.iter().any(vector) || p.globals.iter().any(|g| g.ty == ValType::V128) {
+    let types = p.types.iter().flat_map(FuncType::values);
+    let all: Vec<_> = types.chain(p.globals.iter().map(|g| g.ty)).collect();
+    if all.contains(&ValType::V128) {
         p.features |= feature::SIMD;
     }
-    let refs = |t: &FuncType| t.params.iter().chain(&t.results).any(|v| v.is_ref());
-    if p.tables.len() > 1
-        || p.tables.iter().any(|t| t.elem != RefType::FUNC)
-        || p.globals.iter().any(|g| g.ty.is_ref())
-        || p.types.iter().any(refs)
-    {
+    let refs: Vec<_> = all.into_iter().filter_map(ValType::reference).collect();
+    if p.tables.len() > 1 || p.tables.iter().any(|t| t.elem != RefType::FUNC) || !refs.is_empty() {
         p.features |= feature::REFERENCE_TYPES;
     }
     if p.memories.len() > 1 {
@@ -356,4 +353,36 @@ fn mutable_globals(p: &mut Parsed<'_>) {
     if p.memories.iter().any(|m| m.is64) || p.tables.iter().any(|t| t.is64) {
         p.features |= feature::MEMORY64;
     }
+    if refs.into_iter().chain(p.tables.iter().map(|t| t.elem)).any(is_typed)
+        || p.table_inits.iter().any(Option::is_some)
+    {
+        p.features |= feature::FUNCTION_REFERENCES;
+    }
+    if const_exprs(p).any(|e| e.iter().any(is_arithmetic)) {
+        p.features |= feature::EXTENDED_CONST;
+    }
+}
+
+/// Whether the proposal for typed references brought a type.
+pub fn is_typed(t: RefType) -> bool {
+    ![RefType::FUNC, RefType::EXTERN, RefType::EXN].contains(&t)
+}
+
+fn is_arithmetic(op: &ConstOp) -> bool {
+    use ConstOp::{I32Add, I32Mul, I32Sub, I64Add, I64Mul, I64Sub};
+    matches!(op, I32Add | I32Sub | I32Mul | I64Add | I64Sub | I64Mul)
+}
+
+fn const_exprs<'p>(p: &'p Parsed<'_>) -> impl Iterator<Item = &'p ConstExpr> {
+    let modes = p.elems.iter().map(|e| &e.mode).chain(p.datas.iter().map(|d| &d.mode));
+    let offsets = modes.filter_map(|m| match m {
+        SegmentMode::Active { offset, .. } => Some(offset),
+        _ => None,
+    });
+    let items = p.elems.iter().flat_map(|e| &e.items).filter_map(|i| match i {
+        ElemItem::Expr(e) => Some(e),
+        _ => None,
+    });
+    let inits = p.global_inits.iter().chain(p.table_inits.iter().flatten());
+    inits.chain(offsets).chain(items)
 }

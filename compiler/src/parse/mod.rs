@@ -127,4 +127,10 @@ impl Parsed<'_> {
     pub fn val_type(t: wasmparser::ValType) -> Option<lucet_artifact::types::ValType> {
         collect::val_type(t).ok()
     }
+
+    /// Whether a reference type belongs to the proposal for typed references.
+    #[must_use]
+    pub fn is_typed(t: lucet_artifact::types::RefType) -> bool {
+        collect::is_typed(t)
+    }
 }

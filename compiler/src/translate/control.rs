@@ -326,6 +326,11 @@ impl<'e> Translator<'e, '_> {
 
     fn br_if(&mut self, relative: u32) -> Res<()> {
         let condition = self.pop()?;
+        self.branch_if(condition, relative)
+    }
+
+    /// Branches with the operands on the stack if `condition` is not zero.
+    pub(super) fn branch_if(&mut self, condition: Value, relative: u32) -> Res<()> {
         let at = self.position(relative)?;
         let n = self.frame(at)?.label().len();
         let target = self.target(at)?;

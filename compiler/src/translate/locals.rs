@@ -10,6 +10,7 @@ use crate::limits::Limit;
 use crate::parse::Parsed;
 use cranelift_codegen::ir::Value;
 use cranelift_frontend::Variable;
+use lucet_artifact::contract::feature;
 use lucet_artifact::types::ValType;
 use std::collections::{BTreeMap, BTreeSet};
 use wasmparser::{FunctionBody, Operator};
@@ -65,7 +66,11 @@ impl Translator<'_, '_> {
         let mut groups = Vec::new();
         for group in wasm.get_locals_reader()? {
             let (n, t) = group?;
-            groups.push((total, n, Parsed::val_type(t).ok_or(Fail::Internal("type of a local"))?));
+            let t = Parsed::val_type(t).ok_or(Fail::Internal("type of a local"))?;
+            if t.reference().is_some_and(Parsed::is_typed) {
+                self.features |= feature::FUNCTION_REFERENCES;
+            }
+            groups.push((total, n, t));
             total += u64::from(n);
         }
         self.within(Limit::Locals, total)?;

@@ -12,6 +12,7 @@
 //!  fuel.rs      counting steps, if asked for     abi.rs      signatures, flags, regions
 //!  simd.rs      vectors, by table                simd_*.rs   their accesses, relaxed operators
 //!  wide.rs      128-bit integers in two halves   locals.rs   locals
+//!  refs.rs      typed references                 tail.rs     tail calls
 //! ```
 //!
 //! Bodies were validated, so what cannot happen is [`Fail::Internal`], never a panic.
@@ -27,11 +28,13 @@ mod locals;
 mod memory;
 mod numeric;
 mod numeric_ops;
+mod refs;
 mod simd;
 mod simd_memory;
 mod simd_ops;
 mod simd_relaxed;
 mod table;
+mod tail;
 mod wide;
 
 use crate::budget::Budget;
@@ -48,6 +51,7 @@ use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
 use locals::Locals;
 use lucet_artifact::contract::feature;
 use lucet_artifact::types::ValType;
+use std::collections::BTreeSet;
 use wasmparser::{FunctionBody, Operator};
 
 /// Operators between two looks at the clock.
@@ -119,6 +123,8 @@ pub struct Translated {
     pub loops: u32,
     /// Targets of its `br_table`s.
     pub targets: u64,
+    /// Types of the functions that it calls instead of returning.
+    pub tails: BTreeSet<u32>,
 }
 
 /// Translates own function `index` into `func`.
@@ -166,7 +172,12 @@ pub fn translate(
         return Err(Fail::Internal("unclosed block"));
     }
     t.body.b.finalize(env.target);
-    Ok(Translated { features: t.features, loops: t.deepest, targets: t.targets })
+    Ok(Translated {
+        features: t.features,
+        loops: t.deepest,
+        targets: t.targets,
+        tails: t.body.tails,
+    })
 }
 
 impl<'e> Translator<'e, '_> {
@@ -269,7 +280,9 @@ impl<'e> Translator<'e, '_> {
                     || self.table(op)?
                     || self.simd(op)?
                     || self.atomic(op)?
-                    || self.wide(op)?;
+                    || self.wide(op)?
+                    || self.refs(op)?
+                    || self.tail(op)?;
                 if !done {
                     return Err(Fail::Internal("operator without translation"));
                 }
