@@ -40,16 +40,18 @@
  *   A function that can fail returns a lucet_status: LUCET_STATUS_OK is 0. Others mean that the
  *   caller or the environment did something wrong; lucet_last_error() says what, for people. What
  *   the guest did, trap included, is the lucet_outcome of a call that succeeded. Each function
- *   lists its statuses; LUCET_STATUS_INTERNAL, a bug in lucet, is possible everywhere.
+ *   lists the statuses that say something about it. Possible wherever there is something to be
+ *   wrong about, and not listed: LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE, and
+ *   LUCET_STATUS_BUSY for an instance that is running. LUCET_STATUS_INTERNAL is a bug in lucet.
  *
  * POINTERS
  *
- *   lucet_region, lucet_module, lucet_instance and the two configurations are handles: numbers that
- *   nobody dereferences. One that is NULL, freed, of another kind or made up gives a status, never
- *   a crash. All other pointers must point to what their type and the length beside them say until
- *   the call returns; a required one that is NULL gives LUCET_STATUS_NULL_ARGUMENT. Texts are UTF-8
- *   and end with NUL. lucet copies what it needs later, except user data, which it never looks at.
- *   Results go to out-parameters; a handle or pointer there is NULL if the call failed.
+ *   lucet_region, lucet_module, lucet_instance, lucet_group and lucet_*_config are handles: numbers
+ *   that nobody dereferences. One that is NULL, freed, of another kind or made up gives a status,
+ *   never a crash. All other pointers must point to what their type and the length beside them say
+ *   until the call returns; a required one that is NULL gives LUCET_STATUS_NULL_ARGUMENT. Texts are
+ *   UTF-8 and end with NUL. lucet copies what it needs later, except user data, which it never
+ *   looks at. Results go to out-parameters; a handle or pointer there is NULL if the call failed.
  *
  * OWNERSHIP
  *
@@ -84,6 +86,15 @@
 #define LUCET_NODISCARD
 #endif
 
+/* An enumeration of 32 bits. Older C cannot say so: there its values are an int32_t. */
+#if defined(__cplusplus)
+#define LUCET_ENUM(name) enum name : int32_t
+#elif __STDC_VERSION__ >= 202311L
+#define LUCET_ENUM(name) enum name : int32_t; typedef enum name name; enum name : int32_t
+#else
+#define LUCET_ENUM(name) typedef int32_t name; enum name
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -94,11 +105,7 @@ extern "C" {
  * Why a call failed: something the caller or the environment did. What a guest did is a
  * lucet_outcome. Numbers never change; new ones are added at the end.
  */
-enum lucet_status
-#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
-  : int32_t
-#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
- {
+LUCET_ENUM(lucet_status) {
   /** Success. */
   LUCET_STATUS_OK = 0,
   /** A required pointer is NULL. */
@@ -158,20 +165,9 @@ enum lucet_status
   /** A snapshot would freeze random numbers or clocks that were read during start-up. */
   LUCET_STATUS_IMPURE = 25,
 };
-#ifndef __cplusplus
-#if __STDC_VERSION__ >= 202311L
-typedef enum lucet_status lucet_status;
-#else
-typedef int32_t lucet_status;
-#endif // __STDC_VERSION__ >= 202311L
-#endif // __cplusplus
 
 /** What a guest did. Numbers never change; treat unknown ones like LUCET_OUTCOME_TRAPPED. */
-enum lucet_outcome_kind
-#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
-  : int32_t
-#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
- {
+LUCET_ENUM(lucet_outcome_kind) {
   /** The function returned; its results are there. The instance is ready for the next run. */
   LUCET_OUTCOME_RETURNED = 1,
   /** A host function yielded `value`. The instance is suspended: resume, reset or free it. */
@@ -199,20 +195,9 @@ enum lucet_outcome_kind
   /** A host function reported failure; `value` is its code. */
   LUCET_OUTCOME_HOST_ERROR = 10,
 };
-#ifndef __cplusplus
-#if __STDC_VERSION__ >= 202311L
-typedef enum lucet_outcome_kind lucet_outcome_kind;
-#else
-typedef int32_t lucet_outcome_kind;
-#endif // __STDC_VERSION__ >= 202311L
-#endif // __cplusplus
 
 /** Why a guest trapped. Numbers never change. */
-enum lucet_trap_code
-#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
-  : int32_t
-#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
- {
+LUCET_ENUM(lucet_trap_code) {
   /** It did not. */
   LUCET_TRAP_NONE = 0,
   /** The `unreachable` instruction; compilers emit it for abort() and failed assertions. */
@@ -237,16 +222,9 @@ enum lucet_trap_code
   LUCET_TRAP_NULL_REFERENCE = 10,
   /** An atomic access at an address that is not aligned. */
   LUCET_TRAP_UNALIGNED_ATOMIC = 11,
-  /** an atomic wait on a memory that is not shared */
+  /** An atomic wait on a memory that is not shared. */
   LUCET_TRAP_EXPECTED_SHARED_MEMORY = 12,
 };
-#ifndef __cplusplus
-#if __STDC_VERSION__ >= 202311L
-typedef enum lucet_trap_code lucet_trap_code;
-#else
-typedef int32_t lucet_trap_code;
-#endif // __STDC_VERSION__ >= 202311L
-#endif // __cplusplus
 
 /** What a run or resume came to. Fields that do not belong to `kind` are 0. */
 typedef struct lucet_outcome {
@@ -284,11 +262,7 @@ const char *lucet_trap_name(lucet_trap_code code);
 /* ---- values ---------------------------------------------------------------------------------- */
 
 /** The type of a value. The numbers are the bytes that stand for types in a wasm file. */
-enum lucet_val_type
-#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
-  : int32_t
-#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
- {
+LUCET_ENUM(lucet_val_type) {
   /** of.i32 */
   LUCET_VAL_I32 = 127,
   /** of.i64 */
@@ -306,13 +280,6 @@ enum lucet_val_type
   /** of.ref: an exception of this instance; 0 is null */
   LUCET_VAL_EXNREF = 105,
 };
-#ifndef __cplusplus
-#if __STDC_VERSION__ >= 202311L
-typedef enum lucet_val_type lucet_val_type;
-#else
-typedef int32_t lucet_val_type;
-#endif // __STDC_VERSION__ >= 202311L
-#endif // __cplusplus
 
 /** The value of a lucet_val; its type says which member is meant. */
 typedef union lucet_val_of {
@@ -438,8 +405,6 @@ void lucet_region_config_free(lucet_region_config *config);
  * How many instances may live in the region at the same time; 64 by default. A guarded slot takes
  * more than 4 GiB of address space but no memory before it is used; the address space of a process
  * has room for about 30,000 of them. Values are checked by lucet_region_create.
- *
- * LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE, as all lucet_region_config_set_*.
  */
 lucet_status lucet_region_config_set_slots(lucet_region_config *config, uint32_t slots);
 
@@ -524,8 +489,7 @@ lucet_status lucet_region_config_set_backtrace(lucet_region_config *config, bool
  * fails. Free it with lucet_region_free. Any thread.
  *
  * LUCET_STATUS_INVALID_ARGUMENT for sizes that make no sense, LUCET_STATUS_OUT_OF_MEMORY if the
- * system refuses so much address space (see `ulimit -v`), LUCET_STATUS_NULL_ARGUMENT,
- * LUCET_STATUS_INVALID_HANDLE.
+ * system refuses so much address space (see `ulimit -v`).
  */
 LUCET_NODISCARD
 lucet_status lucet_region_create(const lucet_region_config *config,
@@ -535,8 +499,7 @@ lucet_status lucet_region_create(const lucet_region_config *config,
  * Frees a region and gives its address space back. All of its instances must have been freed. Any
  * thread. In a forked child it may always be called: the parent keeps what it has.
  *
- * LUCET_STATUS_BUSY while instances are alive; LUCET_STATUS_NULL_ARGUMENT,
- * LUCET_STATUS_INVALID_HANDLE.
+ * LUCET_STATUS_BUSY while instances are alive.
  */
 lucet_status lucet_region_free(lucet_region *region);
 
@@ -602,7 +565,7 @@ void lucet_module_config_free(lucet_module_config *config);
  *                                      (lucet_host_fn)price, &shop);
  *
  * LUCET_STATUS_INVALID_ARGUMENT for a signature that makes no sense, a text that is not UTF-8, or
- * a name that was added before; LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+ * a name that was added before.
  */
 lucet_status lucet_module_config_add_function(lucet_module_config *config,
                                               const char *module,
@@ -617,8 +580,7 @@ lucet_status lucet_module_config_add_function(lucet_module_config *config,
  * becomes a snapshot only if it can be reseeded; see lucet_instance_snapshot. Calls of functions
  * that are not marked cost nothing more.
  *
- * LUCET_STATUS_INVALID_ARGUMENT if there is no such function; LUCET_STATUS_NULL_ARGUMENT,
- * LUCET_STATUS_INVALID_HANDLE.
+ * LUCET_STATUS_INVALID_ARGUMENT if there is no such function.
  */
 lucet_status lucet_module_config_mark_impure(lucet_module_config *config,
                                              const char *module,
@@ -628,17 +590,20 @@ lucet_status lucet_module_config_mark_impure(lucet_module_config *config,
  * Whether artifacts that nobody vouches for are loaded. The machine code in an artifact is trusted
  * like any library's, so allow this only for files that you compiled yourself and that nobody else
  * can write to. Off by default; this version cannot check signatures, so nothing loads without it.
- *
- * LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
  */
 lucet_status lucet_module_config_allow_unsigned(lucet_module_config *config, bool allow);
+
+/**
+ * Whether imports that no host function satisfies are left to be provided by other instances of a
+ * group (lucet_group_instantiate); a module that has such imports cannot be instantiated alone.
+ * Off by default: a missing import fails when the module is loaded.
+ */
+lucet_status lucet_module_config_set_linkable(lucet_module_config *config, bool linkable);
 
 /**
  * Development mode: code is mapped from the artifact's own file, so that perf knows the names of
  * guest functions and lucet_module_write_gdb_script works. The file must then not change while the
  * module is loaded. Off by default.
- *
- * LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
  */
 lucet_status lucet_module_config_set_development(lucet_module_config *config,
                                                  bool development);
@@ -651,9 +616,8 @@ lucet_status lucet_module_config_set_development(lucet_module_config *config,
  * milliseconds: do it when the server starts. Any thread.
  *
  * LUCET_STATUS_IO, LUCET_STATUS_NOT_AN_ARTIFACT, LUCET_STATUS_INVALID_ARTIFACT,
- * LUCET_STATUS_UNSUPPORTED_ARTIFACT, LUCET_STATUS_UNTRUSTED_ARTIFACT,
- * LUCET_STATUS_MISSING_IMPORT, LUCET_STATUS_IMPORT_TYPE_MISMATCH, LUCET_STATUS_OUT_OF_MEMORY,
- * LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+ * LUCET_STATUS_UNSUPPORTED_ARTIFACT, LUCET_STATUS_UNTRUSTED_ARTIFACT, LUCET_STATUS_MISSING_IMPORT,
+ * LUCET_STATUS_IMPORT_TYPE_MISMATCH, LUCET_STATUS_OUT_OF_MEMORY.
  */
 LUCET_NODISCARD
 lucet_status lucet_module_load_file(const char *path,
@@ -670,8 +634,6 @@ lucet_status lucet_module_load_bytes(const void *bytes,
 /**
  * Gives the handle back. Code stays in memory until the last instance of the module is freed, and
  * lucet_func values of it work until then. Any thread.
- *
- * LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
  */
 lucet_status lucet_module_free(lucet_module *module);
 
@@ -680,8 +642,7 @@ lucet_status lucet_module_free(lucet_module *module);
  * the caller counts on, as in lucet_module_config_add_function, or NULL for any. `*out` is written
  * if the call succeeds. Any thread.
  *
- * LUCET_STATUS_NO_SUCH_EXPORT, LUCET_STATUS_EXPORT_TYPE_MISMATCH, LUCET_STATUS_INVALID_ARGUMENT,
- * LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+ * LUCET_STATUS_NO_SUCH_EXPORT, LUCET_STATUS_EXPORT_TYPE_MISMATCH, LUCET_STATUS_INVALID_ARGUMENT.
  */
 LUCET_NODISCARD
 lucet_status lucet_module_find(lucet_module *module,
@@ -695,7 +656,7 @@ lucet_status lucet_module_find(lucet_module *module,
  * created or replaced. Any thread.
  *
  * LUCET_STATUS_WRONG_STATE without development mode, LUCET_STATUS_IO,
- * LUCET_STATUS_INVALID_ARGUMENT, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+ * LUCET_STATUS_INVALID_ARGUMENT.
  */
 lucet_status lucet_module_write_gdb_script(lucet_module *module, const char *path);
 
@@ -715,8 +676,7 @@ typedef struct lucet_instance lucet_instance;
  * Takes microseconds: create one for each request. Any thread.
  *
  * LUCET_STATUS_REGION_FULL, LUCET_STATUS_LIMIT_EXCEEDED if the module does not fit a slot,
- * LUCET_STATUS_START_FAILED, LUCET_STATUS_OUT_OF_MEMORY, LUCET_STATUS_SIGNALS_BLOCKED,
- * LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+ * LUCET_STATUS_START_FAILED, LUCET_STATUS_OUT_OF_MEMORY, LUCET_STATUS_SIGNALS_BLOCKED.
  */
 LUCET_NODISCARD
 lucet_status lucet_instance_create(lucet_region *region,
@@ -727,8 +687,7 @@ lucet_status lucet_instance_create(lucet_region *region,
  * Frees an instance, suspended or not; its slot is free for the next one. Any thread, but not a
  * host function that the instance called.
  *
- * LUCET_STATUS_BUSY while it runs, LUCET_STATUS_INVALID_HANDLE if it was freed before,
- * LUCET_STATUS_NULL_ARGUMENT.
+ * LUCET_STATUS_BUSY while it runs, LUCET_STATUS_INVALID_HANDLE if it was freed before.
  */
 lucet_status lucet_instance_free(lucet_instance *instance);
 
@@ -736,8 +695,7 @@ lucet_status lucet_instance_free(lucet_instance *instance);
  * Makes an instance as fresh as a new one: memory, globals, tables; the start function runs again.
  * A suspended run is abandoned. What lucet_instance_set_user_data set stays.
  *
- * LUCET_STATUS_START_FAILED (the instance is faulted then), LUCET_STATUS_BUSY,
- * LUCET_STATUS_OUT_OF_MEMORY, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+ * LUCET_STATUS_START_FAILED (the instance is faulted then), LUCET_STATUS_OUT_OF_MEMORY.
  */
 lucet_status lucet_instance_reset(lucet_instance *instance);
 
@@ -759,8 +717,7 @@ lucet_status lucet_instance_reset(lucet_instance *instance);
  * LUCET_STATUS_NO_SUCH_EXPORT; LUCET_STATUS_EXPORT_TYPE_MISMATCH if arguments or the number of
  * results do not fit; LUCET_STATUS_WRONG_STATE if the instance is suspended or faulted;
  * LUCET_STATUS_BUSY if it runs already, which includes that a host function called this instead of
- * lucet_vmctx_run; LUCET_STATUS_INVALID_ARGUMENT, LUCET_STATUS_SIGNALS_BLOCKED,
- * LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+ * lucet_vmctx_run; LUCET_STATUS_INVALID_ARGUMENT, LUCET_STATUS_SIGNALS_BLOCKED.
  */
 LUCET_NODISCARD
 lucet_status lucet_instance_run(lucet_instance *instance,
@@ -803,7 +760,7 @@ lucet_status lucet_instance_resume(lucet_instance *instance,
  * Copies `len` bytes at `offset` of the instance's memory to `dst`.
  *
  * LUCET_STATUS_OUT_OF_BOUNDS if the range is not inside the memory (nothing is copied then),
- * LUCET_STATUS_BUSY while it runs, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+ * LUCET_STATUS_BUSY while it runs.
  */
 LUCET_NODISCARD
 lucet_status lucet_instance_memory_read(lucet_instance *instance,
@@ -815,7 +772,7 @@ lucet_status lucet_instance_memory_read(lucet_instance *instance,
  * Copies `len` bytes from `src` to `offset` of the instance's memory.
  *
  * LUCET_STATUS_OUT_OF_BOUNDS if the range is not inside the memory (nothing is copied then),
- * LUCET_STATUS_BUSY while it runs, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+ * LUCET_STATUS_BUSY while it runs.
  */
 LUCET_NODISCARD
 lucet_status lucet_instance_memory_write(lucet_instance *instance,
@@ -828,8 +785,7 @@ lucet_status lucet_instance_memory_write(lucet_instance *instance,
  * until the instance runs again, is reset or freed. `*out` is NULL if the call fails.
  *
  * LUCET_STATUS_OUT_OF_BOUNDS if the range is not inside the memory, LUCET_STATUS_BUSY while it
- * runs (host functions use lucet_vmctx_memory_range), LUCET_STATUS_NULL_ARGUMENT,
- * LUCET_STATUS_INVALID_HANDLE.
+ * runs (host functions use lucet_vmctx_memory_range).
  */
 LUCET_NODISCARD
 lucet_status lucet_instance_memory_range(lucet_instance *instance,
@@ -840,15 +796,14 @@ lucet_status lucet_instance_memory_range(lucet_instance *instance,
 /**
  * The size of the instance's memory in bytes: 0 if it has none.
  *
- * LUCET_STATUS_BUSY while it runs, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+ * LUCET_STATUS_BUSY while it runs.
  */
 lucet_status lucet_instance_memory_size(lucet_instance *instance, uint64_t *bytes);
 
 /**
  * The value of an exported global.
  *
- * LUCET_STATUS_NO_SUCH_EXPORT, LUCET_STATUS_EXPORT_TYPE_MISMATCH if the export is no global,
- * LUCET_STATUS_BUSY, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+ * LUCET_STATUS_NO_SUCH_EXPORT, LUCET_STATUS_EXPORT_TYPE_MISMATCH if the export is no global.
  */
 lucet_status lucet_instance_global_get(lucet_instance *instance,
                                        const char *name,
@@ -867,8 +822,6 @@ lucet_status lucet_instance_global_set(lucet_instance *instance,
 /**
  * Sets the pointer that host functions get from lucet_vmctx_user_data, NULL at first: the request
  * that the instance works for, say. lucet never looks at what it points to.
- *
- * LUCET_STATUS_BUSY, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
  */
 lucet_status lucet_instance_set_user_data(lucet_instance *instance, void *user_data);
 
@@ -882,8 +835,6 @@ lucet_status lucet_instance_set_user_data(lucet_instance *instance, void *user_d
  * The first limit in a process starts a thread that sleeps while nothing is to be watched. It and
  * lucet_instance_terminate use the signal SIGURG, which must not be blocked in threads that run
  * guests; a handler that was installed before gets what is not meant for guests.
- *
- * LUCET_STATUS_BUSY, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
  */
 lucet_status lucet_instance_set_time_limit(lucet_instance *instance, uint64_t nanoseconds);
 
@@ -899,8 +850,6 @@ lucet_status lucet_instance_set_time_limit(lucet_instance *instance, uint64_t na
  * Runs inside lucet_vmctx_run are not interrupted, nor is the run around them before they are
  * over. The time limit counts for each slice; lucet_instance_set_cpu_limit bounds all of them
  * together. Compiled code is not slower for it.
- *
- * LUCET_STATUS_BUSY, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
  */
 lucet_status lucet_instance_set_time_slice(lucet_instance *instance, uint64_t nanoseconds);
 
@@ -908,8 +857,6 @@ lucet_status lucet_instance_set_time_slice(lucet_instance *instance, uint64_t na
  * Limits the processor time that a run and all its resumes together may use, in nanoseconds, host
  * functions included; 0 lifts the limit, and is the value of a new instance. A run that uses more
  * ends with LUCET_OUTCOME_TIMED_OUT. Costs two clock reads per run or resume.
- *
- * LUCET_STATUS_BUSY, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
  */
 lucet_status lucet_instance_set_cpu_limit(lucet_instance *instance, uint64_t nanoseconds);
 
@@ -917,16 +864,10 @@ lucet_status lucet_instance_set_cpu_limit(lucet_instance *instance, uint64_t nan
  * Limits what the instance's memory may grow to, in bytes, within what its module and region
  * allow: the value of a new instance. All its memories count together. What is larger already
  * stays as it is.
- *
- * LUCET_STATUS_BUSY, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
  */
 lucet_status lucet_instance_set_memory_limit(lucet_instance *instance, uint64_t bytes);
 
-/**
- * The same for each of its tables, in elements.
- *
- * LUCET_STATUS_BUSY, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
- */
+/** The same for each of its tables, in elements. */
 lucet_status lucet_instance_set_table_limit(lucet_instance *instance, uint32_t elements);
 
 /**
@@ -934,7 +875,7 @@ lucet_status lucet_instance_set_table_limit(lucet_instance *instance, uint32_t e
  * value of a new instance.
  *
  * LUCET_STATUS_INVALID_ARGUMENT for less than 16 KiB, LUCET_STATUS_WRONG_STATE while it is
- * suspended, LUCET_STATUS_BUSY, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+ * suspended.
  */
 lucet_status lucet_instance_set_stack_limit(lucet_instance *instance, uint64_t bytes);
 
@@ -947,7 +888,7 @@ lucet_status lucet_instance_set_stack_limit(lucet_instance *instance, uint64_t b
  * May be called from any thread at any time, also while the instance runs: that is what it is for.
  *
  * LUCET_STATUS_BUSY for a suspended member of a group of which another member runs: terminate that
- * one; LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+ * one.
  */
 lucet_status lucet_instance_terminate(lucet_instance *instance);
 
@@ -958,8 +899,7 @@ lucet_status lucet_instance_terminate(lucet_instance *instance);
  *
  * The name comes from the module, so it may be anything: escape it where that matters.
  *
- * LUCET_STATUS_INVALID_ARGUMENT if there is no such function, LUCET_STATUS_BUSY,
- * LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+ * LUCET_STATUS_INVALID_ARGUMENT if there is no such function.
  */
 lucet_status lucet_instance_function_name(lucet_instance *instance,
                                           uint32_t function,
@@ -967,26 +907,69 @@ lucet_status lucet_instance_function_name(lucet_instance *instance,
                                           size_t cap,
                                           size_t *len);
 
+/* ---- groups ---------------------------------------------------------------------------------- */
+
+/**
+ * Instances that import functions, memories, tables, globals and exception tags of one another:
+ * one plugin made of several modules. Whichever member runs, the group is for one thread at a
+ * time; the others get LUCET_STATUS_BUSY.
+ */
+typedef struct lucet_group lucet_group;
+
+
+/**
+ * Creates a group without members. Its instances will be in slots of `region`, one each. `*out` is
+ * the group, or NULL if the call fails. Free it with lucet_group_free. Any thread.
+ *
+ *     lucet_module_config_set_linkable(config, true);     // and load both modules with it
+ *     lucet_group_create(region, &group);
+ *     lucet_group_instantiate(group, "codec", codec, NULL);
+ *     lucet_group_instantiate(group, NULL, plugin, &instance);   // imports codec.decode
+ *     lucet_instance_run(instance, "on_request", ...);
+ */
+LUCET_NODISCARD lucet_status lucet_group_create(lucet_region *region, lucet_group **out);
+
+/**
+ * Creates an instance of `module` as a member. What it imports comes from the member whose name is
+ * the import's module name, else from the host functions that `module` was loaded with. `name` is
+ * what later members import it by; a later member of the same name hides it; NULL: by none.
+ *
+ * `*out` is the instance, to run as any other; `out` may be NULL. It lives as long as the group,
+ * and can be neither freed nor reset alone. If the call fails, the group is as it was, but what
+ * segments or the start function have written to others stays written.
+ *
+ * LUCET_STATUS_MISSING_IMPORT, LUCET_STATUS_IMPORT_TYPE_MISMATCH, LUCET_STATUS_BUSY while a member
+ * runs; otherwise as lucet_instance_create.
+ */
+lucet_status lucet_group_instantiate(lucet_group *group,
+                                     const char *name,
+                                     lucet_module *module,
+                                     lucet_instance **out);
+
+/**
+ * Lets later members import the member `name` by `alias` too.
+ *
+ * LUCET_STATUS_INVALID_ARGUMENT if there is no such member.
+ */
+lucet_status lucet_group_alias(lucet_group *group, const char *name, const char *alias);
+
+/**
+ * Frees a group and all of its members. Any thread, but not a host function that one of them
+ * called.
+ *
+ * LUCET_STATUS_BUSY while a member runs.
+ */
+lucet_status lucet_group_free(lucet_group *group);
+
 /* ---- growth ---------------------------------------------------------------------------------- */
 
 /** What grows, for lucet_growth_fn. Numbers never change. */
-enum lucet_growth_kind
-#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
-  : int32_t
-#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
- {
+LUCET_ENUM(lucet_growth_kind) {
   /** A memory; sizes are bytes, of all memories of the instance together. */
   LUCET_GROWTH_MEMORY = 1,
   /** A table; sizes are elements. */
   LUCET_GROWTH_TABLE = 2,
 };
-#ifndef __cplusplus
-#if __STDC_VERSION__ >= 202311L
-typedef enum lucet_growth_kind lucet_growth_kind;
-#else
-typedef int32_t lucet_growth_kind;
-#endif // __STDC_VERSION__ >= 202311L
-#endif // __cplusplus
 
 /**
  * Whether a memory or table of `instance` may grow from `from` to `to`; if not, the guest's
@@ -1070,19 +1053,14 @@ typedef struct lucet_region_stats {
  * microseconds: for a scrape each second, not for each request. Any thread.
  *
  * LUCET_STATUS_INVALID_ARGUMENT if `stats->size` is smaller than that field itself or not a
- * multiple of 8, LUCET_STATUS_FORKED in a child of the process that created the region,
- * LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+ * multiple of 8, LUCET_STATUS_FORKED in a child of the process that created the region.
  */
 lucet_status lucet_region_get_stats(const lucet_region *region, lucet_region_stats *stats);
 
 /* ---- backtraces ------------------------------------------------------------------------------ */
 
 /** What a frame of a backtrace is. Numbers never change; skip unknown ones. */
-enum lucet_frame_kind
-#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
-  : int32_t
-#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
- {
+LUCET_ENUM(lucet_frame_kind) {
   /** A function of the module. */
   LUCET_FRAME_GUEST = 1,
   /** A host function that the guest called. */
@@ -1092,13 +1070,6 @@ enum lucet_frame_kind
   /** Not a frame: `pc` frames are left out here, between the innermost and the outermost. */
   LUCET_FRAME_OMITTED = 4,
 };
-#ifndef __cplusplus
-#if __STDC_VERSION__ >= 202311L
-typedef enum lucet_frame_kind lucet_frame_kind;
-#else
-typedef int32_t lucet_frame_kind;
-#endif // __STDC_VERSION__ >= 202311L
-#endif // __cplusplus
 
 /** One frame of a backtrace. Fields that do not belong to `kind` are 0, or UINT32_MAX. */
 typedef struct lucet_frame {
@@ -1124,8 +1095,6 @@ typedef struct lucet_frame {
  * is off unless changed. Off costs nothing. On, a run that ends badly takes some nanoseconds more
  * for each frame, and the first one of an instance allocates about a kilobyte; runs that end well
  * cost what they did.
- *
- * LUCET_STATUS_BUSY, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
  */
 lucet_status lucet_instance_set_backtrace(lucet_instance *instance, bool on);
 
@@ -1139,8 +1108,7 @@ lucet_status lucet_instance_set_backtrace(lucet_instance *instance, bool on);
  * At most `cap` frames are written; `*len` is the number there is, at most 65. `frames` may be
  * NULL if `cap` is 0. The backtrace is there until the instance runs again, is reset or freed.
  *
- * LUCET_STATUS_WRONG_STATE if the last run ended well or backtraces were off; LUCET_STATUS_BUSY,
- * LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+ * LUCET_STATUS_WRONG_STATE if the last run ended well or backtraces were off.
  */
 LUCET_NODISCARD
 lucet_status lucet_instance_backtrace(lucet_instance *instance,
@@ -1187,7 +1155,7 @@ void lucet_snapshot_config_free(lucet_snapshot_config *config);
  * random numbers of its own: of type () -> (), or (i64) -> () and given 64 random bits (which
  * costs a system call). NULL: lucet_reseed, if the module has it. The text is copied.
  *
- * LUCET_STATUS_INVALID_ARGUMENT, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+ * LUCET_STATUS_INVALID_ARGUMENT.
  */
 lucet_status lucet_snapshot_config_set_reseed(lucet_snapshot_config *config,
                                               const char *name);
@@ -1196,8 +1164,6 @@ lucet_status lucet_snapshot_config_set_reseed(lucet_snapshot_config *config,
  * Whether snapshots are taken although the instance called impure functions (see
  * lucet_module_config_mark_impure) and nothing reseeds: every instance then has the same random
  * numbers and the same time. Off by default.
- *
- * LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
  */
 lucet_status lucet_snapshot_config_allow_frozen_randomness(lucet_snapshot_config *config,
                                                            bool allow);
@@ -1206,7 +1172,7 @@ lucet_status lucet_snapshot_config_allow_frozen_randomness(lucet_snapshot_config
  * For lucet_snapshot_in_child: an export of type () -> () that is called after the start function,
  * such as "_initialize". NULL: none. The text is copied.
  *
- * LUCET_STATUS_INVALID_ARGUMENT, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+ * LUCET_STATUS_INVALID_ARGUMENT.
  */
 lucet_status lucet_snapshot_config_set_function(lucet_snapshot_config *config,
                                                 const char *name);
@@ -1214,8 +1180,6 @@ lucet_status lucet_snapshot_config_set_function(lucet_snapshot_config *config,
 /**
  * For lucet_snapshot_in_child: the child is killed after so many nanoseconds; 10 seconds by
  * default.
- *
- * LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
  */
 lucet_status lucet_snapshot_config_set_time_limit(lucet_snapshot_config *config,
                                                   uint64_t nanoseconds);
@@ -1233,8 +1197,7 @@ lucet_status lucet_snapshot_config_set_time_limit(lucet_snapshot_config *config,
  * faulted; LUCET_STATUS_IMPURE if it called impure functions and nothing reseeds, the message
  * names them; LUCET_STATUS_UNSUPPORTED if a table or global of it holds an externref;
  * LUCET_STATUS_NO_SUCH_EXPORT, LUCET_STATUS_EXPORT_TYPE_MISMATCH for the reseed function;
- * LUCET_STATUS_LIMIT_EXCEEDED, LUCET_STATUS_OUT_OF_MEMORY, LUCET_STATUS_IO,
- * LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+ * LUCET_STATUS_LIMIT_EXCEEDED, LUCET_STATUS_OUT_OF_MEMORY, LUCET_STATUS_IO.
  */
 LUCET_NODISCARD
 lucet_status lucet_instance_snapshot(lucet_instance *instance,
@@ -1270,8 +1233,7 @@ lucet_status lucet_snapshot_in_child(lucet_module *module,
  * behind. Its mode is 0600, for it holds what the guest's memory held. Any thread.
  *
  * LUCET_STATUS_IO, LUCET_STATUS_OUT_OF_MEMORY, LUCET_STATUS_LIMIT_EXCEEDED if it is larger than an
- * artifact may be, LUCET_STATUS_INVALID_ARGUMENT, LUCET_STATUS_NULL_ARGUMENT,
- * LUCET_STATUS_INVALID_HANDLE.
+ * artifact may be, LUCET_STATUS_INVALID_ARGUMENT.
  */
 LUCET_NODISCARD lucet_status lucet_module_save(lucet_module *module, const char *path);
 
@@ -1330,7 +1292,7 @@ void *lucet_vmctx_user_data(lucet_vmctx *ctx);
  *         fwrite(text, 1, (uint32_t)len, user_data);
  *     }
  *
- * LUCET_STATUS_OUT_OF_BOUNDS, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+ * LUCET_STATUS_OUT_OF_BOUNDS.
  */
 LUCET_NODISCARD
 lucet_status lucet_vmctx_memory_range(lucet_vmctx *ctx,
@@ -1338,19 +1300,13 @@ lucet_status lucet_vmctx_memory_range(lucet_vmctx *ctx,
                                       uint64_t len,
                                       void **out);
 
-/**
- * The size of the caller's memory in bytes: 0 if it has none.
- *
- * LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
- */
+/** The size of the caller's memory in bytes: 0 if it has none. */
 lucet_status lucet_vmctx_memory_size(lucet_vmctx *ctx, uint64_t *bytes);
 
 /**
  * Notes that this call gave the guest something that must not be the same in each instance of a
  * snapshot. For functions that do so only sometimes; mark those that always do with
  * lucet_module_config_mark_impure.
- *
- * LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
  */
 lucet_status lucet_vmctx_mark_impure(lucet_vmctx *ctx);
 
@@ -1361,8 +1317,7 @@ lucet_status lucet_vmctx_mark_impure(lucet_vmctx *ctx);
  * value given there is the result. `state` is handed to `resume`, and must live until then.
  *
  * LUCET_STATUS_NESTED_YIELD inside a nested run or a start function; LUCET_STATUS_WRONG_STATE if
- * the host function has decided to yield or to stop the guest already; LUCET_STATUS_NULL_ARGUMENT,
- * LUCET_STATUS_INVALID_HANDLE.
+ * the host function has decided to yield or to stop the guest already.
  */
 lucet_status lucet_vmctx_yield(lucet_vmctx *ctx,
                                uint64_t value,
@@ -1373,8 +1328,7 @@ lucet_status lucet_vmctx_yield(lucet_vmctx *ctx,
  * Makes the guest trap with `code` when the host function returns.
  *
  * LUCET_STATUS_WRONG_STATE if the host function has decided on another end already;
- * LUCET_STATUS_INVALID_ARGUMENT if there is no such trap; LUCET_STATUS_NULL_ARGUMENT,
- * LUCET_STATUS_INVALID_HANDLE.
+ * LUCET_STATUS_INVALID_ARGUMENT if there is no such trap.
  */
 lucet_status lucet_vmctx_trap(lucet_vmctx *ctx, lucet_trap_code code);
 
@@ -1382,8 +1336,7 @@ lucet_status lucet_vmctx_trap(lucet_vmctx *ctx, lucet_trap_code code);
  * Ends the run with LUCET_OUTCOME_HOST_ERROR and `code` when the host function returns: something
  * went wrong on the host's side, and the guest cannot go on.
  *
- * LUCET_STATUS_WRONG_STATE if the host function has decided on another end already;
- * LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+ * LUCET_STATUS_WRONG_STATE if the host function has decided on another end already.
  */
 lucet_status lucet_vmctx_fail(lucet_vmctx *ctx, uint64_t code);
 
@@ -1391,8 +1344,7 @@ lucet_status lucet_vmctx_fail(lucet_vmctx *ctx, uint64_t code);
  * Ends the run with LUCET_OUTCOME_EXITED and `code` when the host function returns: the guest
  * asked for it, as with exit() in C.
  *
- * LUCET_STATUS_WRONG_STATE if the host function has decided on another end already;
- * LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+ * LUCET_STATUS_WRONG_STATE if the host function has decided on another end already.
  */
 lucet_status lucet_vmctx_exit(lucet_vmctx *ctx, uint64_t code);
 
@@ -1400,8 +1352,7 @@ lucet_status lucet_vmctx_exit(lucet_vmctx *ctx, uint64_t code);
  * Ends the run with LUCET_OUTCOME_TERMINATED when the host function returns: the host does not
  * want it any more.
  *
- * LUCET_STATUS_WRONG_STATE if the host function has decided on another end already;
- * LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+ * LUCET_STATUS_WRONG_STATE if the host function has decided on another end already.
  */
 lucet_status lucet_vmctx_terminate(lucet_vmctx *ctx);
 
@@ -1412,8 +1363,7 @@ lucet_status lucet_vmctx_terminate(lucet_vmctx *ctx);
  * when this host function returns.
  *
  * LUCET_STATUS_NO_SUCH_EXPORT, LUCET_STATUS_EXPORT_TYPE_MISMATCH; LUCET_STATUS_WRONG_STATE if the
- * host function has decided to yield or to stop the guest already; LUCET_STATUS_INVALID_ARGUMENT,
- * LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+ * host function has decided to yield or to stop the guest already; LUCET_STATUS_INVALID_ARGUMENT.
  */
 LUCET_NODISCARD
 lucet_status lucet_vmctx_run(lucet_vmctx *ctx,
@@ -1433,8 +1383,6 @@ lucet_status lucet_vmctx_run(lucet_vmctx *ctx,
  *
  * Only modules compiled with `lucetc --fuel` count: loading another one with this configuration
  * is LUCET_STATUS_UNSUPPORTED. A start function that runs out is LUCET_STATUS_START_FAILED.
- *
- * LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
  */
 lucet_status lucet_module_config_set_fuel(lucet_module_config *config, uint64_t units);
 
@@ -1456,7 +1404,7 @@ lucet_status lucet_module_config_set_fuel(lucet_module_config *config, uint64_t 
  * Values of 2^63 and more are as good as no limit. Reset gives an instance what it began with.
  *
  * LUCET_STATUS_UNSUPPORTED if the module was compiled without --fuel, LUCET_STATUS_BUSY while it
- * runs, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+ * runs.
  */
 lucet_status lucet_instance_set_fuel(lucet_instance *instance, uint64_t units);
 
@@ -1482,7 +1430,7 @@ lucet_status lucet_instance_fuel(lucet_instance *instance, int64_t *left);
  * does: it costs 64 otherwise, whatever it does. The guest stops at the next place that looks at
  * the counter, if it is used up then.
  *
- * LUCET_STATUS_UNSUPPORTED if the module was compiled without --fuel, LUCET_STATUS_NULL_ARGUMENT.
+ * LUCET_STATUS_UNSUPPORTED if the module was compiled without --fuel.
  */
 lucet_status lucet_vmctx_charge_fuel(lucet_vmctx *ctx, uint64_t units);
 

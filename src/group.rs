@@ -179,14 +179,31 @@ impl Group {
     }
 }
 
+impl Group {
+    /// Frees all members.
+    ///
+    /// # Errors
+    /// `Busy` while a member runs; then nothing happens.
+    pub fn free(&mut self) -> Result<()> {
+        let guard = match Guard::take(&self.shared.lock) {
+            Ok(guard) => guard,
+            // A member that was preempted keeps the group, but nobody uses it.
+            Err(busy) => {
+                let abandoned = self.instances.iter().find_map(|(_, i)| i.abandon_for_group());
+                abandoned.ok_or(busy)?
+            }
+        };
+        self.shared.members.lock().clear();
+        for (_, instance) in self.instances.drain(..) {
+            instance.free_member(&guard);
+        }
+        Ok(())
+    }
+}
+
 impl Drop for Group {
     fn drop(&mut self) {
-        // A member that was preempted keeps the group, but nobody uses it.
-        let preempted = || self.instances.iter().find_map(|(_, i)| i.abandon_for_group());
-        if let Some(guard) = Guard::take(&self.shared.lock).ok().or_else(preempted) {
-            for (_, instance) in self.instances.drain(..) {
-                instance.free_member(&guard);
-            }
-        }
+        // While a member runs, all of them stay.
+        let _ = self.free();
     }
 }

@@ -142,6 +142,58 @@ fn fuel_limits_runs_by_steps() {
     run(Command::new(program("fuel", &[])).args(files));
 }
 
+/// A store, a plugin that imports from it, and a module with a start function.
+fn group_artifacts() -> Vec<PathBuf> {
+    const GUESTS: [(&str, &str); 3] = [
+        (
+            "store",
+            r#"(module (memory (export "memory") 1 1)
+              (global (export "total") (mut i32) (i32.const 10))
+              (table (export "table") 2 funcref) (elem (i32.const 1) $twice)
+              (func $twice (export "twice") (param i32) (result i32)
+                (i32.mul (local.get 0) (i32.const 2))))"#,
+        ),
+        (
+            "plugin",
+            r#"(module (import "store" "twice" (func $twice (param i32) (result i32)))
+              (import "env" "ask" (func $ask (param i32) (result i32)))
+              (import "store" "memory" (memory 1))
+              (import "store" "total" (global $total (mut i32)))
+              (import "store" "table" (table 2 funcref))
+              (type $t (func (param i32) (result i32)))
+              (func (export "twice") (param i32) (result i32) (call $twice (local.get 0)))
+              (func (export "asked") (param i32) (result i32) (call $ask (local.get 0)))
+              (func (export "put") (param i32) (result i32)
+                (i32.store8 offset=93 (local.get 0) (local.get 0))
+                (i32.load8_u offset=93 (local.get 0)))
+              (func (export "count") (param i32) (result i32)
+                (global.set $total (i32.add (global.get $total) (local.get 0)))
+                (global.get $total))
+              (func (export "through_table") (param i32) (result i32)
+                (call_indirect (type $t) (local.get 0) (i32.const 1))))"#,
+        ),
+        ("starts", r#"(module (import "env" "started" (func $started)) (start $started))"#),
+    ];
+    let compiled = GUESTS.map(|(name, wat)| {
+        let file = out().join(format!("group-{name}.so"));
+        let bytes = lucetc::compile(wat.as_bytes(), &lucetc::Options::default());
+        std::fs::write(&file, bytes.unwrap_or_else(|e| panic!("{e}"))).unwrap();
+        file
+    });
+    compiled.into()
+}
+
+#[test]
+fn groups_link_modules() {
+    let files = group_artifacts();
+    run(Command::new(program("groups", &[])).args(&files));
+    run(Command::new(program("groups", &["-fsanitize=address"])).args(&files).env(
+        "ASAN_OPTIONS",
+        "handle_segv=0:handle_sigbus=0:handle_sigill=0:handle_sigfpe=0:allow_user_segv_handler=1:\
+         use_sigaltstack=0:detect_leaks=0",
+    ));
+}
+
 /// Host code under AddressSanitizer: it sees what goes wrong on the C side of the border.
 #[test]
 fn works_under_address_sanitizer() {

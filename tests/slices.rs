@@ -17,12 +17,12 @@ const US: u64 = 1_000;
 const MS: u64 = 1_000_000;
 
 /// A function that keeps more values alive in a loop than there are registers: integers of both
-/// sizes and floats of both, mixed into one another, through memory, calls, host calls, bulk
-/// operations and recursion; each result depends on every bit of every value.
+/// sizes, floats of both and vectors, mixed into one another, through memory, calls, host calls,
+/// bulk operations and recursion; each result depends on every bit of every value.
 fn busy() -> String {
     const N: usize = 18;
     let mut code = String::new();
-    let kinds = [("a", "i64"), ("b", "f64"), ("c", "i32"), ("d", "f32")];
+    let kinds = [("a", "i64"), ("b", "f64"), ("c", "i32"), ("d", "f32"), ("v", "v128")];
     for (name, ty) in kinds {
         for n in 0..N {
             let _ = write!(code, "(local ${name}{n} {ty})");
@@ -34,7 +34,9 @@ fn busy() -> String {
             "(local.set $a{n} (i64.mul (local.get $seed) (i64.const {k})))
              (local.set $b{n} (f64.const {n}.25))
              (local.set $c{n} (i32.const {k}))
-             (local.set $d{n} (f32.const {n}.5))",
+             (local.set $d{n} (f32.const {n}.5))
+             (local.set $v{n} (i32x4.mul (i64x2.splat (local.get $seed))
+               (v128.const i32x4 {k} 3 5 {k})))",
             k = 0x9e37_79b9u64 * (2 * n as u64 + 1) % 0x7fff_ffff
         );
     }
@@ -51,7 +53,9 @@ fn busy() -> String {
                (select (local.get $c{m}) (i32.wrap_i64 (local.get $a{n}))
                  (i32.lt_s (local.get $c{n}) (local.get $c{m})))))
              (local.set $d{n} (f32.add (f32.mul (local.get $d{n}) (f32.const 0.5))
-               (f32.convert_i32_s (i32.and (local.get $c{m}) (i32.const 255)))))",
+               (f32.convert_i32_s (i32.and (local.get $c{m}) (i32.const 255)))))
+             (local.set $v{n} (i8x16.shuffle 3 20 1 18 7 24 5 22 11 28 9 26 15 0 13 30
+               (i64x2.add (local.get $v{n}) (i64x2.splat (local.get $a{m}))) (local.get $v{m})))",
             r = n * 3 + 1
         );
     }
@@ -74,7 +78,9 @@ fn busy() -> String {
     for n in 0..N {
         ints = format!(
             "(i64.add (i64.mul {ints} (i64.const 1099511628211))
-               (i64.xor (local.get $a{n}) (i64.extend_i32_u (local.get $c{n}))))"
+               (i64.xor (i64.xor (local.get $a{n}) (i64.extend_i32_u (local.get $c{n})))
+                 (i64.add (i64x2.extract_lane 0 (local.get $v{n}))
+                   (i64.rotl (i64x2.extract_lane 1 (local.get $v{n})) (i64.const 21)))))"
         );
         floats = format!(
             "(f64.add (f64.mul {floats} (f64.const 0.75))

@@ -140,11 +140,16 @@ pub enum Builtin {
     TableSet = 10,
     /// `()`: the fuel counter is not above zero; returns when it was filled up.
     OutOfFuel = 11,
+    /// `(x: i64, y: i64, z: i64) -> i64`: `x * y + z` rounded once, of two packed `f32` each; for
+    /// code compiled for CPUs that have no instruction for it.
+    FusedF32x2 = 12,
+    /// `(x: i64, y: i64, z: i64) -> i64`: the same, of the bits of one `f64` each.
+    FusedF64 = 13,
 }
 
 impl Builtin {
     /// Every builtin, in order.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::MemoryGrow,
         Self::MemoryCopy,
         Self::MemoryFill,
@@ -157,6 +162,8 @@ impl Builtin {
         Self::ElemDrop,
         Self::TableSet,
         Self::OutOfFuel,
+        Self::FusedF32x2,
+        Self::FusedF64,
     ];
 
     /// Parameter and result types, without `vmctx` and index.
@@ -174,6 +181,7 @@ impl Builtin {
             Self::TableFill => (&[I32, I64, I64, I64], &[]),
             Self::TableSet => (&[I32, I64, I64], &[]),
             Self::OutOfFuel => (&[], &[]),
+            Self::FusedF32x2 | Self::FusedF64 => (&[I64, I64, I64], &[I64]),
         }
     }
 }

@@ -271,11 +271,11 @@ fn classes_and_places_of_problems() {
     assert_eq!(class("(module (tag))"), Err(Class::Unsupported));
     assert_eq!(class("(module (type (struct)))"), Err(Class::Unsupported));
     assert_eq!(class("(module (func $f return_call $f))"), Err(Class::Unsupported));
-    let wat = "(module (func $a (drop (v128.const i64x2 0 0))) (func) (func $b return_call $b))";
+    let wat = "(module (func $a (drop (ref.i31 (i32.const 0)))) (func) (func $b return_call $b))";
     let e = try_compile(wat, &options()).expect_err("unsupported");
     let names: Vec<_> = e.0.iter().filter_map(|d| d.function.clone()).collect();
     assert_eq!(names, [(0, "a".to_owned()), (2, "b".to_owned())]);
-    assert!(e.0[0].message.starts_with("simd is not supported"), "{e}");
+    assert!(e.0[0].message.starts_with("gc is not supported"), "{e}");
     assert!(e.0[1].message.starts_with("tail-call is not supported"), "{e}");
     assert!(e.0.iter().all(|d| d.offset.is_some() && d.help.is_some()));
     let truncated = lucetc::compile(b"\0asm\x01\0\0\0\x01\x7f", &options());

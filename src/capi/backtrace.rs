@@ -62,8 +62,6 @@ impl From<&Frame> for lucet_frame {
 /// is off unless changed. Off costs nothing. On, a run that ends badly takes some nanoseconds more
 /// for each frame, and the first one of an instance allocates about a kilobyte; runs that end well
 /// cost what they did.
-///
-/// LUCET_STATUS_BUSY, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
 #[unsafe(no_mangle)]
 pub extern "C" fn lucet_instance_set_backtrace(
     instance: *mut lucet_instance,
@@ -81,8 +79,7 @@ pub extern "C" fn lucet_instance_set_backtrace(
 /// At most `cap` frames are written; `*len` is the number there is, at most 65. `frames` may be
 /// NULL if `cap` is 0. The backtrace is there until the instance runs again, is reset or freed.
 ///
-/// LUCET_STATUS_WRONG_STATE if the last run ended well or backtraces were off; LUCET_STATUS_BUSY,
-/// LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+/// LUCET_STATUS_WRONG_STATE if the last run ended well or backtraces were off.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn lucet_instance_backtrace(

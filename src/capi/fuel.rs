@@ -14,8 +14,6 @@ use super::vmctx::{caller, lucet_vmctx};
 ///
 /// Only modules compiled with `lucetc --fuel` count: loading another one with this configuration
 /// is LUCET_STATUS_UNSUPPORTED. A start function that runs out is LUCET_STATUS_START_FAILED.
-///
-/// LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
 #[unsafe(no_mangle)]
 pub extern "C" fn lucet_module_config_set_fuel(
     config: *mut lucet_module_config,
@@ -46,7 +44,7 @@ pub extern "C" fn lucet_module_config_set_fuel(
 /// Values of 2^63 and more are as good as no limit. Reset gives an instance what it began with.
 ///
 /// LUCET_STATUS_UNSUPPORTED if the module was compiled without --fuel, LUCET_STATUS_BUSY while it
-/// runs, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+/// runs.
 #[unsafe(no_mangle)]
 pub extern "C" fn lucet_instance_set_fuel(
     instance: *mut lucet_instance,
@@ -89,7 +87,7 @@ pub unsafe extern "C" fn lucet_instance_fuel(
 /// does: it costs 64 otherwise, whatever it does. The guest stops at the next place that looks at
 /// the counter, if it is used up then.
 ///
-/// LUCET_STATUS_UNSUPPORTED if the module was compiled without --fuel, LUCET_STATUS_NULL_ARGUMENT.
+/// LUCET_STATUS_UNSUPPORTED if the module was compiled without --fuel.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lucet_vmctx_charge_fuel(
     ctx: *mut lucet_vmctx,

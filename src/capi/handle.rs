@@ -30,16 +30,18 @@ pub(super) enum Kind {
     ModuleConfig = 4,
     Instance = 5,
     SnapshotConfig = 6,
+    Group = 7,
 }
 
 impl Kind {
-    const ALL: [(Self, &str); 6] = [
+    const ALL: [(Self, &str); 7] = [
         (Self::Region, "lucet_region"),
         (Self::RegionConfig, "lucet_region_config"),
         (Self::Module, "lucet_module"),
         (Self::ModuleConfig, "lucet_module_config"),
         (Self::Instance, "lucet_instance"),
         (Self::SnapshotConfig, "lucet_snapshot_config"),
+        (Self::Group, "lucet_group"),
     ];
 
     fn name(self) -> &'static str {

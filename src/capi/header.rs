@@ -11,13 +11,14 @@ use std::fmt::Write;
 use std::path::Path;
 
 /// Files of `src/capi` that declare something, in the order in which C can read them.
-const SECTIONS: [(&str, &str); 12] = [
+const SECTIONS: [(&str, &str); 13] = [
     ("status", "statuses and outcomes"),
     ("val", "values"),
     ("library", "the library"),
     ("region", "regions"),
     ("module", "modules"),
     ("instance", "instances"),
+    ("group", "groups"),
     ("growth", "growth"),
     ("stats", "statistics"),
     ("backtrace", "backtraces"),
@@ -57,6 +58,38 @@ fn starts(line: &str, with: &str) -> bool {
     line.trim_start().starts_with(with)
 }
 
+/// Says by macros, which the header defines once, what makes an enumeration 32 bits wide.
+fn enumerations(text: &str) -> String {
+    let mut text = text.to_owned();
+    let width = "\n#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L\n  : int32_t\n#endif \
+                 // defined(__cplusplus) || __STDC_VERSION__ >= 202311L\n {";
+    while let Some(at) = text.find(width) {
+        let name = text[..at].rsplit(' ').next().unwrap_or_default().to_owned();
+        let head = at - "enum ".len() - name.len();
+        text.replace_range(head..at + width.len(), &format!("LUCET_ENUM({name}) {{"));
+        let declared = format!(
+            "#ifndef __cplusplus\n#if __STDC_VERSION__ >= 202311L\ntypedef enum {name} {name};\n\
+             #else\ntypedef int32_t {name};\n#endif // __STDC_VERSION__ >= 202311L\n\
+             #endif // __cplusplus\n"
+        );
+        assert!(text.contains(&declared), "cbindgen writes enumerations in another way: {text}");
+        text = text.replacen(&declared, "", 1);
+    }
+    text
+}
+
+/// What they stand for.
+const ENUM: &str = "
+/* An enumeration of 32 bits. Older C cannot say so: there its values are an int32_t. */
+#if defined(__cplusplus)
+#define LUCET_ENUM(name) enum name : int32_t
+#elif __STDC_VERSION__ >= 202311L
+#define LUCET_ENUM(name) enum name : int32_t; typedef enum name name; enum name : int32_t
+#else
+#define LUCET_ENUM(name) typedef int32_t name; enum name
+#endif
+";
+
 /// cbindgen's text the way a person would have written it.
 fn tidy(text: &str) -> String {
     // One pair of these stands around the whole header.
@@ -64,6 +97,7 @@ fn tidy(text: &str) -> String {
         .replace("#ifdef __cplusplus\nextern \"C\" {\n#endif // __cplusplus\n", "")
         .replace("#ifdef __cplusplus\n}  // extern \"C\"\n#endif  // __cplusplus\n", "")
         .replace("#ifdef __cplusplus\n} // extern \"C\"\n#endif // __cplusplus\n", "");
+    let text = enumerations(&text);
     let mut out = String::new();
     let mut lines = text.lines().peekable();
     while let Some(line) = lines.next() {
@@ -100,8 +134,9 @@ pub fn header(root: &Path, version: &str) -> String {
     }
     out += "\n/* Ignoring what such a function returns is a mistake. */\n\
         #if defined(__GNUC__)\n#define LUCET_NODISCARD __attribute__((warn_unused_result))\n\
-        #else\n#define LUCET_NODISCARD\n#endif\n\n\
-        #ifdef __cplusplus\nextern \"C\" {\n#endif\n";
+        #else\n#define LUCET_NODISCARD\n#endif\n";
+    out += ENUM;
+    out += "\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n";
     for (file, title) in SECTIONS {
         let dashes = "-".repeat(88 - title.len());
         write!(out, "\n/* ---- {title} {dashes} */\n\n").unwrap();

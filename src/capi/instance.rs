@@ -22,8 +22,7 @@ pub struct lucet_instance;
 /// Takes microseconds: create one for each request. Any thread.
 ///
 /// LUCET_STATUS_REGION_FULL, LUCET_STATUS_LIMIT_EXCEEDED if the module does not fit a slot,
-/// LUCET_STATUS_START_FAILED, LUCET_STATUS_OUT_OF_MEMORY, LUCET_STATUS_SIGNALS_BLOCKED,
-/// LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+/// LUCET_STATUS_START_FAILED, LUCET_STATUS_OUT_OF_MEMORY, LUCET_STATUS_SIGNALS_BLOCKED.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn lucet_instance_create(
@@ -51,8 +50,7 @@ pub unsafe extern "C" fn lucet_instance_create(
 /// Frees an instance, suspended or not; its slot is free for the next one. Any thread, but not a
 /// host function that the instance called.
 ///
-/// LUCET_STATUS_BUSY while it runs, LUCET_STATUS_INVALID_HANDLE if it was freed before,
-/// LUCET_STATUS_NULL_ARGUMENT.
+/// LUCET_STATUS_BUSY while it runs, LUCET_STATUS_INVALID_HANDLE if it was freed before.
 #[unsafe(no_mangle)]
 pub extern "C" fn lucet_instance_free(instance: *mut lucet_instance) -> raw::lucet_status {
     border(|| handle::instance(instance, "instance")?.free())
@@ -61,8 +59,7 @@ pub extern "C" fn lucet_instance_free(instance: *mut lucet_instance) -> raw::luc
 /// Makes an instance as fresh as a new one: memory, globals, tables; the start function runs again.
 /// A suspended run is abandoned. What lucet_instance_set_user_data set stays.
 ///
-/// LUCET_STATUS_START_FAILED (the instance is faulted then), LUCET_STATUS_BUSY,
-/// LUCET_STATUS_OUT_OF_MEMORY, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+/// LUCET_STATUS_START_FAILED (the instance is faulted then), LUCET_STATUS_OUT_OF_MEMORY.
 #[unsafe(no_mangle)]
 pub extern "C" fn lucet_instance_reset(instance: *mut lucet_instance) -> raw::lucet_status {
     border(|| handle::instance(instance, "instance")?.reset())
@@ -85,8 +82,7 @@ pub extern "C" fn lucet_instance_reset(instance: *mut lucet_instance) -> raw::lu
 /// LUCET_STATUS_NO_SUCH_EXPORT; LUCET_STATUS_EXPORT_TYPE_MISMATCH if arguments or the number of
 /// results do not fit; LUCET_STATUS_WRONG_STATE if the instance is suspended or faulted;
 /// LUCET_STATUS_BUSY if it runs already, which includes that a host function called this instead of
-/// lucet_vmctx_run; LUCET_STATUS_INVALID_ARGUMENT, LUCET_STATUS_SIGNALS_BLOCKED,
-/// LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+/// lucet_vmctx_run; LUCET_STATUS_INVALID_ARGUMENT, LUCET_STATUS_SIGNALS_BLOCKED.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn lucet_instance_run(
@@ -183,7 +179,7 @@ pub unsafe extern "C" fn lucet_instance_resume(
 /// Copies `len` bytes at `offset` of the instance's memory to `dst`.
 ///
 /// LUCET_STATUS_OUT_OF_BOUNDS if the range is not inside the memory (nothing is copied then),
-/// LUCET_STATUS_BUSY while it runs, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+/// LUCET_STATUS_BUSY while it runs.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn lucet_instance_memory_read(
@@ -202,7 +198,7 @@ pub unsafe extern "C" fn lucet_instance_memory_read(
 /// Copies `len` bytes from `src` to `offset` of the instance's memory.
 ///
 /// LUCET_STATUS_OUT_OF_BOUNDS if the range is not inside the memory (nothing is copied then),
-/// LUCET_STATUS_BUSY while it runs, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+/// LUCET_STATUS_BUSY while it runs.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn lucet_instance_memory_write(
@@ -222,8 +218,7 @@ pub unsafe extern "C" fn lucet_instance_memory_write(
 /// until the instance runs again, is reset or freed. `*out` is NULL if the call fails.
 ///
 /// LUCET_STATUS_OUT_OF_BOUNDS if the range is not inside the memory, LUCET_STATUS_BUSY while it
-/// runs (host functions use lucet_vmctx_memory_range), LUCET_STATUS_NULL_ARGUMENT,
-/// LUCET_STATUS_INVALID_HANDLE.
+/// runs (host functions use lucet_vmctx_memory_range).
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn lucet_instance_memory_range(
@@ -242,7 +237,7 @@ pub unsafe extern "C" fn lucet_instance_memory_range(
 
 /// The size of the instance's memory in bytes: 0 if it has none.
 ///
-/// LUCET_STATUS_BUSY while it runs, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+/// LUCET_STATUS_BUSY while it runs.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lucet_instance_memory_size(
     instance: *mut lucet_instance,
@@ -258,8 +253,7 @@ pub unsafe extern "C" fn lucet_instance_memory_size(
 
 /// The value of an exported global.
 ///
-/// LUCET_STATUS_NO_SUCH_EXPORT, LUCET_STATUS_EXPORT_TYPE_MISMATCH if the export is no global,
-/// LUCET_STATUS_BUSY, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+/// LUCET_STATUS_NO_SUCH_EXPORT, LUCET_STATUS_EXPORT_TYPE_MISMATCH if the export is no global.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lucet_instance_global_get(
     instance: *mut lucet_instance,
@@ -297,8 +291,6 @@ pub unsafe extern "C" fn lucet_instance_global_set(
 
 /// Sets the pointer that host functions get from lucet_vmctx_user_data, NULL at first: the request
 /// that the instance works for, say. lucet never looks at what it points to.
-///
-/// LUCET_STATUS_BUSY, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
 #[unsafe(no_mangle)]
 pub extern "C" fn lucet_instance_set_user_data(
     instance: *mut lucet_instance,
@@ -316,8 +308,6 @@ pub extern "C" fn lucet_instance_set_user_data(
 /// The first limit in a process starts a thread that sleeps while nothing is to be watched. It and
 /// lucet_instance_terminate use the signal SIGURG, which must not be blocked in threads that run
 /// guests; a handler that was installed before gets what is not meant for guests.
-///
-/// LUCET_STATUS_BUSY, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
 #[unsafe(no_mangle)]
 pub extern "C" fn lucet_instance_set_time_limit(
     instance: *mut lucet_instance,
@@ -337,8 +327,6 @@ pub extern "C" fn lucet_instance_set_time_limit(
 /// Runs inside lucet_vmctx_run are not interrupted, nor is the run around them before they are
 /// over. The time limit counts for each slice; lucet_instance_set_cpu_limit bounds all of them
 /// together. Compiled code is not slower for it.
-///
-/// LUCET_STATUS_BUSY, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
 #[unsafe(no_mangle)]
 pub extern "C" fn lucet_instance_set_time_slice(
     instance: *mut lucet_instance,
@@ -350,8 +338,6 @@ pub extern "C" fn lucet_instance_set_time_slice(
 /// Limits the processor time that a run and all its resumes together may use, in nanoseconds, host
 /// functions included; 0 lifts the limit, and is the value of a new instance. A run that uses more
 /// ends with LUCET_OUTCOME_TIMED_OUT. Costs two clock reads per run or resume.
-///
-/// LUCET_STATUS_BUSY, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
 #[unsafe(no_mangle)]
 pub extern "C" fn lucet_instance_set_cpu_limit(
     instance: *mut lucet_instance,
@@ -363,8 +349,6 @@ pub extern "C" fn lucet_instance_set_cpu_limit(
 /// Limits what the instance's memory may grow to, in bytes, within what its module and region
 /// allow: the value of a new instance. All its memories count together. What is larger already
 /// stays as it is.
-///
-/// LUCET_STATUS_BUSY, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
 #[unsafe(no_mangle)]
 pub extern "C" fn lucet_instance_set_memory_limit(
     instance: *mut lucet_instance,
@@ -374,8 +358,6 @@ pub extern "C" fn lucet_instance_set_memory_limit(
 }
 
 /// The same for each of its tables, in elements.
-///
-/// LUCET_STATUS_BUSY, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
 #[unsafe(no_mangle)]
 pub extern "C" fn lucet_instance_set_table_limit(
     instance: *mut lucet_instance,
@@ -388,7 +370,7 @@ pub extern "C" fn lucet_instance_set_table_limit(
 /// value of a new instance.
 ///
 /// LUCET_STATUS_INVALID_ARGUMENT for less than 16 KiB, LUCET_STATUS_WRONG_STATE while it is
-/// suspended, LUCET_STATUS_BUSY, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+/// suspended.
 #[unsafe(no_mangle)]
 pub extern "C" fn lucet_instance_set_stack_limit(
     instance: *mut lucet_instance,
@@ -405,7 +387,7 @@ pub extern "C" fn lucet_instance_set_stack_limit(
 /// May be called from any thread at any time, also while the instance runs: that is what it is for.
 ///
 /// LUCET_STATUS_BUSY for a suspended member of a group of which another member runs: terminate that
-/// one; LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+/// one.
 #[unsafe(no_mangle)]
 pub extern "C" fn lucet_instance_terminate(instance: *mut lucet_instance) -> raw::lucet_status {
     border(|| handle::instance(instance, "instance")?.terminate())
@@ -417,8 +399,7 @@ pub extern "C" fn lucet_instance_terminate(instance: *mut lucet_instance) -> raw
 ///
 /// The name comes from the module, so it may be anything: escape it where that matters.
 ///
-/// LUCET_STATUS_INVALID_ARGUMENT if there is no such function, LUCET_STATUS_BUSY,
-/// LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+/// LUCET_STATUS_INVALID_ARGUMENT if there is no such function.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lucet_instance_function_name(
     instance: *mut lucet_instance,

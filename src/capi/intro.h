@@ -40,16 +40,18 @@
  *   A function that can fail returns a lucet_status: LUCET_STATUS_OK is 0. Others mean that the
  *   caller or the environment did something wrong; lucet_last_error() says what, for people. What
  *   the guest did, trap included, is the lucet_outcome of a call that succeeded. Each function
- *   lists its statuses; LUCET_STATUS_INTERNAL, a bug in lucet, is possible everywhere.
+ *   lists the statuses that say something about it. Possible wherever there is something to be
+ *   wrong about, and not listed: LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE, and
+ *   LUCET_STATUS_BUSY for an instance that is running. LUCET_STATUS_INTERNAL is a bug in lucet.
  *
  * POINTERS
  *
- *   lucet_region, lucet_module, lucet_instance and the two configurations are handles: numbers that
- *   nobody dereferences. One that is NULL, freed, of another kind or made up gives a status, never
- *   a crash. All other pointers must point to what their type and the length beside them say until
- *   the call returns; a required one that is NULL gives LUCET_STATUS_NULL_ARGUMENT. Texts are UTF-8
- *   and end with NUL. lucet copies what it needs later, except user data, which it never looks at.
- *   Results go to out-parameters; a handle or pointer there is NULL if the call failed.
+ *   lucet_region, lucet_module, lucet_instance, lucet_group and lucet_*_config are handles: numbers
+ *   that nobody dereferences. One that is NULL, freed, of another kind or made up gives a status,
+ *   never a crash. All other pointers must point to what their type and the length beside them say
+ *   until the call returns; a required one that is NULL gives LUCET_STATUS_NULL_ARGUMENT. Texts are
+ *   UTF-8 and end with NUL. lucet copies what it needs later, except user data, which it never
+ *   looks at. Results go to out-parameters; a handle or pointer there is NULL if the call failed.
  *
  * OWNERSHIP
  *

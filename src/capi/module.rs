@@ -93,7 +93,7 @@ pub(super) fn change<R>(
 ///                                      (lucet_host_fn)price, &shop);
 ///
 /// LUCET_STATUS_INVALID_ARGUMENT for a signature that makes no sense, a text that is not UTF-8, or
-/// a name that was added before; LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+/// a name that was added before.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lucet_module_config_add_function(
     config: *mut lucet_module_config,
@@ -123,8 +123,7 @@ pub unsafe extern "C" fn lucet_module_config_add_function(
 /// becomes a snapshot only if it can be reseeded; see lucet_instance_snapshot. Calls of functions
 /// that are not marked cost nothing more.
 ///
-/// LUCET_STATUS_INVALID_ARGUMENT if there is no such function; LUCET_STATUS_NULL_ARGUMENT,
-/// LUCET_STATUS_INVALID_HANDLE.
+/// LUCET_STATUS_INVALID_ARGUMENT if there is no such function.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lucet_module_config_mark_impure(
     config: *mut lucet_module_config,
@@ -142,8 +141,6 @@ pub unsafe extern "C" fn lucet_module_config_mark_impure(
 /// Whether artifacts that nobody vouches for are loaded. The machine code in an artifact is trusted
 /// like any library's, so allow this only for files that you compiled yourself and that nobody else
 /// can write to. Off by default; this version cannot check signatures, so nothing loads without it.
-///
-/// LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
 #[unsafe(no_mangle)]
 pub extern "C" fn lucet_module_config_allow_unsigned(
     config: *mut lucet_module_config,
@@ -157,11 +154,25 @@ pub extern "C" fn lucet_module_config_allow_unsigned(
     })
 }
 
+/// Whether imports that no host function satisfies are left to be provided by other instances of a
+/// group (lucet_group_instantiate); a module that has such imports cannot be instantiated alone.
+/// Off by default: a missing import fails when the module is loaded.
+#[unsafe(no_mangle)]
+pub extern "C" fn lucet_module_config_set_linkable(
+    config: *mut lucet_module_config,
+    linkable: bool,
+) -> raw::lucet_status {
+    border(|| {
+        change(config, |c| {
+            c.linkable = linkable;
+            Ok(())
+        })
+    })
+}
+
 /// Development mode: code is mapped from the artifact's own file, so that perf knows the names of
 /// guest functions and lucet_module_write_gdb_script works. The file must then not change while the
 /// module is loaded. Off by default.
-///
-/// LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
 #[unsafe(no_mangle)]
 pub extern "C" fn lucet_module_config_set_development(
     config: *mut lucet_module_config,
@@ -195,9 +206,8 @@ pub(super) fn insert(module: Arc<Module>) -> crate::Result<*mut lucet_module> {
 /// milliseconds: do it when the server starts. Any thread.
 ///
 /// LUCET_STATUS_IO, LUCET_STATUS_NOT_AN_ARTIFACT, LUCET_STATUS_INVALID_ARTIFACT,
-/// LUCET_STATUS_UNSUPPORTED_ARTIFACT, LUCET_STATUS_UNTRUSTED_ARTIFACT,
-/// LUCET_STATUS_MISSING_IMPORT, LUCET_STATUS_IMPORT_TYPE_MISMATCH, LUCET_STATUS_OUT_OF_MEMORY,
-/// LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+/// LUCET_STATUS_UNSUPPORTED_ARTIFACT, LUCET_STATUS_UNTRUSTED_ARTIFACT, LUCET_STATUS_MISSING_IMPORT,
+/// LUCET_STATUS_IMPORT_TYPE_MISMATCH, LUCET_STATUS_OUT_OF_MEMORY.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn lucet_module_load_file(
@@ -237,8 +247,6 @@ pub unsafe extern "C" fn lucet_module_load_bytes(
 
 /// Gives the handle back. Code stays in memory until the last instance of the module is freed, and
 /// lucet_func values of it work until then. Any thread.
-///
-/// LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
 #[unsafe(no_mangle)]
 pub extern "C" fn lucet_module_free(module: *mut lucet_module) -> raw::lucet_status {
     border(|| MODULES.remove(module, "module", |_| Ok(())))
@@ -248,8 +256,7 @@ pub extern "C" fn lucet_module_free(module: *mut lucet_module) -> raw::lucet_sta
 /// the caller counts on, as in lucet_module_config_add_function, or NULL for any. `*out` is written
 /// if the call succeeds. Any thread.
 ///
-/// LUCET_STATUS_NO_SUCH_EXPORT, LUCET_STATUS_EXPORT_TYPE_MISMATCH, LUCET_STATUS_INVALID_ARGUMENT,
-/// LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+/// LUCET_STATUS_NO_SUCH_EXPORT, LUCET_STATUS_EXPORT_TYPE_MISMATCH, LUCET_STATUS_INVALID_ARGUMENT.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn lucet_module_find(
@@ -280,7 +287,7 @@ pub unsafe extern "C" fn lucet_module_find(
 /// created or replaced. Any thread.
 ///
 /// LUCET_STATUS_WRONG_STATE without development mode, LUCET_STATUS_IO,
-/// LUCET_STATUS_INVALID_ARGUMENT, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+/// LUCET_STATUS_INVALID_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lucet_module_write_gdb_script(
     module: *mut lucet_module,

@@ -55,8 +55,6 @@ pub(super) fn set(config: *mut lucet_region_config, change: impl FnOnce(&mut Reg
 /// How many instances may live in the region at the same time; 64 by default. A guarded slot takes
 /// more than 4 GiB of address space but no memory before it is used; the address space of a process
 /// has room for about 30,000 of them. Values are checked by lucet_region_create.
-///
-/// LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE, as all lucet_region_config_set_*.
 #[unsafe(no_mangle)]
 pub extern "C" fn lucet_region_config_set_slots(
     config: *mut lucet_region_config,
@@ -182,8 +180,7 @@ pub extern "C" fn lucet_region_config_set_backtrace(
 /// fails. Free it with lucet_region_free. Any thread.
 ///
 /// LUCET_STATUS_INVALID_ARGUMENT for sizes that make no sense, LUCET_STATUS_OUT_OF_MEMORY if the
-/// system refuses so much address space (see `ulimit -v`), LUCET_STATUS_NULL_ARGUMENT,
-/// LUCET_STATUS_INVALID_HANDLE.
+/// system refuses so much address space (see `ulimit -v`).
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn lucet_region_create(
@@ -203,8 +200,7 @@ pub unsafe extern "C" fn lucet_region_create(
 /// Frees a region and gives its address space back. All of its instances must have been freed. Any
 /// thread. In a forked child it may always be called: the parent keeps what it has.
 ///
-/// LUCET_STATUS_BUSY while instances are alive; LUCET_STATUS_NULL_ARGUMENT,
-/// LUCET_STATUS_INVALID_HANDLE.
+/// LUCET_STATUS_BUSY while instances are alive.
 #[unsafe(no_mangle)]
 pub extern "C" fn lucet_region_free(region: *mut lucet_region) -> raw::lucet_status {
     border(|| {

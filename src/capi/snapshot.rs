@@ -46,7 +46,7 @@ fn set(
 /// random numbers of its own: of type () -> (), or (i64) -> () and given 64 random bits (which
 /// costs a system call). NULL: lucet_reseed, if the module has it. The text is copied.
 ///
-/// LUCET_STATUS_INVALID_ARGUMENT, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+/// LUCET_STATUS_INVALID_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lucet_snapshot_config_set_reseed(
     config: *mut lucet_snapshot_config,
@@ -65,8 +65,6 @@ pub unsafe extern "C" fn lucet_snapshot_config_set_reseed(
 /// Whether snapshots are taken although the instance called impure functions (see
 /// lucet_module_config_mark_impure) and nothing reseeds: every instance then has the same random
 /// numbers and the same time. Off by default.
-///
-/// LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
 #[unsafe(no_mangle)]
 pub extern "C" fn lucet_snapshot_config_allow_frozen_randomness(
     config: *mut lucet_snapshot_config,
@@ -81,7 +79,7 @@ pub extern "C" fn lucet_snapshot_config_allow_frozen_randomness(
 /// For lucet_snapshot_in_child: an export of type () -> () that is called after the start function,
 /// such as "_initialize". NULL: none. The text is copied.
 ///
-/// LUCET_STATUS_INVALID_ARGUMENT, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+/// LUCET_STATUS_INVALID_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lucet_snapshot_config_set_function(
     config: *mut lucet_snapshot_config,
@@ -99,8 +97,6 @@ pub unsafe extern "C" fn lucet_snapshot_config_set_function(
 
 /// For lucet_snapshot_in_child: the child is killed after so many nanoseconds; 10 seconds by
 /// default.
-///
-/// LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
 #[unsafe(no_mangle)]
 pub extern "C" fn lucet_snapshot_config_set_time_limit(
     config: *mut lucet_snapshot_config,
@@ -124,8 +120,7 @@ pub extern "C" fn lucet_snapshot_config_set_time_limit(
 /// faulted; LUCET_STATUS_IMPURE if it called impure functions and nothing reseeds, the message
 /// names them; LUCET_STATUS_UNSUPPORTED if a table or global of it holds an externref;
 /// LUCET_STATUS_NO_SUCH_EXPORT, LUCET_STATUS_EXPORT_TYPE_MISMATCH for the reseed function;
-/// LUCET_STATUS_LIMIT_EXCEEDED, LUCET_STATUS_OUT_OF_MEMORY, LUCET_STATUS_IO,
-/// LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+/// LUCET_STATUS_LIMIT_EXCEEDED, LUCET_STATUS_OUT_OF_MEMORY, LUCET_STATUS_IO.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn lucet_instance_snapshot(
@@ -188,8 +183,7 @@ pub unsafe extern "C" fn lucet_snapshot_in_child(
 /// behind. Its mode is 0600, for it holds what the guest's memory held. Any thread.
 ///
 /// LUCET_STATUS_IO, LUCET_STATUS_OUT_OF_MEMORY, LUCET_STATUS_LIMIT_EXCEEDED if it is larger than an
-/// artifact may be, LUCET_STATUS_INVALID_ARGUMENT, LUCET_STATUS_NULL_ARGUMENT,
-/// LUCET_STATUS_INVALID_HANDLE.
+/// artifact may be, LUCET_STATUS_INVALID_ARGUMENT.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn lucet_module_save(

@@ -89,8 +89,7 @@ impl From<Stats> for lucet_region_stats {
 /// microseconds: for a scrape each second, not for each request. Any thread.
 ///
 /// LUCET_STATUS_INVALID_ARGUMENT if `stats->size` is smaller than that field itself or not a
-/// multiple of 8, LUCET_STATUS_FORKED in a child of the process that created the region,
-/// LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+/// multiple of 8, LUCET_STATUS_FORKED in a child of the process that created the region.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lucet_region_get_stats(
     region: *const lucet_region,

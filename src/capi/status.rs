@@ -124,7 +124,7 @@ pub enum lucet_trap_code {
     LUCET_TRAP_NULL_REFERENCE = 10,
     /// An atomic access at an address that is not aligned.
     LUCET_TRAP_UNALIGNED_ATOMIC = 11,
-    /// an atomic wait on a memory that is not shared
+    /// An atomic wait on a memory that is not shared.
     LUCET_TRAP_EXPECTED_SHARED_MEMORY = 12,
 }
 

@@ -101,7 +101,7 @@ pub unsafe extern "C" fn lucet_vmctx_user_data(ctx: *mut lucet_vmctx) -> *mut c_
 ///         fwrite(text, 1, (uint32_t)len, user_data);
 ///     }
 ///
-/// LUCET_STATUS_OUT_OF_BOUNDS, LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+/// LUCET_STATUS_OUT_OF_BOUNDS.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn lucet_vmctx_memory_range(
@@ -120,8 +120,6 @@ pub unsafe extern "C" fn lucet_vmctx_memory_range(
 }
 
 /// The size of the caller's memory in bytes: 0 if it has none.
-///
-/// LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lucet_vmctx_memory_size(
     ctx: *mut lucet_vmctx,
@@ -139,8 +137,6 @@ pub unsafe extern "C" fn lucet_vmctx_memory_size(
 /// Notes that this call gave the guest something that must not be the same in each instance of a
 /// snapshot. For functions that do so only sometimes; mark those that always do with
 /// lucet_module_config_mark_impure.
-///
-/// LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lucet_vmctx_mark_impure(ctx: *mut lucet_vmctx) -> raw::lucet_status {
     border(|| {
@@ -156,8 +152,7 @@ pub unsafe extern "C" fn lucet_vmctx_mark_impure(ctx: *mut lucet_vmctx) -> raw::
 /// value given there is the result. `state` is handed to `resume`, and must live until then.
 ///
 /// LUCET_STATUS_NESTED_YIELD inside a nested run or a start function; LUCET_STATUS_WRONG_STATE if
-/// the host function has decided to yield or to stop the guest already; LUCET_STATUS_NULL_ARGUMENT,
-/// LUCET_STATUS_INVALID_HANDLE.
+/// the host function has decided to yield or to stop the guest already.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lucet_vmctx_yield(
     ctx: *mut lucet_vmctx,
@@ -177,8 +172,7 @@ pub unsafe extern "C" fn lucet_vmctx_yield(
 /// Makes the guest trap with `code` when the host function returns.
 ///
 /// LUCET_STATUS_WRONG_STATE if the host function has decided on another end already;
-/// LUCET_STATUS_INVALID_ARGUMENT if there is no such trap; LUCET_STATUS_NULL_ARGUMENT,
-/// LUCET_STATUS_INVALID_HANDLE.
+/// LUCET_STATUS_INVALID_ARGUMENT if there is no such trap.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lucet_vmctx_trap(
     ctx: *mut lucet_vmctx,
@@ -197,8 +191,7 @@ pub unsafe extern "C" fn lucet_vmctx_trap(
 /// Ends the run with LUCET_OUTCOME_HOST_ERROR and `code` when the host function returns: something
 /// went wrong on the host's side, and the guest cannot go on.
 ///
-/// LUCET_STATUS_WRONG_STATE if the host function has decided on another end already;
-/// LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+/// LUCET_STATUS_WRONG_STATE if the host function has decided on another end already.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lucet_vmctx_fail(ctx: *mut lucet_vmctx, code: u64) -> raw::lucet_status {
     // SAFETY: the header asks for the host function's context.
@@ -208,8 +201,7 @@ pub unsafe extern "C" fn lucet_vmctx_fail(ctx: *mut lucet_vmctx, code: u64) -> r
 /// Ends the run with LUCET_OUTCOME_EXITED and `code` when the host function returns: the guest
 /// asked for it, as with exit() in C.
 ///
-/// LUCET_STATUS_WRONG_STATE if the host function has decided on another end already;
-/// LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+/// LUCET_STATUS_WRONG_STATE if the host function has decided on another end already.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lucet_vmctx_exit(ctx: *mut lucet_vmctx, code: u64) -> raw::lucet_status {
     // SAFETY: the header asks for the host function's context.
@@ -219,8 +211,7 @@ pub unsafe extern "C" fn lucet_vmctx_exit(ctx: *mut lucet_vmctx, code: u64) -> r
 /// Ends the run with LUCET_OUTCOME_TERMINATED when the host function returns: the host does not
 /// want it any more.
 ///
-/// LUCET_STATUS_WRONG_STATE if the host function has decided on another end already;
-/// LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+/// LUCET_STATUS_WRONG_STATE if the host function has decided on another end already.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lucet_vmctx_terminate(ctx: *mut lucet_vmctx) -> raw::lucet_status {
     // SAFETY: the header asks for the host function's context.
@@ -233,8 +224,7 @@ pub unsafe extern "C" fn lucet_vmctx_terminate(ctx: *mut lucet_vmctx) -> raw::lu
 /// when this host function returns.
 ///
 /// LUCET_STATUS_NO_SUCH_EXPORT, LUCET_STATUS_EXPORT_TYPE_MISMATCH; LUCET_STATUS_WRONG_STATE if the
-/// host function has decided to yield or to stop the guest already; LUCET_STATUS_INVALID_ARGUMENT,
-/// LUCET_STATUS_NULL_ARGUMENT, LUCET_STATUS_INVALID_HANDLE.
+/// host function has decided to yield or to stop the guest already; LUCET_STATUS_INVALID_ARGUMENT.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn lucet_vmctx_run(

@@ -443,7 +443,7 @@ impl InstanceRef {
         if lease.is_member() {
             return Err(Error::new(
                 Status::Unsupported,
-                "an instance of a group cannot be freed alone; drop the group",
+                "an instance of a group cannot be freed alone; free the group",
             ));
         }
         retire(lease);

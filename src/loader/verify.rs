@@ -27,7 +27,7 @@ use lucet_artifact::container::{
 use lucet_artifact::contract::{
     Contract, ExportKind, Exports, ImportKind, Imports, MemoryDecl, layout_counts,
 };
-use lucet_artifact::init::{ConstOp, ElemItem, Init, SegmentMode};
+use lucet_artifact::init::{ElemItem, Init, SegmentMode};
 use lucet_artifact::layout::Layout;
 use lucet_artifact::limits::{MAX_FURTHER_RESERVE, WASM_PAGE};
 use lucet_artifact::snapshot::Snapshot;
@@ -152,10 +152,6 @@ pub(super) fn verify(body: &[u8], elf: &Elf, snapshot: bool) -> Result<Facts> {
     })
 }
 
-fn has_v128(ty: &FuncType) -> bool {
-    ty.params.iter().chain(&ty.results).any(|t| *t == ValType::V128)
-}
-
 /// Whether the runtime knows values of this type.
 fn is_supported(ty: ValType) -> bool {
     ty.reference().is_none_or(|t| matches!(t, RefType::FUNC | RefType::EXTERN))
@@ -203,9 +199,6 @@ fn check_types(types: &TypeTable, text_len: u64) -> Result<()> {
     let in_text = |at: u32| at.is_multiple_of(FUNCTION_ALIGN) && u64::from(at) < text_len;
     let mut seen = HashSet::with_capacity(types.types.len());
     for (i, t) in types.types.iter().enumerate() {
-        if has_v128(&t.ty) {
-            return Err(unsupported(format!("type {i} is {}: v128 is not supported yet", t.ty)));
-        }
         if t.ty.values().any(|t| !is_supported(t)) {
             return Err(unsupported(format!("type {i} is {}: not supported yet", t.ty)));
         }
@@ -327,9 +320,6 @@ pub(super) fn check_memory(contract: &Contract, imported: usize) -> Result<()> {
             return Err(invalid(CONTRACT, message));
         }
     }
-    if let Some(i) = contract.globals.iter().position(|g| g.ty == ValType::V128) {
-        return Err(unsupported(format!("global {i} is v128: not supported yet")));
-    }
     Ok(())
 }
 
@@ -428,22 +418,14 @@ fn check_exports(exports: &Exports, funcs: &FuncTable) -> Result<()> {
     Ok(())
 }
 
-fn uses_v128(e: &[ConstOp]) -> bool {
-    e.iter().any(|op| matches!(op, ConstOp::V128(_)))
-}
-
 pub(super) fn check_init(
     contract: &Contract,
     funcs: &FuncTable,
     imported_globals: usize,
     init: &Init,
 ) -> Result<()> {
-    let v128 = |what: &str, i: usize| unsupported(format!("{what} {i} uses v128: not supported"));
     for (k, e) in init.globals.iter().enumerate() {
         let i = imported_globals + k;
-        if uses_v128(e) {
-            return Err(v128("initial value of global", i));
-        }
         let scope = Scope { contract, funcs, globals: i };
         let want = contract.globals.get(i).map(|g| g.ty);
         let checked = want.map_or(Err("no such global".to_owned()), |ty| scope.check(e, ty));
@@ -468,7 +450,6 @@ pub(super) fn check_init(
                 ElemItem::Null => Ok(()),
                 ElemItem::Func(f) if s.ty.is_func() => scope.function(*f, s.ty.into()),
                 ElemItem::Func(f) => Err(format!("function {f} in a segment of externref")),
-                ElemItem::Expr(e) if uses_v128(e) => return Err(v128("element segment", i)),
                 ElemItem::Expr(e) => scope.check(e, s.ty.into()),
             };
             checked.map_err(|m| bad(format!("item {k}: {m}")))?;

@@ -66,6 +66,8 @@ fn words(b: Builtin) -> &'static str {
         Builtin::ElemDrop => "elem.drop",
         Builtin::TableSet => "table.set",
         Builtin::OutOfFuel => "out of fuel",
+        Builtin::FusedF32x2 => "f32x4.relaxed_madd",
+        Builtin::FusedF64 => "f64x2.relaxed_madd",
     }
 }
 

@@ -94,6 +94,21 @@ extern "C" fn out_of_fuel(ctx: *const Control) {
     border(ctx, |_| Err(instance::Fault::OutOfFuel));
 }
 
+/// Two lanes of `x * y + z`, rounded once.
+extern "C" fn fused_f32x2(_: *const Control, _: usize, x: u64, y: u64, z: u64) -> u64 {
+    let lane = |at: u32| {
+        let [x, y, z] = [x, y, z].map(|v| f32::from_bits((v >> at) as u32));
+        u64::from(x.mul_add(y, z).to_bits()) << at
+    };
+    lane(0) | lane(32)
+}
+
+/// One lane of it.
+extern "C" fn fused_f64(_: *const Control, _: usize, x: u64, y: u64, z: u64) -> u64 {
+    let [x, y, z] = [x, y, z].map(f64::from_bits);
+    x.mul_add(y, z).to_bits()
+}
+
 /// Stands at the unused indices between builtins and imports: only damaged code can call it.
 extern "C" fn no_such_builtin(ctx: *const Control) {
     border(ctx, |_| Err(instance::Fault::Trap(TrapCode::Unreachable)));
@@ -120,6 +135,8 @@ pub(crate) fn entries() -> Vec<HostEntry> {
             Builtin::ElemDrop => elem_drop as *const (),
             Builtin::TableSet => table_set as *const (),
             Builtin::OutOfFuel => out_of_fuel as *const (),
+            Builtin::FusedF32x2 => fused_f32x2 as *const (),
+            Builtin::FusedF64 => fused_f64 as *const (),
         };
         all[b as usize].code = code as usize;
     }

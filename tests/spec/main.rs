@@ -17,6 +17,7 @@ mod compare;
 mod directive;
 mod features;
 mod load;
+mod references;
 mod report;
 mod scope;
 mod script;

@@ -9,6 +9,7 @@ use cranelift_codegen::ir::{Function, InstBuilder, MemFlagsData, UserFuncName, t
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use lucet_artifact::abi::{Builtin, FIRST_IMPORT, VALUE_SLOT, link_slot, results_by_pointer};
 use lucet_artifact::layout;
+use lucet_artifact::types::ValType;
 
 /// Namespace of glue in CLIF function names.
 const NAMESPACE: u32 = 1;
@@ -68,7 +69,15 @@ pub fn adapter(
     let flags = body.regions.data();
     let code = body.b.ins().load(types::I64, flags, base, first + link_slot::CODE as i32);
     let vmctx = body.b.ins().load(types::I64, flags, base, first + link_slot::VMCTX as i32);
-    let results = body.call_guest(ty, code, vmctx, args)?;
+    let mut values = Vec::with_capacity(args.len());
+    for (t, v) in of.params.iter().zip(args) {
+        values.push(match t {
+            // By address, as to a host function.
+            ValType::V128 => body.b.ins().load(clif_type(*t), MemFlagsData::trusted(), *v, 0),
+            _ => *v,
+        });
+    }
+    let results = body.call_guest(ty, code, vmctx, &values)?;
     match out {
         Some(out) => {
             for (i, v) in results.iter().enumerate() {

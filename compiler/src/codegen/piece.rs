@@ -13,7 +13,7 @@ use cranelift_codegen::{CodegenError, CompiledCode, Context, FinalizedRelocTarge
 use cranelift_frontend::FunctionBuilderContext;
 use lucet_artifact::abi::TrapCode;
 use lucet_artifact::code::PcRow;
-use lucet_artifact::types::{FuncType, NO_CODE};
+use lucet_artifact::types::{FuncType, NO_CODE, ValType};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// What a piece of code is for.
@@ -268,16 +268,20 @@ fn rows(code: &CompiledCode) -> Vec<PcRow> {
 }
 
 /// Bytes of stack arguments that a function of this type pops on return: the `Tail` convention
-/// passes six integers (vmctx and a hidden result pointer among them) and eight floats in
-/// registers.
+/// passes six integers (vmctx and a hidden result pointer among them) and eight floats or vectors
+/// in registers.
 pub fn pops(ty: &FuncType) -> u32 {
-    let count = |list: &[lucet_artifact::types::ValType]| {
-        let floats = list.iter().filter(|t| t.is_float()).count() as u32;
-        (list.len() as u32 - floats, floats)
-    };
-    let (int_results, float_results) = count(&ty.results);
-    let hidden = u32::from(int_results > 8 || float_results > 8);
-    let (ints, floats) = count(&ty.params);
-    let stack = (ints + 1 + hidden).saturating_sub(6) + floats.saturating_sub(8);
-    (stack * 8).next_multiple_of(16)
+    let in_vector_register = |t: &ValType| t.is_float() || *t == ValType::V128;
+    let vectors = ty.results.iter().filter(|t| in_vector_register(t)).count();
+    let hidden = vectors > 8 || ty.results.len() - vectors > 8;
+    let (mut ints, mut vectors, mut stack) = (5 - u32::from(hidden), 8u32, 0u32);
+    for t in &ty.params {
+        let left = if in_vector_register(t) { &mut vectors } else { &mut ints };
+        let size = if *t == ValType::V128 { 16 } else { 8 };
+        match left.checked_sub(1) {
+            Some(fewer) => *left = fewer,
+            None => stack = stack.next_multiple_of(size) + size,
+        }
+    }
+    stack.next_multiple_of(16)
 }

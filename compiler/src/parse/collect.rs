@@ -225,7 +225,7 @@ fn const_expr(e: &wasmparser::ConstExpr<'_>) -> Result<ConstExpr, Diagnostic> {
             Operator::I64Const { value } => ConstOp::I64(value),
             Operator::F32Const { value } => ConstOp::F32(value.bits()),
             Operator::F64Const { value } => ConstOp::F64(value.bits()),
-            Operator::V128Const { value } => ConstOp::V128(value.i128() as u128),
+            Operator::V128Const { value } => ConstOp::V128(u128::from_le_bytes(*value.bytes())),
             Operator::GlobalGet { global_index } => ConstOp::GlobalGet(global_index),
             Operator::RefNull { .. } => ConstOp::RefNull,
             Operator::RefFunc { function_index } => ConstOp::RefFunc(function_index),
@@ -336,6 +336,10 @@ fn mutable_globals(p: &mut Parsed<'_>) {
         .any(|e| p.globals.get(e.index as usize).is_some_and(|g| g.mutable));
     if exported || p.globals.iter().take(imported).any(|g| g.mutable) {
         p.features |= feature::MUTABLE_GLOBALS;
+    }
+    let vector = |t: &FuncType| t.params.iter().chain(&t.results).any(|v| *v == ValType::V128);
+    if p.types.iter().any(vector) || p.globals.iter().any(|g| g.ty == ValType::V128) {
+        p.features |= feature::SIMD;
     }
     let refs = |t: &FuncType| t.params.iter().chain(&t.results).any(|v| v.is_ref());
     if p.tables.len() > 1

@@ -24,6 +24,9 @@ pub const SUPPORTED: WasmFeatures = WasmFeatures::MUTABLE_GLOBAL
     .union(WasmFeatures::MULTI_VALUE)
     .union(WasmFeatures::BULK_MEMORY)
     .union(WasmFeatures::EXTENDED_CONST)
+    .union(WasmFeatures::SIMD)
+    .union(WasmFeatures::RELAXED_SIMD)
+    .union(WasmFeatures::WIDE_ARITHMETIC)
     .union(WasmFeatures::FLOATS)
     .union(WasmFeatures::MULTI_MEMORY)
     .union(WasmFeatures::MEMORY64)
@@ -69,7 +72,7 @@ fn asks_for((_, e): &Problem) -> Option<WasmFeatures> {
 const MAX_PROBLEMS: usize = 50;
 
 /// Name of a feature, and what to do about it.
-const FEATURES: [(WasmFeatures, &str, &str); 19] = [
+const FEATURES: [(WasmFeatures, &str, &str); 17] = [
     (WasmFeatures::SIMD, "simd", "build without -msimd128"),
     (WasmFeatures::RELAXED_SIMD, "relaxed-simd", "build without -mrelaxed-simd"),
     (WasmFeatures::THREADS, "threads", "build without -pthread and -matomics"),
@@ -93,7 +96,6 @@ const FEATURES: [(WasmFeatures, &str, &str); 19] = [
     ),
     (WasmFeatures::GC, "gc", "build for a target without garbage-collected types"),
     (WasmFeatures::STACK_SWITCHING, "stack-switching", "build without stack switching"),
-    (WasmFeatures::WIDE_ARITHMETIC, "wide-arithmetic", "build without -mwide-arithmetic"),
     (
         WasmFeatures::CUSTOM_DESCRIPTORS,
         "custom-descriptors",
@@ -111,7 +113,6 @@ const FEATURES: [(WasmFeatures, &str, &str); 19] = [
         "custom-page-sizes",
         "link for pages of 64 KiB, without --page-size",
     ),
-    (WasmFeatures::EXTENDED_CONST, "extended-const", "build without -mextended-const"),
     (WasmFeatures::COMPONENT_MODEL, "component-model", "pass a core module, not a component"),
 ];
 

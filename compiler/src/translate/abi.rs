@@ -39,12 +39,18 @@ pub fn guest(ty: &FuncType) -> Signature {
     s
 }
 
-/// A host thunk or link adapter: System V, `(vmctx, index, arguments…, results?)`.
+/// A host thunk or link adapter: System V, `(vmctx, index, arguments…, results?)`; a vector is
+/// passed by its address.
 #[must_use]
 pub fn host(ty: &FuncType) -> Signature {
     let mut s = with_vmctx(CallConv::SystemV);
     s.params.push(AbiParam::new(types::I32));
-    s.params.extend(ty.params.iter().map(|t| AbiParam::new(clif_type(*t))));
+    s.params.extend(ty.params.iter().map(|t| {
+        AbiParam::new(match t {
+            ValType::V128 => types::I64,
+            t => clif_type(*t),
+        })
+    }));
     if results_by_pointer(&ty.results) {
         s.params.push(AbiParam::new(types::I64));
     } else {

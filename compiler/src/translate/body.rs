@@ -11,7 +11,7 @@ use cranelift_codegen::ir::{
 use cranelift_frontend::FunctionBuilder;
 use lucet_artifact::abi::{Builtin, FIRST_IMPORT, TrapCode, VALUE_SLOT, results_by_pointer};
 use lucet_artifact::layout;
-use lucet_artifact::types::FuncType;
+use lucet_artifact::types::{FuncType, ValType};
 use std::collections::BTreeMap;
 
 /// Key of a signature that was already imported into the function.
@@ -44,6 +44,8 @@ pub struct Body<'e, 'f> {
     funcs: BTreeMap<(u32, u32), FuncRef>,
     // Receives results of imports with several; one per function, as large as the largest needs.
     results: Option<StackSlot>,
+    // The same for vectors that are arguments of imports.
+    vectors: Option<StackSlot>,
     // Values carried by calls and branches so far, see `spend`.
     spent: usize,
     pub(super) fuel: Option<Fuel>,
@@ -52,6 +54,23 @@ pub struct Body<'e, 'f> {
 /// Most values that calls and branches of one function may carry together. Two bytes of wasm can
 /// stand for a thousand values, so the size of the body does not bound the work.
 const MAX_CARRIED_VALUES: usize = 4_000_000;
+
+/// A stack slot that has room for `n` value slots, one per function and purpose.
+fn slot_for(b: &mut FunctionBuilder<'_>, slot: &mut Option<StackSlot>, n: u32) -> StackSlot {
+    let size = n * VALUE_SLOT;
+    match *slot {
+        Some(slot) => {
+            let data = &mut b.func.sized_stack_slots[slot];
+            data.size = data.size.max(size);
+            slot
+        }
+        None => {
+            let align = VALUE_SLOT.trailing_zeros() as u8;
+            let data = StackSlotData::new(StackSlotKind::ExplicitSlot, size, align);
+            *slot.insert(b.create_sized_stack_slot(data))
+        }
+    }
+}
 
 impl<'e, 'f> Body<'e, 'f> {
     /// Starts a function: creates the entry block and returns its parameters after `vmctx`.
@@ -65,8 +84,9 @@ impl<'e, 'f> Body<'e, 'f> {
             b.block_params(entry).split_first().ok_or(Fail::Internal("no vmctx"))?;
         let (vmctx, params) = (*vmctx, params.to_vec());
         let (sigs, funcs) = (BTreeMap::new(), BTreeMap::new());
+        let (results, vectors) = (None, None);
         Ok((
-            Self { env, b, vmctx, regions, sigs, funcs, results: None, spent: 0, fuel: None },
+            Self { env, b, vmctx, regions, sigs, funcs, results, vectors, spent: 0, fuel: None },
             params,
         ))
     }
@@ -185,7 +205,7 @@ impl<'e, 'f> Body<'e, 'f> {
         let code = self.code_slot(self.env.plan.layout.import_slot(import));
         let index = self.b.ins().iconst(types::I32, i64::from(FIRST_IMPORT + import));
         let mut all = vec![self.vmctx, index];
-        all.extend_from_slice(args);
+        self.host_args(of, args, &mut all);
         if !results_by_pointer(&of.results) {
             let inst = self.b.ins().call_indirect(signature, code, &all);
             let results = self.b.inst_results(inst).to_vec();
@@ -216,21 +236,30 @@ impl<'e, 'f> Body<'e, 'f> {
         values
     }
 
-    fn results_slot(&mut self, n: u32) -> StackSlot {
-        let size = n * VALUE_SLOT;
-        match self.results {
-            Some(slot) => {
-                let data = &mut self.b.func.sized_stack_slots[slot];
-                data.size = data.size.max(size);
-                slot
-            }
-            None => {
-                let data = StackSlotData::new(StackSlotKind::ExplicitSlot, size, 4);
-                let slot = self.b.create_sized_stack_slot(data);
-                self.results = Some(slot);
-                slot
-            }
+    /// Arguments as the border takes them: vectors by address.
+    fn host_args(&mut self, of: &FuncType, args: &[Value], all: &mut Vec<Value>) {
+        let is_vector = |t: &&ValType| **t == ValType::V128;
+        let vectors = of.params.iter().filter(is_vector).count();
+        if vectors == 0 {
+            all.extend_from_slice(args);
+            return;
         }
+        let slot = slot_for(&mut self.b, &mut self.vectors, vectors as u32);
+        let mut at = 0;
+        for (t, v) in of.params.iter().zip(args) {
+            all.push(if is_vector(&t) {
+                let place = self.b.ins().stack_addr(types::I64, slot, at);
+                self.b.ins().store(MemFlagsData::trusted(), *v, place, 0);
+                at += VALUE_SLOT as i32;
+                place
+            } else {
+                *v
+            });
+        }
+    }
+
+    fn results_slot(&mut self, n: u32) -> StackSlot {
+        slot_for(&mut self.b, &mut self.results, n)
     }
 
     /// Calls a builtin of the runtime; returns its result, if it has one.

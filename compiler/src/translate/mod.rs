@@ -10,6 +10,8 @@
 //!  checked.rs   checks of divisions              atomic.rs   atomic accesses
 //!  body.rs      calls, traps                     table.rs    tables, indirect calls, references
 //!  fuel.rs      counting steps, if asked for     abi.rs      signatures, flags, regions
+//!  simd.rs      vectors, by table                simd_*.rs   their accesses, relaxed operators
+//!  wide.rs      128-bit integers in two halves
 //! ```
 //!
 //! Bodies were validated, so what cannot happen is [`Fail::Internal`], never a panic.
@@ -24,7 +26,12 @@ pub mod fuel;
 mod memory;
 mod numeric;
 mod numeric_ops;
+mod simd;
+mod simd_memory;
+mod simd_ops;
+mod simd_relaxed;
 mod table;
+mod wide;
 
 use crate::parse::Parsed;
 use crate::plan::Plan;
@@ -172,6 +179,7 @@ impl<'e> Translator<'e, '_> {
         match t {
             ValType::F32 => ins.f32const(0.0),
             ValType::F64 => ins.f64const(0.0),
+            ValType::V128 => self.v128(clif_type(t), 0),
             t => ins.iconst(clif_type(t), 0),
         }
     }
@@ -243,7 +251,9 @@ impl<'e> Translator<'e, '_> {
                     || self.control(op)?
                     || self.memory(op)?
                     || self.table(op)?
-                    || self.atomic(op)?;
+                    || self.simd(op)?
+                    || self.atomic(op)?
+                    || self.wide(op)?;
                 if !done {
                     return Err(Fail::Internal("operator without translation"));
                 }
