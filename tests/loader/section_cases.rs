@@ -7,7 +7,7 @@ use lucet::Status::{InvalidArtifact as Invalid, UnsupportedArtifact as Unsupport
 use lucet_artifact::code::{Hints, NO_REF};
 use lucet_artifact::contract::{Export, ExportKind, ImportKind, MemoryDecl};
 use lucet_artifact::init::{ConstOp, DataSegment, ElemItem, ImageRun, SegmentMode};
-use lucet_artifact::types::{FuncType, GlobalType, MemoryShape, MemoryType, NO_CODE, TypeRecord};
+use lucet_artifact::types::{GlobalType, MemoryShape, MemoryType, NO_CODE};
 use lucet_artifact::{RefType, ValType};
 
 type Case = (&'static str, Status, &'static str, fn(&mut Parts));
