@@ -74,12 +74,7 @@ fn asks_for((_, e): &Problem) -> Option<WasmFeatures> {
 const MAX_PROBLEMS: usize = 50;
 
 /// Name of a feature, and what to do about it.
-const FEATURES: [(WasmFeatures, &str, &str); 16] = [
-    (WasmFeatures::SIMD, "simd", "build without -msimd128"),
-    (WasmFeatures::RELAXED_SIMD, "relaxed-simd", "build without -mrelaxed-simd"),
-    (WasmFeatures::THREADS, "threads", "build without -pthread and -matomics"),
-    (WasmFeatures::TAIL_CALL, "tail-call", "build without -mtail-call"),
-    (WasmFeatures::MULTI_MEMORY, "multi-memory", "use one memory"),
+const FEATURES: [(WasmFeatures, &str, &str); 9] = [
     (
         WasmFeatures::EXCEPTIONS,
         "exceptions",
@@ -89,12 +84,6 @@ const FEATURES: [(WasmFeatures, &str, &str); 16] = [
         WasmFeatures::LEGACY_EXCEPTIONS,
         "legacy-exceptions",
         "build with -mllvm -wasm-use-legacy-eh=false, or run wasm-opt --translate-to-exnref on it",
-    ),
-    (WasmFeatures::MEMORY64, "memory64", "build for wasm32"),
-    (
-        WasmFeatures::FUNCTION_REFERENCES,
-        "function-references",
-        "build for a target without typed function references",
     ),
     (WasmFeatures::GC, "gc", "build for a target without garbage-collected types"),
     (WasmFeatures::STACK_SWITCHING, "stack-switching", "build without stack switching"),
@@ -136,8 +125,6 @@ pub fn validate(wasm: &[u8]) -> Result<(), Errors> {
     let (features, strict) = check_known(wasm);
     if strict.is_empty() {
         let mut all = shared_memories(wasm);
-        let said = |(_, e): &Problem| e.message().contains("enabled for shared memories");
-        let problems = problems.into_iter().filter(|p| !said(p)).collect();
         all.extend(unsupported(wasm, features, problems, &names));
         return Err(Errors(all));
     }
