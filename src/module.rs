@@ -6,7 +6,7 @@
 use crate::arch;
 use crate::error::{Error, Result, Status};
 use crate::idle;
-use crate::import::Imports;
+use crate::import::{Imports, same_for_host};
 use crate::instance::{self, constant, fuel};
 use crate::loader::{self, Loaded, Source, State};
 use crate::names::Names;
@@ -71,8 +71,10 @@ pub(crate) struct CallInfo {
     /// Index of its type.
     pub ty: u32,
     /// Whether it can be called without a closer look: there is code, all types fit into a word,
-    /// and no parameter is a function reference, which would have to be checked.
+    /// and no parameter is a reference that would have to be checked.
     pub simple: bool,
+    /// Whether some parameter is one.
+    pub checked: bool,
     /// Numbers of parameters and results.
     pub params: u16,
     pub results: u16,
@@ -115,10 +117,10 @@ fn call_infos(loaded: &Loaded) -> Box<[CallInfo]> {
             return CallInfo::default();
         };
         let (params, results) = (&record.ty.params, &record.ty.results);
+        let checked = params.iter().any(|t| instance::is_checked(*t));
         CallInfo {
-            simple: f.offset != NO_CODE
-                && params.len().max(results.len()) <= PACKED
-                && params.iter().all(|t| !t.is_ref() || *t == ValType::EXTERNREF),
+            simple: f.offset != NO_CODE && params.len().max(results.len()) <= PACKED && !checked,
+            checked,
             code: address(f.offset),
             entry: address(record.entry),
             ty: f.ty,
@@ -396,7 +398,7 @@ impl Core {
         let func = Func { module: self.code_id, index };
         let found = self.func_type(index);
         if let Some(ty) = ty
-            && ty != found
+            && !same_for_host(ty, found)
         {
             return Err(Error::new(
                 Status::ExportTypeMismatch,
@@ -647,8 +649,10 @@ impl Core {
 
     fn build_tables(&mut self) -> Result<()> {
         let mut tables: Vec<Box<[TableEntry]>> = Vec::new();
-        for t in &self.loaded.contract.tables {
-            tables.push(vec![TableEntry::default(); t.min as usize].into_boxed_slice());
+        for n in 0..self.loaded.contract.tables.len() {
+            let initial = self.initial_element(n)?;
+            let t = &self.loaded.contract.tables[n];
+            tables.push(vec![initial; t.min as usize].into_boxed_slice());
         }
         for segment in &self.loaded.init.elems {
             let SegmentMode::Active { target, offset } = &segment.mode else { continue };
@@ -666,11 +670,7 @@ impl Core {
                 let function = |f| self.reference(f, &self.descriptors);
                 let global = |g| self.template_global(g);
                 let value = self.element(item, segment.ty, &function, &global)?;
-                *slot = if segment.ty.is_func() {
-                    TableEntry::find(&self.descriptors, value).copied().unwrap_or_default()
-                } else {
-                    TableEntry::externref(value)
-                };
+                *slot = self.shared_entry(segment.ty, value);
             }
         }
         for (i, t) in tables.iter().enumerate() {
@@ -682,6 +682,26 @@ impl Core {
         }
         self.tables = tables;
         Ok(())
+    }
+
+    /// The entry for a reference of a module whose instances stand alone.
+    fn shared_entry(&self, ty: RefType, value: u64) -> TableEntry {
+        if ty.is_func() {
+            TableEntry::find(&self.descriptors, value).copied().unwrap_or_default()
+        } else {
+            TableEntry::externref(value)
+        }
+    }
+
+    /// What the elements of table `n` are at first, in a module that imports no tables or globals.
+    pub(crate) fn initial_element(&self, n: usize) -> Result<TableEntry> {
+        let (Some(t), Some(Some(expr))) =
+            (self.loaded.contract.tables.get(n), self.loaded.init.tables.get(n))
+        else {
+            return Ok(TableEntry::default());
+        };
+        let value = constant::eval(expr, |_| None, |f| self.reference(f, &self.descriptors))?;
+        Ok(self.shared_entry(t.elem, value as u64))
     }
 
     fn template_global(&self, g: u32) -> Option<u128> {

@@ -5,7 +5,7 @@
 //! | size of each memory, of each table | initial sizes in the contract |
 //! | memories | image: pages that are not zero |
 //! | globals | constants |
-//! | tables | element segments behind the module's own, one per run of functions |
+//! | tables | element segments behind the module's own, one per run that is not as at first |
 //! | segments that were dropped or applied | declared, without contents |
 //! | passive segments that were not dropped | as they were |
 //!
@@ -105,7 +105,8 @@ impl Inner {
             if let Some(table) = contract.tables.get_mut(t) {
                 table.min = entries.len() as u64;
                 if table.elem.is_func() {
-                    self.table_now(t as u32, &functions, &mut init, &mut items)?;
+                    let initial = self.module.initial_element(t)?;
+                    self.table_now(t as u32, initial, &functions, &mut init, &mut items)?;
                 } else if entries.iter().any(|e| e.funcref != 0) {
                     let (name, what) =
                         (self.name(ExportKind::Table, t as u32), foreign(table.elem));
@@ -181,10 +182,11 @@ impl Inner {
         left
     }
 
-    /// Element segments that make table `t` what it is now.
+    /// Element segments that make table `t`, whose elements are `initial` at first, what it is now.
     fn table_now(
         &self,
         t: u32,
+        initial: TableEntry,
         functions: &[u32],
         init: &mut Init,
         items: &mut usize,
@@ -193,14 +195,16 @@ impl Inner {
         let mut run: Vec<ElemItem> = Vec::new();
         let entries = self.entries(t);
         let ty = self.element_type(t);
-        let end = (entries.len(), &TableEntry::default());
+        let end = (entries.len(), &initial);
         for (at, entry) in entries.iter().enumerate().chain([end]) {
-            if entry.funcref != 0 {
-                let f = self.function_of(entry.funcref, functions).ok_or_else(|| {
-                    let name = self.name(ExportKind::Table, t);
-                    refuse(format!("element {at} of table {name} refers to no function of it"))
-                })?;
-                run.push(ElemItem::Func(f));
+            if entry.funcref != initial.funcref {
+                run.push(match entry.funcref {
+                    0 => ElemItem::Null,
+                    f => ElemItem::Func(self.function_of(f, functions).ok_or_else(|| {
+                        let name = self.name(ExportKind::Table, t);
+                        refuse(format!("element {at} of table {name} refers to no function of it"))
+                    })?),
+                });
                 *items += 1;
             } else if !run.is_empty() {
                 let begin = at - run.len();

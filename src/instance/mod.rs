@@ -36,7 +36,7 @@ use crate::module::{self, Module, Returns};
 use crate::region::{self, Region, Rung, Slot, Stack};
 use crate::value::Val;
 use crate::vmctx::{self, ControlRef, InstanceData, Lease, Pending, ResumeFn, State, TableEntry};
-pub(crate) use args::Callee;
+pub(crate) use args::{Callee, check_result, is_checked};
 use deadline::Limits;
 pub(crate) use deadline::asked_in_thunk;
 pub use host::Vmctx;
@@ -562,14 +562,15 @@ impl InstanceRef {
         let lease = self.lease(&IDLE)?;
         let (cell, g) = self.exported_global(&lease, name)?;
         let ty = lease.control.with(|i| i.module.loaded.contract.globals[g as usize]);
-        if !ty.mutable || ty.ty != value.ty() {
+        if !ty.mutable || ty.ty.byte() != value.ty().byte() {
             let kind = if ty.mutable { "a mutable" } else { "an immutable" };
             return Err(Error::new(
                 Status::InvalidArgument,
                 format!("\"{name}\" is {kind} global of type {}, not {}", ty.ty, value.ty()),
             ));
         }
-        args::check_reference(lease.control, &value)?;
+        let canonical = lease.control.with(|i| i.module.canonical(ty.ty));
+        args::check_reference(lease.control, canonical, &value).map_err(|e| e.context(name))?;
         cell.owner.with(|i| i.data.set_slot(cell.offset, value.to_slot()));
         Ok(())
     }

@@ -380,17 +380,27 @@ fn own_state(control: ControlRef, module: &Core) -> Result<()> {
         TableEntry::seal(&mut all);
         i.data.set_u64(layout::FUNC_DESCS, all.as_ptr() as u64);
         i.descriptors = Some(all);
-        for (t, ty) in module.loaded.contract.tables.iter().enumerate() {
-            if let Table::Own(own) = &mut i.tables[t] {
-                *own = Some(vec![TableEntry::default(); ty.min as usize]);
-                i.describe(t as u32);
-            }
-        }
     });
+    own_tables(control, module)?;
     for (n, expr) in module.loaded.init.globals.iter().enumerate() {
         let v = value(control, module, expr)?;
         let at = module.loaded.layout.global(n as u32);
         control.with(|i| i.data.set_slot(at, v));
+    }
+    Ok(())
+}
+
+fn own_tables(control: ControlRef, module: &Core) -> Result<()> {
+    let all = &module.loaded.contract.tables;
+    let imported = all.len().saturating_sub(module.loaded.init.tables.len());
+    for (n, (ty, expr)) in all.iter().skip(imported).zip(&module.loaded.init.tables).enumerate() {
+        let value = expr.as_ref().map_or(Ok(0), |e| value(control, module, e))?;
+        let entry = tables::entry(control, ty.elem, value as u64);
+        let entry = entry.map_err(|_| constant::bad_expression())?;
+        control.with(|i| {
+            i.tables[imported + n] = Table::Own(Some(vec![entry; ty.min as usize]));
+            i.describe((imported + n) as u32);
+        });
     }
     Ok(())
 }
@@ -480,10 +490,15 @@ fn link(control: ControlRef, module: &Arc<Core>, group: &group::Shared) -> Resul
                     (i.entries(index).len() as u64, ty)
                 });
                 let elem = m.module.canonical(have.elem.into());
-                if elem != module.canonical(want.elem.into())
-                    || have.is64 != want.is64
-                    || !fits((len, have.max), (want.min, want.max))
-                {
+                if elem != module.canonical(want.elem.into()) {
+                    let (want, have) = (want.elem, have.elem);
+                    return Err(mismatch(
+                        import,
+                        format!("a table of {want}"),
+                        format!("one of {have}"),
+                    ));
+                }
+                if have.is64 != want.is64 || !fits((len, have.max), (want.min, want.max)) {
                     let want = show("a table", (want.min, want.max), want.is64);
                     return Err(mismatch(import, want, show("one", (len, have.max), have.is64)));
                 }

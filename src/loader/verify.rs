@@ -31,7 +31,7 @@ use lucet_artifact::init::{ElemItem, Init, SegmentMode};
 use lucet_artifact::layout::Layout;
 use lucet_artifact::limits::{MAX_FURTHER_RESERVE, WASM_PAGE};
 use lucet_artifact::snapshot::Snapshot;
-use lucet_artifact::types::{FuncType, HeapType, MemoryShape, NO_CODE, RefType, TypeTable};
+use lucet_artifact::types::{FuncType, HeapType, MemoryShape, NO_CODE, TypeTable};
 use std::collections::HashSet;
 use std::ops::Range;
 
@@ -154,7 +154,7 @@ pub(super) fn verify(body: &[u8], elf: &Elf, snapshot: bool) -> Result<Facts> {
 
 /// Whether the runtime knows values of this type.
 fn is_supported(ty: ValType) -> bool {
-    ty.reference().is_none_or(|t| matches!(t, RefType::FUNC | RefType::EXTERN))
+    ty.reference().is_none_or(|t| t.heap.top() != HeapType::Exn)
 }
 
 /// Whether a type that the contract names is one of the table, if it is concrete.
@@ -431,9 +431,7 @@ pub(super) fn check_init(
         let checked = want.map_or(Err("no such global".to_owned()), |ty| scope.check(e, ty));
         checked.map_err(|m| invalid(INIT, format_args!("initial value of global {i}: {m}")))?;
     }
-    if let Some(i) = init.tables.iter().position(Option::is_some) {
-        return Err(unsupported(format!("own table {i} has an initial value: not supported yet")));
-    }
+    check_tables(contract, funcs, imported_globals, init)?;
     let scope = Scope { contract, funcs, globals: contract.globals.len() };
     for (i, s) in init.elems.iter().enumerate() {
         let bad = |m: String| invalid(INIT, format_args!("element segment {i}: {m}"));
@@ -447,6 +445,7 @@ pub(super) fn check_init(
         }
         for (k, item) in s.items.iter().enumerate() {
             let checked = match item {
+                ElemItem::Null if !s.ty.nullable => Err(format!("null in a segment of {}", s.ty)),
                 ElemItem::Null => Ok(()),
                 ElemItem::Func(f) if s.ty.is_func() => scope.function(*f, s.ty.into()),
                 ElemItem::Func(f) => Err(format!("function {f} in a segment of externref")),
@@ -476,6 +475,27 @@ pub(super) fn check_init(
 /// The type of indices that are 64 bits wide or not.
 fn index_type(wide: bool) -> ValType {
     if wide { ValType::I64 } else { ValType::I32 }
+}
+
+/// Tables whose elements cannot be null say what they are at first; they come before globals, so
+/// that may depend on imported ones only.
+fn check_tables(
+    contract: &Contract,
+    funcs: &FuncTable,
+    imported_globals: usize,
+    init: &Init,
+) -> Result<()> {
+    let scope = Scope { contract, funcs, globals: imported_globals };
+    let imported = contract.tables.len().saturating_sub(init.tables.len());
+    for (i, (t, e)) in (imported..).zip(contract.tables.iter().skip(imported).zip(&init.tables)) {
+        let checked = match e {
+            Some(e) => scope.check(e, t.elem.into()),
+            None if t.elem.nullable => Ok(()),
+            None => Err(format!("there is none, but {} has no null", t.elem)),
+        };
+        checked.map_err(|m| invalid(INIT, format_args!("initial element of table {i}: {m}")))?;
+    }
+    Ok(())
 }
 
 /// What a snapshot is not: it does not begin by running code or by copying segments into memory,
