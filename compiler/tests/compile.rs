@@ -266,10 +266,12 @@ fn classes_and_places_of_problems() {
     assert_eq!(class("(module (func i32.const))"), Err(Class::Malformed));
     assert_eq!(class("not a module"), Err(Class::Malformed));
     assert_eq!(class("(module (func (result i32)))"), Err(Class::Invalid));
-    assert_eq!(class("(module (memory i64 1))"), Err(Class::Unsupported));
-    assert_eq!(class("(module (memory 1) (memory 1))"), Err(Class::Unsupported));
+    assert_eq!(class("(module (memory i64 1) (memory 1))"), Ok(()));
+    assert_eq!(
+        class("(module (memory i64 1) (func (i32.load (i32.const 0)) drop))"),
+        Err(Class::Invalid)
+    );
     assert_eq!(class("(module (memory 1 1 shared))"), Err(Class::Unsupported));
-    assert_eq!(class("(module (tag))"), Err(Class::Unsupported));
     assert_eq!(class("(module (type (struct)))"), Err(Class::Unsupported));
     let wat = "(module (func $a (drop (ref.i31 (i32.const 0)))) (func) (func $b try end))";
     let e = try_compile(wat, &options()).expect_err("unsupported");

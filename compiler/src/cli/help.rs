@@ -64,7 +64,8 @@ pub fn limits() -> String {
         out.push_str(&format!("{name:<16}{default:>12}{max:>16}  {what}\n"));
     }
     out.push_str(
-        "\n[1] by default 2 GiB, and 64 MiB more for each MiB of the module beyond ten; at 0 as well\n\
+        "\n[1] by default 2 GiB, and 64 MiB more for each MiB of the module beyond ten; at 0 as \
+         well\n\
          [2] by default 55 s, and 20 s more for each MiB of the module beyond ten; at 0 as well\n",
     );
     out

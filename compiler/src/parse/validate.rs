@@ -74,7 +74,7 @@ fn asks_for((_, e): &Problem) -> Option<WasmFeatures> {
 const MAX_PROBLEMS: usize = 50;
 
 /// Name of a feature, and what to do about it.
-const FEATURES: [(WasmFeatures, &str, &str); 17] = [
+const FEATURES: [(WasmFeatures, &str, &str); 16] = [
     (WasmFeatures::SIMD, "simd", "build without -msimd128"),
     (WasmFeatures::RELAXED_SIMD, "relaxed-simd", "build without -mrelaxed-simd"),
     (WasmFeatures::THREADS, "threads", "build without -pthread and -matomics"),
@@ -115,7 +115,6 @@ const FEATURES: [(WasmFeatures, &str, &str); 17] = [
         "custom-page-sizes",
         "link for pages of 64 KiB, without --page-size",
     ),
-    (WasmFeatures::COMPONENT_MODEL, "component-model", "pass a core module, not a component"),
 ];
 
 /// One problem and the function it is in.
@@ -124,7 +123,9 @@ type Problem = (Option<u32>, wasmparser::Error);
 /// Validates a module; `Ok` means valid, and only supported features are used.
 pub fn validate(wasm: &[u8]) -> Result<(), Errors> {
     if Parser::is_component(wasm) {
-        let d = Diagnostic::new(Class::Unsupported, "component-model is not supported");
+        let what = "component-model is not supported: the file is a component";
+        // Where the layer stands, which tells it from a module.
+        let d = Diagnostic::new(Class::Unsupported, what).at(6);
         return Err(d.help("pass a core module, not a component").into());
     }
     let problems = check(wasm, SUPPORTED);
@@ -237,7 +238,7 @@ fn unsupported(
             _ => format!("{} is not supported: {}", what.join(", "), p.1.message()),
         };
         diagnostic(Class::Unsupported, message, p, names).help(match help.as_slice() {
-            [] => "build for WebAssembly 1.0 or 2.0 without SIMD".to_owned(),
+            [] => "build for WebAssembly 2.0".to_owned(),
             _ => help.join("; "),
         })
     };
