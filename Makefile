@@ -17,7 +17,7 @@ DIST := target/dist
 LIB := $(DIST)/lib
 SO := $(LIB)/liblucet.so.$(VERSION)
 
-.PHONY: all help demo test check deps spec corpus bench bench-quick bench-hot bench-deps clean header cdylib
+.PHONY: all help demo test check deps spec corpus fuzz bench bench-quick bench-hot bench-deps clean header cdylib
 
 ##@ Build
 all: dist ## everything, into target/dist/
@@ -78,6 +78,12 @@ spec: ## the WebAssembly test suite, with a table per proposal
 
 corpus: ## compile and load every module in LUCET_CORPUS=DIR
 	@tests/run-corpus
+
+fuzz: ## generated programs beside other engines, hostile input; SECONDS=60, SEED= to repeat
+	@echo "building the other engines into target/fuzz-build (minutes, the first time)"
+	@cd fuzz && $(CARGO) build $(CARGO_FLAGS) --target-dir ../target/fuzz-build
+	@target/fuzz-build/release/lucet-fuzz run --seconds $(or $(SECONDS),60) \
+	  $(if $(SEED),--seed $(SEED)) $(if $(JOBS),--jobs $(JOBS))
 
 bench-quick: deps all ## what the hot paths cost, and requests beside fork and exec, under a minute
 	$(CARGO) bench --locked --workspace --bench quick

@@ -23,7 +23,7 @@ const UNSAFE_ROOMS: [&str; 9] = [
 ];
 
 /// Tests and benches play the embedder, who has to vouch for C functions.
-const EMBEDDERS: [&str; 2] = ["tests/", "benches/"];
+const EMBEDDERS: [&str; 3] = ["tests/", "benches/", "fuzz/"];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))

@@ -111,7 +111,8 @@ impl fmt::Display for TrapCode {
 /// number is the index of the host entry.
 ///
 /// Sizes and addresses are passed as `i64`, zero-extended from 32 bits where the memory or table
-/// has 32-bit indices. "Packed" means two `u32` in one `i64`: first the high half, then the low.
+/// has 32-bit indices; operands of one operation may differ in that. "Packed" means two `u32` in
+/// one `i64`: first the high half, then the low.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Builtin {
@@ -144,25 +145,28 @@ pub enum Builtin {
     FusedF32x2 = 12,
     /// `(x: i64, y: i64, z: i64) -> i64`: the same, of the bits of one `f64` each.
     FusedF64 = 13,
+    /// `(packed import and number of the result: i64, value: i64)`: a reference that a host
+    /// function returned; it must be one that the result's type allows.
+    CheckResult = 14,
     /// `(tag: i64, payload: i64)`: throws a new exception; its values are at that address, a value
     /// slot each. Does not return.
-    Throw = 14,
+    Throw = 15,
     /// `(exnref: i64, unused: i64)`: throws an exception again that was caught as a reference,
     /// which is not null. Does not return.
-    ThrowRef = 15,
+    ThrowRef = 16,
     /// `(exnref: i64, unused: i64)`: lets an exception go on that a handler got and does not catch.
     /// Does not return.
-    Rethrow = 16,
+    Rethrow = 17,
     /// `(exnref: i64, payload: i64)`: copies the values of an exception to that address, unless it
     /// is 0, and lets go of the exception: a handler caught it and keeps no reference.
-    TakeException = 17,
+    TakeException = 18,
     /// `(exnref: i64, payload: i64)`: copies the values of an exception to that address.
-    ReadException = 18,
+    ReadException = 19,
 }
 
 impl Builtin {
     /// Every builtin, in order.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::MemoryGrow,
         Self::MemoryCopy,
         Self::MemoryFill,
@@ -177,6 +181,7 @@ impl Builtin {
         Self::OutOfFuel,
         Self::FusedF32x2,
         Self::FusedF64,
+        Self::CheckResult,
         Self::Throw,
         Self::ThrowRef,
         Self::Rethrow,
@@ -200,6 +205,7 @@ impl Builtin {
             Self::TableSet => (&[I32, I64, I64], &[]),
             Self::OutOfFuel => (&[], &[]),
             Self::FusedF32x2 | Self::FusedF64 => (&[I64, I64, I64], &[I64]),
+            Self::CheckResult => (&[I64, I64], &[]),
             Self::Throw
             | Self::ThrowRef
             | Self::Rethrow

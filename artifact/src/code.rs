@@ -236,7 +236,7 @@ impl HandlerTable {
             if f.is_none_or(|f| !inside(&f, h.target)) {
                 return bad("handler", h.target);
             }
-            if h.frame % 8 != 0 {
+            if !h.frame.is_multiple_of(8) {
                 return bad("frame of a handler", h.frame);
             }
             last = h.call;

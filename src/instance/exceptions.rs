@@ -19,8 +19,8 @@
 //! share one.
 
 use super::{Fault, IDLE, Inner, InstanceRef, Table};
-use crate::error::{Error, Result};
 use crate::error::Status;
+use crate::error::{Error, Result};
 use crate::module::Core;
 use crate::outcome::Exception;
 use crate::value::Val;

@@ -109,6 +109,11 @@ extern "C" fn fused_f64(_: *const Control, _: usize, x: u64, y: u64, z: u64) -> 
     x.mul_add(y, z).to_bits()
 }
 
+extern "C" fn check_result(ctx: *const Control, _: usize, which: u64, value: u64) {
+    let (import, result) = halves(which);
+    border(ctx, |c| instance::check_result(c, import, result, value).map(|()| 0));
+}
+
 extern "C" fn throw(ctx: *const Control, _: usize, tag: u64, values: u64) {
     border(ctx, |c| Err(exceptions::throw(c, tag, values)));
 }
@@ -157,6 +162,7 @@ pub(crate) fn entries() -> Vec<HostEntry> {
             Builtin::OutOfFuel => out_of_fuel as *const (),
             Builtin::FusedF32x2 => fused_f32x2 as *const (),
             Builtin::FusedF64 => fused_f64 as *const (),
+            Builtin::CheckResult => check_result as *const (),
             Builtin::Throw => throw as *const (),
             Builtin::ThrowRef => throw_ref as *const (),
             Builtin::Rethrow => rethrow as *const (),

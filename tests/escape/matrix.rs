@@ -1,0 +1,296 @@
+//! The matrix: operators × sources × offsets × values × kinds of memory.
+
+use crate::ops::{self, Kind as OpKind, Op, Rmw, STORED, STORED_TEXT, oracle, value};
+use crate::sources::{self, Source, Width};
+use crate::victim::{self, Code, Kind, PAGE, Victim, compiles};
+use lucet::{Outcome, Region, TrapCode, Val};
+use std::sync::Arc;
+
+fn full() -> bool {
+    std::env::var_os("FULL").is_some()
+}
+
+const MIB: u64 = 1 << 20;
+
+/// The offsets; those in the middle are where a guard of 32 MiB ends.
+fn offsets(w: Width, size: u64) -> Vec<u64> {
+    let mut all =
+        vec![0, 1, PAGE, 32 * MIB - size, 32 * MIB, (1 << 31) - 1, 1 << 31, (1 << 32) - 1];
+    if w == Width::W64 {
+        all.extend([1 << 32, 1 << 63, u64::MAX]);
+    }
+    all
+}
+
+/// Addresses to reach: extremes, and the last bytes of a memory of so many bytes.
+fn addresses(w: Width, bytes: u64, offset: u64, size: u64) -> Vec<u64> {
+    let mut all = vec![0, (1 << 31) - 1, 1 << 31, (1 << 32) - 1];
+    if w == Width::W64 {
+        all.extend([1 << 32, (1 << 63) - 1, 1 << 63, u64::MAX, u64::MAX - 7]);
+    }
+    if let Some(last) = bytes.checked_sub(size).and_then(|b| b.checked_sub(offset)) {
+        all.extend([last, last + 1, last + size]);
+    }
+    all.retain(|a| w.cut(*a) == *a);
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+fn function(op: &Op, s: &Source, offset: u64, kind: &Kind) -> String {
+    let (w, m) = (kind.width.ty(), kind.memory());
+    let memory = if m == 0 { String::new() } else { format!("{m} ") };
+    let (name, ty) = (&op.name, op.ty);
+    let value = match op.kind {
+        OpKind::Store | OpKind::AtomicStore => "(local.get $x)".to_owned(),
+        OpKind::Rmw(Rmw::Cmpxchg) => "(local.get $x) (local.get $x)".to_owned(),
+        OpKind::Rmw(_) => "(local.get $x)".to_owned(),
+        OpKind::LoadLane(_) | OpKind::StoreLane(_) => STORED_TEXT.to_owned(),
+        _ => String::new(),
+    };
+    let lane = match op.kind {
+        OpKind::LoadLane(n) | OpKind::StoreLane(n) => n.to_string(),
+        _ => String::new(),
+    };
+    let result = if op.has_result() { format!("(result {ty})") } else { String::new() };
+    let source = s.text(kind.width, m);
+    format!(
+        "(func (export \"{}, {offset}\") (param $v {w}) (param $x {ty}) {result}
+           (local $t {w}) (local $n i32)
+           ({name} {memory}offset={offset} {lane} {source} {value}))\n",
+        s.name
+    )
+}
+
+/// Byte `at` of the memory before each access; no byte is like its neighbours.
+fn byte(at: u64) -> u8 {
+    (at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as u8 | 0x80
+}
+
+/// Bytes around an access that are looked at.
+const AROUND: u64 = 24;
+
+/// What was done.
+#[derive(Default)]
+struct Count {
+    ran: u64,
+    trapped: u64,
+}
+
+/// One access.
+struct Access<'a> {
+    op: &'a Op,
+    source: &'a Source,
+    offset: u64,
+    parameter: u64,
+}
+
+impl Access<'_> {
+    fn what(&self, v: &Victim) -> String {
+        format!(
+            "{}: {} offset={:#x} {} of {:#x}",
+            v.kind.name, self.op.name, self.offset, self.source.name, self.parameter
+        )
+    }
+
+    /// Runs it; returns the range of bytes that was looked at.
+    fn run(&self, v: &Victim, f: lucet::Func, count: &mut Count) -> std::ops::Range<usize> {
+        let w = v.kind.width;
+        let size = self.op.size as u128;
+        let index = (self.source.apply)(w, self.parameter);
+        let at = u128::from(index) + u128::from(self.offset);
+        let inside = at + size <= u128::from(v.bytes);
+        let (from, to) = if inside {
+            let at = at as u64;
+            (at.saturating_sub(AROUND), (at + self.op.size as u64 + AROUND).min(v.bytes))
+        } else {
+            (v.bytes - AROUND, v.bytes)
+        };
+        let mut before: Vec<u8> = (from..to).map(byte).collect();
+        v.write(from, &before);
+        v.write(32, &self.parameter.to_le_bytes());
+        // The parameter may lie in the middle of what is accessed.
+        v.read(from, &mut before);
+        let outcome = v.run(f, &[v.address(self.parameter), value(self.op.ty, STORED)]);
+        let mut after = vec![0; before.len()];
+        v.read(from, &mut after);
+        count.ran += 1;
+        let aligned = !self.op.is_atomic() || at.is_multiple_of(size);
+        if inside && aligned {
+            let range = (at as u64 - from) as usize..(at as u64 - from) as usize + self.op.size;
+            let (result, bytes) = oracle(self.op, &before[range.clone()]);
+            before[range].copy_from_slice(&bytes);
+            let want: Vec<Val> = result.into_iter().collect();
+            let Outcome::Returned(have) = &outcome else {
+                panic!("{}: {outcome:?}", self.what(v));
+            };
+            let same = have.len() == want.len()
+                && have.iter().zip(&want).all(|(a, b)| a.ty() == b.ty() && bits(a) == bits(b));
+            assert!(same, "{}: {have:x?}, not {want:x?}", self.what(v));
+        } else {
+            let Outcome::Trapped(t) = &outcome else {
+                panic!("{}: {outcome:?}", self.what(v));
+            };
+            let right = match t.code {
+                TrapCode::MemoryOutOfBounds => !inside,
+                TrapCode::UnalignedAtomic => !aligned,
+                _ => false,
+            };
+            assert!(right, "{}: {t:?}", self.what(v));
+            count.trapped += 1;
+        }
+        assert!(before == after, "{}: {after:x?}, not {before:x?}", self.what(v));
+        from as usize..to as usize
+    }
+}
+
+fn bits(v: &Val) -> u128 {
+    v.to_slot()
+}
+
+/// All accesses of one operator in one kind of memory.
+fn operator(op: &Op, kind: Kind, code: Code, region: &Arc<Region>, sources: &[&Source]) -> Count {
+    let size = op.size as u64;
+    let mut functions = String::new();
+    for s in sources {
+        for offset in offsets(kind.width, size) {
+            functions += &function(op, s, offset, &kind);
+        }
+    }
+    let v = Victim::new(kind, code, region, &functions);
+    let whole = (v.bytes <= 4 * PAGE).then(|| (0..v.bytes).map(byte).collect::<Vec<_>>());
+    if let Some(whole) = &whole {
+        v.write(0, whole);
+    }
+    let mut count = Count::default();
+    // The parameter lies at 32; each access looked at what is around it.
+    let mut seen = vec![32..40];
+    for source in sources {
+        for offset in offsets(kind.width, size) {
+            let f = v.module.find(&format!("{}, {offset}", source.name), None).unwrap();
+            let mut parameters = vec![0x80, 0x8000, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff];
+            let wanted = addresses(kind.width, v.bytes, offset, size);
+            parameters.extend(wanted.iter().filter_map(|a| (source.prepare)(kind.width, *a)));
+            parameters.sort_unstable();
+            parameters.dedup();
+            for parameter in parameters {
+                seen.push(Access { op, source, offset, parameter }.run(&v, f, &mut count));
+            }
+        }
+    }
+    if let Some(mut whole) = whole {
+        let mut now = vec![0; whole.len()];
+        v.read(0, &mut now);
+        for range in seen {
+            whole[range.clone()].copy_from_slice(&now[range]);
+        }
+        let changed = whole.iter().zip(&now).position(|(a, b)| a != b);
+        assert_eq!(changed, None, "{} {}: a byte that no access is near", kind.name, op.name);
+    }
+    v.check_surroundings(&format!("{} {}", kind.name, op.name));
+    count
+}
+
+/// The operators of each proposal that there is, and which sources each has.
+fn operators() -> Vec<(Vec<Op>, bool)> {
+    let mut all = vec![(ops::scalar(), true)];
+    let simd = compiles("(module (memory 1) (func (result v128) (v128.load (i32.const 0))))");
+    let atomics =
+        compiles("(module (memory 1) (func (result i32) (i32.atomic.load (i32.const 0))))");
+    for (there, ops, name) in [(simd, ops::simd(), "SIMD"), (atomics, ops::atomic(), "atomics")] {
+        if there {
+            // The short list of sources: what makes an address is the same code for all.
+            all.push((ops, full() || name == "SIMD"));
+        } else {
+            println!("not compiled, so left out: {name}");
+        }
+    }
+    all
+}
+
+fn codes() -> Vec<Code> {
+    let first = victim::default_code();
+    let mut all = vec![first];
+    if full() {
+        all.push(Code { opt: lucetc::OptLevel::None, ..first });
+        let v3 = lucetc::options::cpu_from_name("x86-64-v3").unwrap();
+        if lucetc::options::cpu_from_name("native").unwrap() & v3 == v3 {
+            all.push(Code { cpu: v3, ..first });
+        } else {
+            println!("not on this machine: x86-64-v3");
+        }
+    }
+    all
+}
+
+fn matrix(packed: bool, imported: bool, second: bool, wide: bool) {
+    let all = sources::all();
+    let mut rows = 0;
+    for kind in victim::kinds() {
+        let wanted = kind.packed == packed && kind.imported == imported && kind.second == second;
+        if !wanted || (kind.width == Width::W64) != wide {
+            continue;
+        }
+        if !kind.works() {
+            println!("not compiled, so left out: {}", kind.name);
+            continue;
+        }
+        let region = kind.region();
+        let mut sum = Count::default();
+        let mut number = 0;
+        for code in codes() {
+            for (ops, all_sources) in operators() {
+                let list: Vec<&Source> = all
+                    .iter()
+                    .filter(|s| s.is_for(kind.width) && (all_sources || s.essential))
+                    .collect();
+                for op in &ops {
+                    let count = operator(op, kind, code, &region, &list);
+                    assert!(count.ran > 200 && count.trapped > 50, "{} {}", kind.name, op.name);
+                    assert!(count.ran - count.trapped > 20, "{} {}", kind.name, op.name);
+                    number += 1;
+                    sum.ran += count.ran;
+                    sum.trapped += count.trapped;
+                }
+            }
+        }
+        assert!(number >= 23);
+        println!(
+            "{}: {number} operators, {} accesses, {} of them outside",
+            kind.name, sum.ran, sum.trapped
+        );
+        rows += 1;
+    }
+    println!("{rows} kinds of memory");
+}
+
+#[test]
+fn t_escape_matrix_guarded() {
+    matrix(false, false, false, false);
+}
+
+#[test]
+fn t_escape_matrix_compact() {
+    matrix(true, false, false, false);
+}
+
+#[test]
+fn t_escape_matrix_imported() {
+    matrix(false, true, false, false);
+    matrix(true, true, false, false);
+}
+
+#[test]
+fn t_escape_matrix_second() {
+    matrix(false, false, true, false);
+    matrix(true, false, true, false);
+    matrix(false, true, true, false);
+}
+
+#[test]
+fn t_escape_matrix_64_bits() {
+    matrix(false, false, false, true);
+    matrix(true, false, false, true);
+    matrix(false, true, false, true);
+    matrix(false, false, true, true);
+}
