@@ -42,6 +42,7 @@ use crate::instance;
 use crate::sys::arena;
 use crate::trap::CodeInfo;
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Where an exception goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,7 +127,8 @@ pub(crate) extern "C" fn land_in_thunk(ctx: *const Control, fp: usize) -> Resump
     let found = found.and_then(|(leaver, activation)| {
         // SAFETY: control blocks are never unmapped.
         let on = ControlRef(unsafe { activation.control.as_ref() }?);
-        instance::land(leaver, on, fp)
+        // A panic (a bug of ours) ends the run with the exception.
+        catch_unwind(AssertUnwindSafe(|| instance::land(leaver, on, fp))).ok().flatten()
     });
     let (sp, value) = found.unwrap_or_default();
     Resumption { sp, value }

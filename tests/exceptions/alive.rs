@@ -155,7 +155,8 @@ fn exceptions_cannot_be_part_of_a_snapshot() {
 #[test]
 fn an_exception_that_left_is_told_of_until_the_instance_is_fresh() {
     let i = instance(
-        r#"(module (tag $e (export "e") (param i64)) (func (export "f") (throw $e (i64.const 6))))"#,
+        r#"(module (tag $e (export "e") (param i64))
+             (func (export "f") (throw $e (i64.const 6))))"#,
     );
     assert_eq!(i.exception().unwrap_err().status(), Status::WrongState);
     let e = thrown(i.run("f", &[]).unwrap());
