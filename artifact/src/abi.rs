@@ -111,7 +111,8 @@ impl fmt::Display for TrapCode {
 /// number is the index of the host entry.
 ///
 /// Sizes and addresses are passed as `i64`, zero-extended from 32 bits where the memory or table
-/// has 32-bit indices. "Packed" means two `u32` in one `i64`: first the high half, then the low.
+/// has 32-bit indices; operands of one operation may differ in that. "Packed" means two `u32` in
+/// one `i64`: first the high half, then the low.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Builtin {

@@ -360,6 +360,37 @@ fn a_thousand_results() {
     assert!(c.contract.min_stack > 16_000);
 }
 
+/// The bytes that each `ret` of a function takes off the stack.
+fn popped(wat: &str) -> Vec<u32> {
+    let text = lucetc::compile_to_text(wat.as_bytes(), &options(), Text::Asm).expect("compiles");
+    let of_f = text.split(";; ").find(|t| t.starts_with("function 0 ")).expect("function 0");
+    let rets = of_f.lines().filter_map(|l| l.trim().strip_prefix("retq"));
+    let bytes = |l: &str| l.split("$0x").nth(1).map_or(0, |n| u32::from_str_radix(n, 16).expect(n));
+    rets.map(bytes).collect()
+}
+
+/// The hint of how much a function pops is what its code does.
+#[test]
+fn pops_are_those_of_the_code() {
+    let cases = [
+        ("v128 ".repeat(8), "v128".to_owned(), 0),
+        ("v128 ".repeat(9), String::new(), 16),
+        ("f32 v128 f64 v128 ".repeat(3), "i32 v128 ".repeat(4), 64),
+        ("v128 ".repeat(8) + "f32 v128 f32", "f64".to_owned(), 48),
+        ("i32 ".repeat(5) + "v128 ".repeat(8).as_str(), "v128 ".repeat(8), 0),
+        ("i32 ".repeat(5), "v128 ".repeat(9), 16),
+        ("i64 ".repeat(6) + "v128 ".repeat(9).as_str() + "i32 ", String::new(), 48),
+    ];
+    for (params, results, bytes) in cases {
+        let n = params.split_whitespace().count();
+        let gets: String = (0..n).map(|i| format!("local.get {i} ")).collect();
+        let wat = format!("(module (func (param {params}) (result {results}) {gets} call 0))");
+        let pops = compile(&wat).funcs[0].record.pops;
+        assert_eq!(pops, bytes, "{params} -> {results}");
+        assert_eq!(popped(&wat), [bytes], "{params} -> {results}");
+    }
+}
+
 #[test]
 fn bombs_are_refused_in_bounded_time() {
     // Two bytes each for a call that carries a thousand values.

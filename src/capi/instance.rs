@@ -347,7 +347,8 @@ pub extern "C" fn lucet_instance_set_cpu_limit(
 }
 
 /// Limits what the instance's memory may grow to, in bytes, within what its module and region
-/// allow: the value of a new instance. A memory that is larger already stays as it is.
+/// allow: the value of a new instance. All its memories count together. What is larger already
+/// stays as it is.
 #[unsafe(no_mangle)]
 pub extern "C" fn lucet_instance_set_memory_limit(
     instance: *mut lucet_instance,

@@ -60,12 +60,12 @@ impl std::fmt::Display for Refused {
     }
 }
 
-/// The bytes to compile: binary as it is, quoted text as text.
+/// The bytes to compile: binary as it is, quoted text as text. What is neither must be encodable,
+/// whatever its directive says about it.
 fn bytes(module: &mut QuoteWat<'_>) -> Result<Vec<u8>, Refused> {
     match module.to_test() {
         Ok(QuoteWatTest::Binary(b) | QuoteWatTest::Text(b)) => Ok(b),
-        // Only the encoder knows some errors of the text format, as unknown names.
-        Err(e) => Err(Refused::Compiler(Diagnostic::new(Class::Malformed, e.to_string()).into())),
+        Err(e) => Err(Refused::Harness(e.to_string())),
     }
 }
 

@@ -346,6 +346,12 @@ fn declared_features(p: &mut Parsed<'_>) {
     if p.tables.len() > 1 || p.tables.iter().any(|t| t.elem != RefType::FUNC) || !refs.is_empty() {
         p.features |= feature::REFERENCE_TYPES;
     }
+    if p.memories.len() > 1 {
+        p.features |= feature::MULTI_MEMORY;
+    }
+    if p.memories.iter().any(|m| m.is64) || p.tables.iter().any(|t| t.is64) {
+        p.features |= feature::MEMORY64;
+    }
     if refs.into_iter().chain(p.tables.iter().map(|t| t.elem)).any(is_typed)
         || p.table_inits.iter().any(Option::is_some)
     {

@@ -30,6 +30,9 @@ pub const SUPPORTED: WasmFeatures = WasmFeatures::MUTABLE_GLOBAL
     .union(WasmFeatures::TAIL_CALL)
     .union(WasmFeatures::FUNCTION_REFERENCES)
     .union(WasmFeatures::FLOATS)
+    .union(WasmFeatures::MULTI_MEMORY)
+    .union(WasmFeatures::MEMORY64)
+    .union(WasmFeatures::THREADS)
     .union(WasmFeatures::GC_TYPES);
 
 /// What a module is first judged with, if it is not valid with the supported features: everything

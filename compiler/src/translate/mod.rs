@@ -5,10 +5,11 @@
 //! control becomes blocks with parameters. Code that cannot be reached is skipped.
 //!
 //! ```text
-//!  control.rs   blocks, loops, branches          memory.rs   addresses, loads, stores, bulk
-//!  numeric.rs   arithmetic, by table             table.rs    tables, indirect calls, references
-//!  checked.rs   checks of divisions              abi.rs      signatures, flags, regions
-//!  body.rs      calls, traps                     fuel.rs     counting steps, if asked for
+//!  control.rs   blocks, loops, branches          memory.rs   loads, stores, bulk
+//!  numeric.rs   arithmetic, by table             address.rs  addresses in memories
+//!  checked.rs   checks of divisions              atomic.rs   atomic accesses
+//!  body.rs      calls, traps                     table.rs    tables, indirect calls, references
+//!  fuel.rs      counting steps, if asked for     abi.rs      signatures, flags, regions
 //!  simd.rs      vectors, by table                simd_*.rs   their accesses, relaxed operators
 //!  wide.rs      128-bit integers in two halves
 //!  refs.rs      typed references                 tail.rs     tail calls
@@ -17,6 +18,8 @@
 //! Bodies were validated, so what cannot happen is [`Fail::Internal`], never a panic.
 
 pub mod abi;
+mod address;
+mod atomic;
 pub mod body;
 mod checked;
 mod control;
@@ -266,6 +269,7 @@ impl<'e> Translator<'e, '_> {
                     || self.memory(op)?
                     || self.table(op)?
                     || self.simd(op)?
+                    || self.atomic(op)?
                     || self.wide(op)?
                     || self.refs(op)?
                     || self.tail(op)?;
@@ -318,8 +322,11 @@ impl<'e> Translator<'e, '_> {
         Ok(())
     }
 
-    /// `i32` to the `i64` that builtins and address arithmetic take.
+    /// An index, `i32` or `i64`, as the `i64` that builtins and address arithmetic take.
     fn extend(&mut self, v: Value) -> Value {
-        self.body.b.ins().uextend(types::I64, v)
+        match self.body.b.func.dfg.value_type(v) {
+            types::I64 => v,
+            _ => self.body.b.ins().uextend(types::I64, v),
+        }
     }
 }

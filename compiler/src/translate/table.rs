@@ -69,8 +69,8 @@ impl<'e> Translator<'e, '_> {
             }
             Operator::TableSize { table } => {
                 let (_, len) = self.table_bounds(*table);
-                let len = self.body.b.ins().ireduce(types::I32, len);
-                self.push(len);
+                let wide = self.is64_table(*table)?;
+                self.push_index(Some(len), wide)?;
             }
             Operator::TableSet { table } => {
                 let (index, v) = self.pop2()?;
@@ -82,9 +82,10 @@ impl<'e> Translator<'e, '_> {
                 let (v, delta) = self.pop2()?;
                 let delta = self.extend(delta);
                 self.body.charge_bulk(delta, Unit::Elements);
+                let wide = self.is64_table(*table)?;
                 let table = self.index(*table);
                 let old = self.body.builtin(Builtin::TableGrow, &[table, v, delta]);
-                self.push_reduced(old)?;
+                self.push_index(old, wide)?;
             }
             Operator::TableFill { table } => {
                 let (index, v, n) = self.pop3()?;
@@ -112,6 +113,11 @@ impl<'e> Translator<'e, '_> {
 
     fn is_imported_table(&self, table: u32) -> bool {
         table < self.body.env.plan.imported.tables
+    }
+
+    fn is64_table(&self, table: u32) -> Res<bool> {
+        let found = self.body.env.plan.contract.tables.get(table as usize);
+        found.map(|t| t.is64).ok_or(Fail::Internal("table index"))
     }
 
     /// Address of the first entry and number of entries.
