@@ -38,7 +38,8 @@ pub use panics::keep_quiet;
 ///
 /// # Errors
 ///
-/// What is wrong with the module, or that a limit of [`Options::limits`] is exceeded, time included.
+/// What is wrong with the module, or that a limit of [`Options::limits`] is exceeded, time
+/// included.
 pub fn compile_to_model(input: &[u8], options: &Options) -> Result<model::Compiled, Errors> {
     guarded(|| model(input, options, &Budget::new(options, input.len())))
 }
