@@ -801,9 +801,9 @@ lucet_status lucet_instance_memory_range(lucet_instance *instance,
 lucet_status lucet_instance_memory_size(lucet_instance *instance, uint64_t *bytes);
 
 /**
- * A range of an exported memory, for modules with several: the calls above mean the first memory.
- * `*out` is its address, as from lucet_instance_memory_range, `*bytes` the size of the memory, both
- * 0 if the call fails.
+ * A range of an exported memory, for modules with several: the calls above mean the first one.
+ * `*out` is its address, as from lucet_instance_memory_range, `*bytes` the size of the memory;
+ * both are 0 if the call fails.
  *
  * LUCET_STATUS_NO_SUCH_EXPORT, LUCET_STATUS_EXPORT_TYPE_MISMATCH if the export is no memory,
  * LUCET_STATUS_OUT_OF_BOUNDS, LUCET_STATUS_BUSY while it runs.
