@@ -50,7 +50,9 @@ macro_rules! operands {
 
 macro_rules! vectors {
     ($list:ident, $load:literal, $size:literal, $($text:literal => $ty:literal;)*) => {
-        $($list.push(Operand { text: $text, load: $load, size: $size, ty: $ty, oracle: None });)*
+        $list.extend([$(
+            Operand { text: $text, load: $load, size: $size, ty: $ty, oracle: None },
+        )*]);
     };
 }
 

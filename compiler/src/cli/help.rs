@@ -57,16 +57,15 @@ pub fn limits() -> String {
     let mut out = format!("{:<16}{:>12}{:>16}  what\n", "name", "default", "maximum");
     for Row { limit, name, default, max, what } in &ROWS {
         let (default, what) = match limit {
-            Limit::Memory => ("2G+".to_owned(), format!("{what} [1]")),
-            Limit::Time => ("55+".to_owned(), format!("{what} [2]")),
+            Limit::Memory => ("0".to_owned(), format!("{what} [1]")),
+            Limit::Time => ("0".to_owned(), format!("{what} [2]")),
             _ => (default.to_string(), (*what).to_owned()),
         };
         out.push_str(&format!("{name:<16}{default:>12}{max:>16}  {what}\n"));
     }
     out.push_str(
-        "\n[1] by default 2 GiB, and 64 MiB more for each MiB of the module beyond ten; at 0 as \
-         well\n\
-         [2] by default 55 s, and 20 s more for each MiB of the module beyond ten; at 0 as well\n",
+        "\n[1] if 0: 2 GiB, and 64 MiB more for each MiB of the module beyond ten\n\
+         [2] if 0: 55 s, and 20 s more for each MiB of the module beyond ten\n",
     );
     out
 }

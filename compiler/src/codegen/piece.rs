@@ -339,3 +339,31 @@ pub fn pops(ty: &FuncType) -> u32 {
     }
     stack.next_multiple_of(16)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::budget::Budget;
+    use crate::options::Options;
+    use crate::{parse, plan};
+
+    #[test]
+    fn a_panic_is_a_diagnostic_with_its_place() {
+        crate::panics::keep_quiet();
+        let wasm = wat::parse_str("(module (func nop) (func $bad nop))").unwrap();
+        let options = Options::default();
+        let parsed = parse::parse(&wasm, &options.limits).unwrap();
+        let plan = plan::plan(&wasm, parsed, &options).unwrap();
+        let targets = Targets::new(&options).unwrap();
+        let budget = Budget::new(&options, 0);
+        let env = super::super::env(&plan, &targets, &options, &budget);
+        let mut scratch = Scratch::new();
+        let broken = |_: &mut Scratch| -> Result<(), Error> { panic!("oh {}", "no") };
+        let d = guarded(&env, Job::Function(1), &mut scratch, broken).unwrap_err();
+        assert_eq!((d.class, d.function.clone()), (Class::Internal, Some((1, "bad".to_owned()))));
+        assert!(d.message.contains("oh no") && d.offset.is_some(), "{d}");
+        // Where it was is known only to the hook.
+        assert!(d.message.contains("piece.rs"), "{d}");
+        assert!(compile(&env, &targets, Job::Function(1), &mut scratch).is_ok());
+    }
+}
