@@ -805,6 +805,22 @@ lucet_status lucet_instance_memory_range(lucet_instance *instance,
 lucet_status lucet_instance_memory_size(lucet_instance *instance, uint64_t *bytes);
 
 /**
+ * A range of an exported memory, for modules with several: the calls above mean the first one.
+ * `*out` is its address, as from lucet_instance_memory_range, `*bytes` the size of the memory;
+ * both are 0 if the call fails.
+ *
+ * LUCET_STATUS_NO_SUCH_EXPORT, LUCET_STATUS_EXPORT_TYPE_MISMATCH if the export is no memory,
+ * LUCET_STATUS_OUT_OF_BOUNDS, LUCET_STATUS_BUSY while it runs.
+ */
+LUCET_NODISCARD
+lucet_status lucet_instance_exported_memory(lucet_instance *instance,
+                                            const char *name,
+                                            uint64_t offset,
+                                            uint64_t len,
+                                            void **out,
+                                            uint64_t *bytes);
+
+/**
  * The value of an exported global.
  *
  * LUCET_STATUS_NO_SUCH_EXPORT, LUCET_STATUS_EXPORT_TYPE_MISMATCH if the export is no global.

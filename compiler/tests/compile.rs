@@ -6,6 +6,7 @@ use lucet_artifact::code::NO_REF;
 use lucet_artifact::contract::feature;
 use lucet_artifact::init::{ImageRun, SegmentMode};
 use lucet_artifact::types::{MemoryShape, NO_CODE};
+use lucetc::limits::Limit;
 use lucetc::model::Compiled;
 use lucetc::{Class, Errors, OptLevel, Options, Text};
 
@@ -265,10 +266,12 @@ fn classes_and_places_of_problems() {
     assert_eq!(class("(module (func i32.const))"), Err(Class::Malformed));
     assert_eq!(class("not a module"), Err(Class::Malformed));
     assert_eq!(class("(module (func (result i32)))"), Err(Class::Invalid));
-    assert_eq!(class("(module (memory i64 1))"), Err(Class::Unsupported));
-    assert_eq!(class("(module (memory 1) (memory 1))"), Err(Class::Unsupported));
+    assert_eq!(class("(module (memory i64 1) (memory 1))"), Ok(()));
+    assert_eq!(
+        class("(module (memory i64 1) (func (i32.load (i32.const 0)) drop))"),
+        Err(Class::Invalid)
+    );
     assert_eq!(class("(module (memory 1 1 shared))"), Err(Class::Unsupported));
-    assert_eq!(class("(module (tag))"), Err(Class::Unsupported));
     assert_eq!(class("(module (type (struct)))"), Err(Class::Unsupported));
     let wat = "(module (func $a (drop (ref.i31 (i32.const 0)))) (func) (func $b try end))";
     let e = try_compile(wat, &options()).expect_err("unsupported");
@@ -317,8 +320,10 @@ fn with_body(body: &[u8]) -> Vec<u8> {
 
 #[test]
 fn deep_nesting_needs_no_stack() {
-    let options = Options::default();
     const DEPTH: usize = 100_000;
+    let mut options = Options::default();
+    options.limits.set(Limit::Nesting, DEPTH as u64 + 1);
+    options.limits.set(Limit::LoopNesting, DEPTH as u64);
     // Blocks, loops, conditionals, each nested inside the last; and blocks in dead code.
     for open in [&[0x02, 0x40][..], &[0x03, 0x40], &[0x41, 0, 0x04, 0x40], &[0x00, 0x02, 0x40]] {
         let mut body = open.repeat(DEPTH);

@@ -472,6 +472,11 @@ pub(super) fn check_init(
     Ok(())
 }
 
+/// The type of indices that are 64 bits wide or not.
+fn index_type(wide: bool) -> ValType {
+    if wide { ValType::I64 } else { ValType::I32 }
+}
+
 /// Tables whose elements cannot be null say what they are at first; they come before globals, so
 /// that may depend on imported ones only.
 fn check_tables(
@@ -491,11 +496,6 @@ fn check_tables(
         checked.map_err(|m| invalid(INIT, format_args!("initial element of table {i}: {m}")))?;
     }
     Ok(())
-}
-
-/// The type of indices that are 64 bits wide or not.
-fn index_type(wide: bool) -> ValType {
-    if wide { ValType::I64 } else { ValType::I32 }
 }
 
 /// What a snapshot is not: it does not begin by running code or by copying segments into memory,

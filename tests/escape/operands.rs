@@ -11,7 +11,8 @@ pub struct Operand {
     pub size: usize,
     /// Type of the result.
     pub ty: &'static str,
-    /// The result, computed here; where there is none, it has to be that of the same bytes elsewhere.
+    /// The result, computed here; where there is none, it has to be that of the same bytes at
+    /// another place.
     pub oracle: Option<fn([u8; 8]) -> Val>,
 }
 

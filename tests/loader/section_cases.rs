@@ -7,9 +7,7 @@ use lucet::Status::{InvalidArtifact as Invalid, UnsupportedArtifact as Unsupport
 use lucet_artifact::code::{Hints, NO_REF};
 use lucet_artifact::contract::{Export, ExportKind, ImportKind, MemoryDecl};
 use lucet_artifact::init::{ConstOp, DataSegment, ElemItem, ElemSegment, ImageRun, SegmentMode};
-use lucet_artifact::types::{
-    FuncType, GlobalType, HeapType, MemoryShape, MemoryType, NO_CODE, TableType, TypeRecord,
-};
+use lucet_artifact::types::{GlobalType, HeapType, MemoryShape, MemoryType, NO_CODE, TableType};
 use lucet_artifact::{RefType, ValType};
 
 type Case = (&'static str, Status, &'static str, fn(&mut Parts));

@@ -5,6 +5,7 @@
 
 use super::{Data, Parsed, names};
 use crate::error::{Class, Diagnostic, Errors};
+use crate::limits::{Limit, Limits};
 use lucet_artifact::contract::{Export, ExportKind, Import, ImportKind, feature};
 use lucet_artifact::init::{ConstExpr, ConstOp, ElemItem, ElemSegment, SegmentMode};
 use lucet_artifact::limits;
@@ -27,13 +28,13 @@ impl From<wasmparser::Error> for Diagnostic {
 }
 
 /// Collects all sections.
-pub fn collect(wasm: &[u8]) -> Result<Parsed<'_>, Errors> {
+pub fn collect<'a>(wasm: &'a [u8], limits: &Limits) -> Result<Parsed<'a>, Errors> {
     let mut parsed = Parsed::default();
     for payload in Parser::new(0).parse_all(wasm) {
         let payload = payload.map_err(Diagnostic::from)?;
         section(&mut parsed, payload)?;
     }
-    check_limits(&parsed)?;
+    check_limits(&parsed, limits)?;
     declared_features(&mut parsed);
     Ok(parsed)
 }
@@ -300,29 +301,29 @@ fn export_kind(k: ExternalKind) -> Result<ExportKind, Diagnostic> {
     })
 }
 
-/// Counts that the artifact format bounds more tightly than wasmparser does.
-fn check_limits(p: &Parsed<'_>) -> Result<(), Errors> {
+/// Counts that the caller or the artifact format bounds more tightly than wasmparser does.
+fn check_limits(p: &Parsed<'_>, chosen: &Limits) -> Result<(), Errors> {
     let items: usize = p.elems.iter().map(|e| e.items.len()).sum();
+    let by_caller = [
+        (p.types.len(), Limit::Types),
+        (p.funcs.len(), Limit::Functions),
+        (p.imports.len(), Limit::Imports),
+        (p.exports.len(), Limit::Exports),
+        (p.globals.len(), Limit::Globals),
+        (items, Limit::ElementItems),
+    ];
+    let exceeded = by_caller.into_iter().filter(|(n, l)| *n as u64 > chosen.get(*l));
+    let mut bad: Vec<_> = exceeded.map(|(_, l)| l.exceeded(chosen)).collect();
     let counts = [
-        (p.types.len(), limits::MAX_TYPES, "types"),
-        (p.funcs.len(), limits::MAX_FUNCTIONS, "functions"),
-        (p.imports.len(), limits::MAX_IMPORTS, "imports"),
-        (p.exports.len(), limits::MAX_EXPORTS, "exports"),
         (p.tables.len(), limits::MAX_TABLES, "tables"),
         (p.memories.len(), limits::MAX_MEMORIES, "memories"),
-        (p.globals.len(), limits::MAX_GLOBALS, "globals"),
         (p.tags.len(), limits::MAX_TAGS, "tags"),
         (p.elems.len(), limits::MAX_ELEMENT_SEGMENTS, "element segments"),
-        (items, limits::MAX_ELEMENT_ITEMS, "element items"),
         (p.datas.len(), limits::MAX_DATA_SEGMENTS, "data segments"),
     ];
-    let bad: Vec<_> = counts
-        .into_iter()
-        .filter(|(n, max, _)| n > max)
-        .map(|(n, max, what)| {
-            Diagnostic::new(Class::Limit, format!("the module has {n} {what}, the limit is {max}"))
-        })
-        .collect();
+    bad.extend(counts.into_iter().filter(|(n, max, _)| n > max).map(|(n, max, what)| {
+        Diagnostic::new(Class::Limit, format!("the module has {n} {what}, the limit is {max}"))
+    }));
     if bad.is_empty() { Ok(()) } else { Err(Errors(bad)) }
 }
 

@@ -12,6 +12,7 @@
 //! out of bounds (it has to trap). From there on active segments stay segments.
 
 use crate::error::{Class, Diagnostic};
+use crate::limits::{Limit, Limits};
 use crate::parse::Data;
 use lucet_artifact::contract::MemoryDecl;
 use lucet_artifact::init::{ConstOp, DataSegment, ImageRun, SegmentMode};
@@ -39,7 +40,11 @@ pub struct Folded {
 type Pages = BTreeMap<u32, Vec<u8>>;
 
 /// Folds the segments of a module with these memories.
-pub fn fold(datas: Vec<Data<'_>>, memories: &[MemoryDecl]) -> Result<Folded, Diagnostic> {
+pub fn fold(
+    datas: Vec<Data<'_>>,
+    memories: &[MemoryDecl],
+    chosen: &Limits,
+) -> Result<Folded, Diagnostic> {
     let mut folding = true;
     let mut pages: Vec<Pages> = vec![Pages::new(); memories.len()];
     let mut out = Folded::default();
@@ -47,8 +52,12 @@ pub fn fold(datas: Vec<Data<'_>>, memories: &[MemoryDecl]) -> Result<Folded, Dia
         if let SegmentMode::Active { target, offset } = &d.mode {
             let place = memories.get(*target as usize).and_then(|m| place(m, offset, d.bytes));
             match (folding, place, pages.get_mut(*target as usize)) {
-                (true, Some(start), Some(pages)) => {
-                    write(pages, start, d.bytes);
+                (true, Some(start), Some(of_memory)) => {
+                    write(of_memory, start, d.bytes);
+                    let all: usize = pages.iter().map(BTreeMap::len).sum();
+                    if (all * PAGE) as u64 > chosen.get(Limit::Image) {
+                        return Err(Limit::Image.exceeded(chosen));
+                    }
                     let mode = SegmentMode::Declared;
                     out.datas.push(DataSegment { mode, offset: 0, len: 0 });
                     continue;
@@ -120,18 +129,11 @@ fn runs(pages: Pages, image: &mut Vec<u8>) -> Vec<ImageRun> {
 }
 
 fn check_size(out: &Folded) -> Result<(), Diagnostic> {
-    let size = out.image.len() as u64;
     let runs = out.runs.len() + out.further.iter().map(Vec::len).sum::<usize>();
-    if size > limits::MAX_IMAGE_BYTES || runs > limits::MAX_IMAGE_RUNS {
-        return Err(Diagnostic::new(
-            Class::Limit,
-            format!(
-                "the initial memory has {size} bytes in {runs} runs of pages, the limits are {} \
-                 and {}",
-                limits::MAX_IMAGE_BYTES,
-                limits::MAX_IMAGE_RUNS
-            ),
-        ));
+    let max = limits::MAX_IMAGE_RUNS;
+    if runs > max {
+        let m = format!("the initial memory is in {runs} separate places, the limit is {max}");
+        return Err(Diagnostic::new(Class::Limit, m));
     }
     Ok(())
 }

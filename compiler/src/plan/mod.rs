@@ -114,7 +114,7 @@ pub fn plan<'a>(wasm: &[u8], parsed: Parsed<'a>, options: &Options) -> Result<Pl
     let start = parsed.start.filter(|f| *f < parsed.imported.funcs);
     let references = references(&parsed, start, &func_types);
     let names = function_names(&parsed.names, &parsed.exports, func_types.len());
-    let folded = image::fold(parsed.datas, &memories)?;
+    let folded = image::fold(parsed.datas, &memories, &options.limits)?;
     let contract = Contract {
         abi_version: ABI_VERSION,
         compiler: env!("CARGO_PKG_VERSION").to_owned(),

@@ -4,6 +4,7 @@
 use super::abi::{self, Regions, clif_type};
 use super::fuel::Fuel;
 use super::{Env, Fail, Res};
+use crate::limits::Limit;
 use cranelift_codegen::ir::{
     self, ExternalName, FuncRef, InstBuilder, MemFlagsData, SigRef, Signature, StackSlot,
     StackSlotData, StackSlotKind, UserExternalName, Value, types,
@@ -53,10 +54,6 @@ pub struct Body<'e, 'f> {
     pub tails: BTreeSet<u32>,
 }
 
-/// Most values that calls and branches of one function may carry together. Two bytes of wasm can
-/// stand for a thousand values, so the size of the body does not bound the work.
-const MAX_CARRIED_VALUES: usize = 4_000_000;
-
 /// A stack slot that has room for `n` value slots, one per function and purpose.
 fn slot_for(b: &mut FunctionBuilder<'_>, slot: &mut Option<StackSlot>, n: u32) -> StackSlot {
     let size = n * VALUE_SLOT;
@@ -102,11 +99,12 @@ impl<'e, 'f> Body<'e, 'f> {
         Ok((body, params))
     }
 
-    /// Accounts for `n` values carried by a call or branch.
+    /// Accounts for `n` values carried by a call or branch: two bytes of wasm can stand for a
+    /// thousand values, so the size of the body does not bound the work.
     pub fn spend(&mut self, n: usize) -> Res<()> {
         self.spent += n;
-        if self.spent > MAX_CARRIED_VALUES {
-            return Err(Fail::Limit("calls and branches of the function carry too many values"));
+        if self.spent as u64 > self.env.limits.get(Limit::Carried) {
+            return Err(Fail::Limit(Limit::Carried));
         }
         Ok(())
     }
