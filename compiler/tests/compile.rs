@@ -423,7 +423,7 @@ fn tail_calls_make_room() {
 fn what_a_module_uses_is_in_its_contract() {
     const ALL: u64 = feature::TAIL_CALL | feature::EXTENDED_CONST | feature::FUNCTION_REFERENCES;
     for (text, bits) in [
-        ("(func $f) (table 1 funcref) (elem (i32.const 0) $f) (elem $f)", 0),
+        ("(func $f) (table 1 funcref) (elem (i32.const 0) $f) (elem func $f)", 0),
         ("(func (param funcref externref)) (global i32 (i32.const 1))", 0),
         ("(func $f return_call $f)", feature::TAIL_CALL),
         ("(table 1 funcref) (func (return_call_indirect (i32.const 0)))", feature::TAIL_CALL),

@@ -265,7 +265,7 @@ fn imports_agree_with_the_contract() {
     ]);
 }
 
-/// A module with a table of references to functions of type 0, all of which are function 1 at first.
+/// A module with a table of references to functions of type 0, all function 1 at first.
 fn typed(p: &mut Parts) {
     let elem = RefType { nullable: false, heap: HeapType::Concrete(0) };
     p.contract.tables.push(TableType { elem, min: 2, max: None, is64: false });
