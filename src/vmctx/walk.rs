@@ -147,6 +147,11 @@ fn walk(stack: &Range<usize>, start: Start, budget: &mut u32, visit: &mut dyn Fn
     while *budget > 0 && fp >= lowest {
         *budget -= 1;
         let (Some(next), Some(to)) = (word(fp), fp.checked_add(8).and_then(word)) else { return };
+        // An exception is about to land: see `unwind`.
+        let to = match fp.checked_add(16).filter(|_| to == arch::landing()).and_then(word) {
+            Some(pad) => pad,
+            None => to,
+        };
         if !is_guest(to) {
             return;
         }

@@ -380,6 +380,15 @@ fn types_and_code() {
         ("pc map", Invalid, "pc map offset", |p| p.funcs.funcs[1].pcmap = 1000),
         ("trap beyond", Invalid, "trap site", |p| p.traps.sites[1].0 = 192),
         ("trap twice", Invalid, "trap site", |p| p.traps.sites[1].0 = 130),
+        ("handler elsewhere", Invalid, ".lucet.handlers", |p| {
+            p.handlers.as_mut().unwrap().handlers[0].target = 161;
+        }),
+        ("handler of a stub's call", Invalid, "call with a handler", |p| {
+            p.handlers.as_mut().unwrap().handlers[0].call = 100;
+        }),
+        ("handler's frame", Invalid, "frame of a handler", |p| {
+            p.handlers.as_mut().unwrap().handlers[0].frame = 7;
+        }),
         ("hints", Invalid, ".lucet.hints", |p| {
             p.hints = Some(Hints { data: vec![(150, u32::MAX)] });
         }),
