@@ -416,8 +416,8 @@ lucet_status lucet_region_config_set_stack_bytes(lucet_region_config *config,
                                                  uint64_t bytes);
 
 /**
- * Most bytes of linear memory that an instance may have or grow to; 4 GiB by default. Compact
- * regions reserve exactly this much for each slot.
+ * Most bytes of linear memory that an instance may have or grow to, in all its memories together;
+ * 4 GiB by default. Compact regions reserve exactly this much for each slot.
  */
 lucet_status lucet_region_config_set_max_memory(lucet_region_config *config, uint64_t bytes);
 
@@ -801,6 +801,22 @@ lucet_status lucet_instance_memory_range(lucet_instance *instance,
 lucet_status lucet_instance_memory_size(lucet_instance *instance, uint64_t *bytes);
 
 /**
+ * A range of an exported memory, for modules with several: the calls above mean the first one.
+ * `*out` is its address, as from lucet_instance_memory_range, `*bytes` the size of the memory;
+ * both are 0 if the call fails.
+ *
+ * LUCET_STATUS_NO_SUCH_EXPORT, LUCET_STATUS_EXPORT_TYPE_MISMATCH if the export is no memory,
+ * LUCET_STATUS_OUT_OF_BOUNDS, LUCET_STATUS_BUSY while it runs.
+ */
+LUCET_NODISCARD
+lucet_status lucet_instance_exported_memory(lucet_instance *instance,
+                                            const char *name,
+                                            uint64_t offset,
+                                            uint64_t len,
+                                            void **out,
+                                            uint64_t *bytes);
+
+/**
  * The value of an exported global.
  *
  * LUCET_STATUS_NO_SUCH_EXPORT, LUCET_STATUS_EXPORT_TYPE_MISMATCH if the export is no global.
@@ -862,7 +878,8 @@ lucet_status lucet_instance_set_cpu_limit(lucet_instance *instance, uint64_t nan
 
 /**
  * Limits what the instance's memory may grow to, in bytes, within what its module and region
- * allow: the value of a new instance. A memory that is larger already stays as it is.
+ * allow: the value of a new instance. All its memories count together. What is larger already
+ * stays as it is.
  */
 lucet_status lucet_instance_set_memory_limit(lucet_instance *instance, uint64_t bytes);
 
@@ -964,7 +981,7 @@ lucet_status lucet_group_free(lucet_group *group);
 
 /** What grows, for lucet_growth_fn. Numbers never change. */
 LUCET_ENUM(lucet_growth_kind) {
-  /** A memory; sizes are bytes. */
+  /** A memory; sizes are bytes, of all memories of the instance together. */
   LUCET_GROWTH_MEMORY = 1,
   /** A table; sizes are elements. */
   LUCET_GROWTH_TABLE = 2,

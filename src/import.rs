@@ -72,7 +72,8 @@ impl Imports {
         }
     }
 
-    /// The function offered as `module.name`, if its type is `ty`.
+    /// The function offered as `module.name`, if its type is `ty` or differs from it only as
+    /// [`same_for_host`] allows.
     ///
     /// # Errors
     /// `MissingImport`, or `ImportTypeMismatch` with both types.
@@ -87,7 +88,7 @@ impl Imports {
                 ),
             ));
         };
-        if f.ty != *ty {
+        if !same_for_host(&f.ty, ty) {
             return Err(Error::new(
                 Status::ImportTypeMismatch,
                 format!(
@@ -109,6 +110,16 @@ impl Imports {
         let other = self.functions.iter().find(|(_, names)| names.contains_key(name));
         other.map_or(String::new(), |(m, _)| format!(" (it offers {m}.{name})"))
     }
+}
+
+/// Whether two function types are the same to the host, which knows `funcref`, `externref` and
+/// `exnref` only: one of these stands for each reference type of its kind. What the host gives for
+/// a narrower one is checked each time.
+pub(crate) fn same_for_host(a: &FuncType, b: &FuncType) -> bool {
+    let same = |a: &[ValType], b: &[ValType]| {
+        a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.byte() == b.byte())
+    };
+    same(&a.params, &b.params) && same(&a.results, &b.results)
 }
 
 /// Parses a function type as text: `(i32, i64) -> f32`, `() -> ()`, `(i32) -> (i32, i32)`.

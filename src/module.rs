@@ -6,11 +6,11 @@
 use crate::arch;
 use crate::error::{Error, Result, Status};
 use crate::idle;
-use crate::import::Imports;
+use crate::import::{Imports, same_for_host};
 use crate::instance::{self, constant, fuel};
 use crate::loader::{self, Loaded, Source, State};
 use crate::names::Names;
-use crate::region::{Image, Run};
+use crate::region::{Image, Need, Run};
 use crate::signature;
 use crate::sys::arena;
 use crate::trap::CodeInfo;
@@ -18,7 +18,7 @@ use crate::vmctx::{self, HostEntry, ImpureHost, TableEntry};
 use lucet_artifact::abi::{FIRST_IMPORT, host_call_stack_bytes};
 use lucet_artifact::code::NO_REF;
 use lucet_artifact::contract::{ExportKind, ImportKind};
-use lucet_artifact::init::{ElemItem, SegmentMode};
+use lucet_artifact::init::{ElemItem, ImageRun, Init, SegmentMode};
 use lucet_artifact::types::{NO_CODE, RefType};
 use lucet_artifact::{FuncType, ValType, layout};
 use std::ops::Deref;
@@ -71,8 +71,10 @@ pub(crate) struct CallInfo {
     /// Index of its type.
     pub ty: u32,
     /// Whether it can be called without a closer look: there is code, all types fit into a word,
-    /// and no parameter is a function reference, which would have to be checked.
+    /// and no parameter is a reference that would have to be checked.
     pub simple: bool,
+    /// Whether some parameter is one.
+    pub checked: bool,
     /// Numbers of parameters and results.
     pub params: u16,
     pub results: u16,
@@ -115,10 +117,10 @@ fn call_infos(loaded: &Loaded) -> Box<[CallInfo]> {
             return CallInfo::default();
         };
         let (params, results) = (&record.ty.params, &record.ty.results);
+        let checked = params.iter().any(|t| instance::is_checked(*t));
         CallInfo {
-            simple: f.offset != NO_CODE
-                && params.len().max(results.len()) <= PACKED
-                && params.iter().all(|t| !t.is_ref() || *t == ValType::EXTERNREF),
+            simple: f.offset != NO_CODE && params.len().max(results.len()) <= PACKED && !checked,
+            checked,
             code: address(f.offset),
             entry: address(record.entry),
             ty: f.ty,
@@ -155,6 +157,8 @@ pub struct Core {
     text_base: usize,
     /// Where the pages of the image belong.
     runs: Box<[Run]>,
+    /// The same for each further memory.
+    further_runs: Box<[Box<[Run]>]>,
     /// Builtins, then imported functions; read by the host thunk.
     pub(crate) entries: Box<[HostEntry]>,
     /// Which imported functions no host function was found for (linkable modules).
@@ -312,6 +316,7 @@ impl Core {
             exports: Names::new(loaded.exports.exports.iter().map(|e| e.name.as_str())),
             text_base: loaded.text.base(),
             runs: Run::all(loaded.init.image.iter().map(|r| (r.page, r.pages))),
+            further_runs: further_runs(&loaded.init),
             entries: bound.entries,
             unbound: bound.unbound,
             impure: bound.impure,
@@ -343,6 +348,7 @@ impl Core {
             && l.contract.start.is_none()
             && self.reseed.is_none()
             && self.impure_from_start == 0
+            && l.contract.further_memories().is_empty()
             && l.init.datas.iter().all(|d| applied(&d.mode))
     }
 
@@ -392,7 +398,7 @@ impl Core {
         let func = Func { module: self.code_id, index };
         let found = self.func_type(index);
         if let Some(ty) = ty
-            && ty != found
+            && !same_for_host(ty, found)
         {
             return Err(Error::new(
                 Status::ExportTypeMismatch,
@@ -540,9 +546,27 @@ impl Core {
         self.own_memory().map_or(0, |m| m.ty.min * lucet_artifact::limits::WASM_PAGE)
     }
 
+    /// What its own memories besides memory 0 need.
+    pub(crate) fn further_needs(&self) -> impl Iterator<Item = Need> {
+        let page = lucet_artifact::limits::WASM_PAGE;
+        let memories = self.loaded.contract.further_memories().iter();
+        memories.map(move |m| Need { initial: m.ty.min * page, reserve: m.reserve_bytes })
+    }
+
+    /// Bytes that all own memories have at the beginning.
+    pub(crate) fn initial_memories(&self) -> u64 {
+        self.initial_memory() + self.further_needs().map(|n| n.initial).sum::<u64>()
+    }
+
+    /// The initial contents of further memory `n`.
+    pub(crate) fn further_image(&self, n: usize) -> Image<'_> {
+        let runs = self.further_runs.get(n).map_or(&[][..], |r| r);
+        Image { id: self.id, runs, bytes: self.loaded.image_bytes() }
+    }
+
     /// The module's own memory 0.
     pub(crate) fn own_memory(&self) -> Option<&lucet_artifact::contract::MemoryDecl> {
-        self.loaded.contract.memories.first().filter(|m| m.reserve_bytes > 0)
+        self.loaded.contract.memories.first().filter(|m| !m.is_imported())
     }
 
     /// The bytes of data segment `n`.
@@ -625,12 +649,16 @@ impl Core {
 
     fn build_tables(&mut self) -> Result<()> {
         let mut tables: Vec<Box<[TableEntry]>> = Vec::new();
-        for t in &self.loaded.contract.tables {
-            tables.push(vec![TableEntry::default(); t.min as usize].into_boxed_slice());
+        for n in 0..self.loaded.contract.tables.len() {
+            let initial = self.initial_element(n)?;
+            let t = &self.loaded.contract.tables[n];
+            tables.push(vec![initial; t.min as usize].into_boxed_slice());
         }
         for segment in &self.loaded.init.elems {
             let SegmentMode::Active { target, offset } = &segment.mode else { continue };
-            let at = constant::eval(offset, |g| self.template_global(g), |_| None)? as u32 as usize;
+            let at = constant::eval(offset, |g| self.template_global(g), |_| None)?;
+            let wide = self.loaded.contract.tables[*target as usize].is64;
+            let at = constant::index(at, wide) as usize;
             let table = &mut tables[*target as usize];
             let Some(to) =
                 at.checked_add(segment.items.len()).and_then(|end| table.get_mut(at..end))
@@ -642,11 +670,7 @@ impl Core {
                 let function = |f| self.reference(f, &self.descriptors);
                 let global = |g| self.template_global(g);
                 let value = self.element(item, segment.ty, &function, &global)?;
-                *slot = if segment.ty.is_func() {
-                    TableEntry::find(&self.descriptors, value).copied().unwrap_or_default()
-                } else {
-                    TableEntry::externref(value)
-                };
+                *slot = self.shared_entry(segment.ty, value);
             }
         }
         for (i, t) in tables.iter().enumerate() {
@@ -660,6 +684,26 @@ impl Core {
         Ok(())
     }
 
+    /// The entry for a reference of a module whose instances stand alone.
+    fn shared_entry(&self, ty: RefType, value: u64) -> TableEntry {
+        if ty.is_func() {
+            TableEntry::find(&self.descriptors, value).copied().unwrap_or_default()
+        } else {
+            TableEntry::externref(value)
+        }
+    }
+
+    /// What the elements of table `n` are at first, in a module that imports no tables or globals.
+    pub(crate) fn initial_element(&self, n: usize) -> Result<TableEntry> {
+        let (Some(t), Some(Some(expr))) =
+            (self.loaded.contract.tables.get(n), self.loaded.init.tables.get(n))
+        else {
+            return Ok(TableEntry::default());
+        };
+        let value = constant::eval(expr, |_| None, |f| self.reference(f, &self.descriptors))?;
+        Ok(self.shared_entry(t.elem, value as u64))
+    }
+
     fn template_global(&self, g: u32) -> Option<u128> {
         if g >= self.loaded.layout.counts().own_globals {
             return None;
@@ -668,6 +712,18 @@ impl Core {
         let bytes = self.template.get(at as usize..at as usize + 16)?;
         Some(u128::from_le_bytes(bytes.try_into().ok()?))
     }
+}
+
+/// Where the pages of further memories belong; they stand behind those of memory 0 in the image.
+fn further_runs(init: &Init) -> Box<[Box<[Run]>]> {
+    let pages = |runs: &[ImageRun]| runs.iter().map(|r| r.pages).sum::<u32>();
+    let mut before = pages(&init.image);
+    let runs = |runs: &Vec<ImageRun>| {
+        let placed = Run::after(before, runs.iter().map(|r| (r.page, r.pages)));
+        before += pages(runs);
+        placed
+    };
+    init.further.iter().map(runs).collect()
 }
 
 /// The host functions of a module.

@@ -194,6 +194,28 @@ fn groups_link_modules() {
     ));
 }
 
+#[test]
+fn vectors_cross_the_border() {
+    const GUEST: &str = r#"(module
+      (import "env" "sad" (func $sad (param v128 v128) (result i32)))
+      (import "env" "swap" (func $swap (param v128 i32 v128) (result v128 v128)))
+      (global $g (export "g") (mut v128) (v128.const i64x2 0 0))
+      (export "sad" (func $sad)) (export "swap" (func $swap))
+      (func (export "twice") (param v128) (result v128)
+        (global.set $g (local.get 0)) (i8x16.add (local.get 0) (local.get 0))))"#;
+    let options = lucetc::Options::default();
+    let bytes = lucetc::compile(GUEST.as_bytes(), &options).unwrap_or_else(|e| panic!("{e}"));
+    let file = out().join("vectors.so");
+    std::fs::write(&file, bytes).unwrap();
+    for more in [&[][..], &["-fsanitize=address"]] {
+        run(Command::new(program("vectors", more)).arg(&file).env(
+            "ASAN_OPTIONS",
+            "handle_segv=0:handle_sigbus=0:handle_sigill=0:handle_sigfpe=0:\
+             allow_user_segv_handler=1:use_sigaltstack=0:detect_leaks=0",
+        ));
+    }
+}
+
 /// Host code under AddressSanitizer: it sees what goes wrong on the C side of the border.
 #[test]
 fn works_under_address_sanitizer() {

@@ -17,8 +17,8 @@ const US: u64 = 1_000;
 const MS: u64 = 1_000_000;
 
 /// A function that keeps more values alive in a loop than there are registers: integers of both
-/// sizes, floats of both and vectors, mixed into one another, through memory, calls, host calls, bulk
-/// operations and recursion; each result depends on every bit of every value.
+/// sizes, floats of both and vectors, mixed into one another, through memory, calls, host calls,
+/// bulk operations and recursion; each result depends on every bit of every value.
 fn busy() -> String {
     const N: usize = 18;
     let mut code = String::new();

@@ -111,7 +111,8 @@ impl fmt::Display for TrapCode {
 /// number is the index of the host entry.
 ///
 /// Sizes and addresses are passed as `i64`, zero-extended from 32 bits where the memory or table
-/// has 32-bit indices. "Packed" means two `u32` in one `i64`: first the high half, then the low.
+/// has 32-bit indices; operands of one operation may differ in that. "Packed" means two `u32` in
+/// one `i64`: first the high half, then the low.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Builtin {
@@ -144,11 +145,14 @@ pub enum Builtin {
     FusedF32x2 = 12,
     /// `(x: i64, y: i64, z: i64) -> i64`: the same, of the bits of one `f64` each.
     FusedF64 = 13,
+    /// `(packed import and number of the result: i64, value: i64)`: a reference that a host
+    /// function returned; it must be one that the result's type allows.
+    CheckResult = 14,
 }
 
 impl Builtin {
     /// Every builtin, in order.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::MemoryGrow,
         Self::MemoryCopy,
         Self::MemoryFill,
@@ -163,6 +167,7 @@ impl Builtin {
         Self::OutOfFuel,
         Self::FusedF32x2,
         Self::FusedF64,
+        Self::CheckResult,
     ];
 
     /// Parameter and result types, without `vmctx` and index.
@@ -181,6 +186,7 @@ impl Builtin {
             Self::TableSet => (&[I32, I64, I64], &[]),
             Self::OutOfFuel => (&[], &[]),
             Self::FusedF32x2 | Self::FusedF64 => (&[I64, I64, I64], &[I64]),
+            Self::CheckResult => (&[I64, I64], &[]),
         }
     }
 }

@@ -165,6 +165,18 @@ pub struct Contract {
 }
 
 impl Contract {
+    /// Number of imported memories.
+    #[must_use]
+    pub fn imported_memories(&self) -> usize {
+        self.memories.iter().take_while(|m| m.is_imported()).count()
+    }
+
+    /// Own memories that do not lie at `vmctx`: all but an own memory 0.
+    #[must_use]
+    pub fn further_memories(&self) -> &[MemoryDecl] {
+        self.memories.get(self.imported_memories().max(1)..).unwrap_or_default()
+    }
+
     /// Encodes the section.
     pub fn encode(&self) -> Result<Vec<u8>, EncodeError> {
         let mut w = Writer::new();
@@ -297,6 +309,28 @@ impl Contract {
 }
 
 impl MemoryDecl {
+    /// Whether another instance owns it.
+    #[must_use]
+    pub fn is_imported(&self) -> bool {
+        self.reserve_bytes == 0
+    }
+
+    /// Bytes that an own memory may have, by what was declared and reserved for it.
+    #[must_use]
+    pub fn most_bytes(&self) -> u64 {
+        let declared = self.ty.max.map_or(u64::MAX, |m| m.saturating_mul(limits::WASM_PAGE));
+        declared.min(limits::MAX_MEMORY_BYTES).min(self.reserve_bytes)
+    }
+
+    /// What an own memory of this type reserves if every access to it is checked: its maximum, as
+    /// far as any instance can have that. A memory that can never hold a byte still reserves a
+    /// page, because a reservation of 0 means "imported".
+    #[must_use]
+    pub fn checked_reserve(ty: MemoryType) -> u64 {
+        let most = limits::MAX_MEMORY_BYTES / limits::WASM_PAGE;
+        ty.max.unwrap_or(most).clamp(1, most) * limits::WASM_PAGE
+    }
+
     fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let ty = MemoryType::read(r)?;
         let at = r.pos();
@@ -535,6 +569,7 @@ pub fn layout_counts(contract: &Contract, imports: &Imports, types: usize) -> Co
         own_globals: (contract.globals.len() as u32).saturating_sub(globals),
         tables: contract.tables.len() as u32,
         memories: contract.memories.len() as u32,
+        further_memories: contract.further_memories().len() as u32,
         imported_globals: globals,
         types: types as u32,
         imported_functions: functions,

@@ -7,7 +7,7 @@
 //! in order, as core spec 4.5.4 asks.
 
 use crate::codec::{DecodeError, EncodeError, Reader, Writer};
-use crate::contract::Contract;
+use crate::contract::{Contract, MemoryDecl};
 use crate::limits;
 use crate::types::RefType;
 
@@ -121,6 +121,9 @@ pub struct Init {
     /// Runs of the image: ascending, not touching; their pages follow each other in
     /// `.lucet.image`.
     pub image: Vec<ImageRun>,
+    /// Likewise the runs of each further memory ([`Contract::further_memories`]); their pages stand
+    /// behind those of memory 0, memory by memory.
+    pub further: Vec<Vec<ImageRun>>,
 }
 
 fn write_expr(w: &mut Writer, e: &ConstExpr) -> Result<(), EncodeError> {
@@ -231,7 +234,12 @@ impl Init {
     /// Number of native pages in `.lucet.image`.
     #[must_use]
     pub fn image_pages(&self) -> u64 {
-        self.image.iter().map(|r| u64::from(r.pages)).sum()
+        self.images().flatten().map(|r| u64::from(r.pages)).sum()
+    }
+
+    /// The runs of memory 0, then of each further memory.
+    fn images(&self) -> impl Iterator<Item = &Vec<ImageRun>> {
+        std::iter::once(&self.image).chain(&self.further)
     }
 
     /// Encodes the section.
@@ -275,16 +283,20 @@ impl Init {
             w.u32(d.offset);
             w.u32(d.len);
         }
-        w.count(self.image.len(), limits::MAX_IMAGE_RUNS, "number of image runs")?;
-        for run in &self.image {
-            w.u32(run.page);
-            w.u32(run.pages);
+        let mut left = limits::MAX_IMAGE_RUNS;
+        for runs in self.images() {
+            w.count(runs.len(), left, "number of image runs")?;
+            left -= runs.len();
+            for run in runs {
+                w.u32(run.page);
+                w.u32(run.pages);
+            }
         }
         Ok(w.into_bytes())
     }
 
     /// Decodes the section, checking indices against the contract, data segments against the
-    /// `data_len` bytes of `.lucet.data`, and runs against the initial size of memory 0 and the
+    /// `data_len` bytes of `.lucet.data`, and runs against the initial sizes of memories and the
     /// `image_len` bytes of `.lucet.image`. `imported_globals` and `imported_tables` are
     /// how many of these are imported.
     pub fn decode(
@@ -331,9 +343,20 @@ impl Init {
             }
             datas.push(DataSegment { mode, offset, len });
         }
-        let image = read_image(&mut r, c, image_len)?;
+        let mut left = limits::MAX_IMAGE_RUNS;
+        let image = read_image(&mut r, c.memories.first(), &mut left)?;
+        let mut further = Vec::new();
+        for m in c.further_memories() {
+            further.push(read_image(&mut r, Some(m), &mut left)?);
+        }
+        let (at, init) = (r.pos(), Self { globals, tables, elems, datas, image, further });
         r.finish()?;
-        Ok(Self { globals, tables, elems, datas, image })
+        let found = init.image_pages() * limits::NATIVE_PAGE;
+        if found != image_len {
+            let what = "size of the memory image";
+            return Err(DecodeError::Limit { what, at, found, max: image_len });
+        }
+        Ok(init)
     }
 }
 
@@ -369,18 +392,18 @@ fn read_elems(r: &mut Reader<'_>, c: &Contract) -> Result<Vec<ElemSegment>, Deco
     Ok(elems)
 }
 
+/// The runs of one memory; `left` of all runs may still follow.
 fn read_image(
     r: &mut Reader<'_>,
-    c: &Contract,
-    image_len: u64,
+    memory: Option<&MemoryDecl>,
+    left: &mut usize,
 ) -> Result<Vec<ImageRun>, DecodeError> {
-    let n = r.count(limits::MAX_IMAGE_RUNS, 8, "number of image runs")?;
-    let memory_bytes = c.memories.first().map_or(0, |m| {
-        if m.reserve_bytes == 0 { 0 } else { m.ty.min.saturating_mul(limits::WASM_PAGE) }
-    });
-    let max = memory_bytes.min(1 << 44) / limits::NATIVE_PAGE;
+    let n = r.count(*left, 8, "number of image runs")?;
+    *left -= n;
+    let bytes = memory.filter(|m| !m.is_imported()).map_or(0, |m| m.ty.min);
+    let max = bytes.saturating_mul(limits::WASM_PAGE).min(1 << 44) / limits::NATIVE_PAGE;
     let mut image: Vec<ImageRun> = Vec::with_capacity(n);
-    let (mut next, mut total) = (0u64, 0u64);
+    let mut next = 0u64;
     for i in 0..n {
         let at = r.pos();
         let run = ImageRun { page: r.u32("image run")?, pages: r.u32("image run length")? };
@@ -392,13 +415,7 @@ fn read_image(
             return Err(DecodeError::Limit { what: "end of an image run", at, found: end, max });
         }
         next = end;
-        total += u64::from(run.pages);
         image.push(run);
-    }
-    let found = total * limits::NATIVE_PAGE;
-    if found != image_len {
-        let (what, at) = ("size of the memory image", r.pos());
-        return Err(DecodeError::Limit { what, at, found, max: image_len });
     }
     Ok(image)
 }

@@ -8,6 +8,7 @@
 //!   │ import slots       8 each     │ one per imported function: host thunk or link adapter
 //!   │ signature ids      4 each     │ one per type of `.lucet.types`
 //!   │ imported globals   8 each     │ address of the owner's 16-byte cell
+//!   │ further memories  16 each     │ memory descriptor, one per own memory that is not here
 //!   │ memories           8 each     │ address of the memory descriptor, one per memory
 //!   │ tables            16 each     │ table descriptor, one per table
 //!   │ globals           16 each     │ own globals, one value slot each
@@ -57,6 +58,8 @@ pub struct Counts {
     pub tables: u32,
     /// Memories, imported ones first.
     pub memories: u32,
+    /// Memories the module defines besides an own memory 0: those that do not lie at `vmctx`.
+    pub further_memories: u32,
     /// Globals the module imports.
     pub imported_globals: u32,
     /// Records of `.lucet.types`.
@@ -78,6 +81,7 @@ pub struct Layout {
     globals: u32,
     tables: u32,
     memories: u32,
+    further_memories: u32,
     imported_globals: u32,
     sig_ids: u32,
     import_slots: u32,
@@ -101,6 +105,7 @@ impl Layout {
             globals: place(counts.own_globals, 16)?,
             tables: place(counts.tables, 16)?,
             memories: place(counts.memories, 8)?,
+            further_memories: place(counts.further_memories, 16)?,
             imported_globals: place(counts.imported_globals, 8)?,
             sig_ids: place(counts.types, 4)?,
             import_slots: place(counts.imported_functions, 8)?,
@@ -142,6 +147,12 @@ impl Layout {
     #[must_use]
     pub fn memory(&self, i: u32) -> i32 {
         Self::at(self.memories, i, self.counts.memories, 8)
+    }
+
+    /// Memory descriptor of further memory `i`, see [`crate::abi::memory_desc`].
+    #[must_use]
+    pub fn further_memory(&self, i: u32) -> i32 {
+        Self::at(self.further_memories, i, self.counts.further_memories, 16)
     }
 
     /// Pointer to the cell of imported global `i`.

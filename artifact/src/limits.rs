@@ -56,6 +56,11 @@ pub const MAX_INSTANCE_DATA: u32 = 1 << 20;
 pub const MAX_TABLE_ELEMENTS: u64 = 10_000_000;
 /// Most pages of a 32-bit memory.
 pub const MAX_MEMORY32_PAGES: u64 = 65_536;
+/// Most bytes of one memory that any instance can have, whatever its address width: what a slot
+/// reserves.
+pub const MAX_MEMORY_BYTES: u64 = 4 << 30;
+/// Most bytes of address space that a module's own memories besides memory 0 reserve together.
+pub const MAX_FURTHER_RESERVE: u64 = 1 << 38;
 /// Most bytes of memory image stored in one artifact.
 pub const MAX_IMAGE_BYTES: u64 = 1 << 29;
 /// Most runs in a memory image.

@@ -215,6 +215,7 @@ fn init() {
         }],
         datas: vec![DataSegment { mode: SegmentMode::Passive, offset: 1, len: 2 }],
         image: vec![ImageRun { page: 1, pages: 2 }],
+        further: Vec::new(),
     };
     let bytes = init.encode().unwrap();
     same(

@@ -15,11 +15,12 @@ use proptest::prelude::*;
 /// Every array: name, number of items, size and alignment of one, offset of item `i`.
 type Array = (&'static str, u32, u32, u32, fn(&Layout, u32) -> i32);
 
-fn arrays(c: Counts) -> [Array; 8] {
+fn arrays(c: Counts) -> [Array; 9] {
     [
         ("globals", c.own_globals, VALUE_SLOT, 16, |l, i| l.global(i)),
         ("tables", c.tables, 16, 8, |l, i| l.table(i)),
         ("memories", c.memories, 8, 8, |l, i| l.memory(i)),
+        ("further memories", c.further_memories, 16, 8, |l, i| l.further_memory(i)),
         ("imported globals", c.imported_globals, 8, 8, |l, i| l.imported_global(i)),
         ("signature ids", c.types, 4, 4, |l, i| l.sig_id(i)),
         ("import slots", c.imported_functions, 8, 8, |l, i| l.import_slot(i)),
@@ -30,7 +31,7 @@ fn arrays(c: Counts) -> [Array; 8] {
 
 fn counts() -> impl Strategy<Value = Counts> {
     let n = || prop_oneof![Just(0), Just(1), 0..200u32, 0..20_000u32];
-    (n(), n(), n(), n(), n(), n(), n(), n()).prop_map(|(a, b, c, d, e, f, g, h)| Counts {
+    (n(), n(), n(), n(), n(), n(), n(), n(), n()).prop_map(|(a, b, c, d, e, f, g, h, i)| Counts {
         own_globals: a,
         tables: b,
         memories: c,
@@ -39,6 +40,7 @@ fn counts() -> impl Strategy<Value = Counts> {
         imported_functions: f,
         imported_tags: g,
         own_tags: h,
+        further_memories: i,
     })
 }
 
@@ -114,6 +116,7 @@ fn the_largest_layout_is_1_mib() {
         own_globals: all,
         tables: all,
         memories: all,
+        further_memories: all,
         imported_globals: all,
         types: all,
         imported_functions: all,

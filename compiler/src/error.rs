@@ -47,7 +47,9 @@ impl Class {
             Self::Invalid => {
                 "the module breaks a rule of WebAssembly; report it to the compiler that made it"
             }
-            Self::Limit => "split the module, or look up the limit in docs/policy.md",
+            Self::Limit => {
+                "split the module, or look up the limit in docs/design/compile-limits.md"
+            }
             Self::Internal => "this is a bug in lucetc: please report it with the module",
             Self::Unsupported | Self::Policy | Self::Usage => return None,
         })

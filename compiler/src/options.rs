@@ -1,5 +1,6 @@
 //! What a caller may choose: the same for the library and the command.
 
+use crate::limits::Limits;
 use crate::policy::Policy;
 use lucet_artifact::contract::cpu;
 use lucet_artifact::types::MemoryShape;
@@ -84,6 +85,8 @@ pub struct Options {
     pub fuel: bool,
     /// Threads for code generation; 0 means one per CPU. The output does not depend on it.
     pub threads: usize,
+    /// How large the module and its parts may be, and what compiling it may take.
+    pub limits: Limits,
     /// Check intermediate code and register allocation (slower; for tests and fuzzing).
     pub paranoid: bool,
 }
@@ -97,6 +100,7 @@ impl Default for Options {
             cpu: cpu::X86_64_V2,
             fuel: false,
             threads: 0,
+            limits: Limits::default(),
             paranoid: false,
         }
     }

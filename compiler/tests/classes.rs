@@ -45,14 +45,7 @@ fn refused_features_are_named_with_place_and_way_out() {
     for (text, feature, help) in cases {
         unsupported(format!("(module {text})").as_bytes(), feature, help);
     }
-}
-
-#[test]
-fn components_are_named() {
-    let d = refused(b"(component)");
-    assert_eq!(d.len(), 1);
-    assert_eq!(d[0].class, Class::Unsupported);
-    assert!(d[0].message.starts_with("component-model is not supported"), "{}", d[0]);
+    unsupported(b"(component)", "component-model", "core module");
 }
 
 /// Legacy exceptions have no text format of their own any more, so this is a binary module:

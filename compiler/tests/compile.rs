@@ -6,6 +6,7 @@ use lucet_artifact::code::NO_REF;
 use lucet_artifact::contract::feature;
 use lucet_artifact::init::{ImageRun, SegmentMode};
 use lucet_artifact::types::{MemoryShape, NO_CODE};
+use lucetc::limits::Limit;
 use lucetc::model::Compiled;
 use lucetc::{Class, Errors, OptLevel, Options, Text};
 
@@ -265,18 +266,19 @@ fn classes_and_places_of_problems() {
     assert_eq!(class("(module (func i32.const))"), Err(Class::Malformed));
     assert_eq!(class("not a module"), Err(Class::Malformed));
     assert_eq!(class("(module (func (result i32)))"), Err(Class::Invalid));
-    assert_eq!(class("(module (memory i64 1))"), Err(Class::Unsupported));
-    assert_eq!(class("(module (memory 1) (memory 1))"), Err(Class::Unsupported));
+    assert_eq!(class("(module (memory i64 1) (memory 1))"), Ok(()));
+    assert_eq!(
+        class("(module (memory i64 1) (func (i32.load (i32.const 0)) drop))"),
+        Err(Class::Invalid)
+    );
     assert_eq!(class("(module (memory 1 1 shared))"), Err(Class::Unsupported));
-    assert_eq!(class("(module (tag))"), Err(Class::Unsupported));
     assert_eq!(class("(module (type (struct)))"), Err(Class::Unsupported));
-    assert_eq!(class("(module (func $f return_call $f))"), Err(Class::Unsupported));
-    let wat = "(module (func $a (drop (ref.i31 (i32.const 0)))) (func) (func $b return_call $b))";
+    let wat = "(module (func $a (drop (ref.i31 (i32.const 0)))) (func) (func $b try end))";
     let e = try_compile(wat, &options()).expect_err("unsupported");
     let names: Vec<_> = e.0.iter().filter_map(|d| d.function.clone()).collect();
     assert_eq!(names, [(0, "a".to_owned()), (2, "b".to_owned())]);
     assert!(e.0[0].message.starts_with("gc is not supported"), "{e}");
-    assert!(e.0[1].message.starts_with("tail-call is not supported"), "{e}");
+    assert!(e.0[1].message.starts_with("legacy-exceptions is not supported"), "{e}");
     assert!(e.0.iter().all(|d| d.offset.is_some() && d.help.is_some()));
     let truncated = lucetc::compile(b"\0asm\x01\0\0\0\x01\x7f", &options());
     assert_eq!(truncated.expect_err("truncated").class(), Class::Malformed);
@@ -318,8 +320,10 @@ fn with_body(body: &[u8]) -> Vec<u8> {
 
 #[test]
 fn deep_nesting_needs_no_stack() {
-    let options = Options::default();
     const DEPTH: usize = 100_000;
+    let mut options = Options::default();
+    options.limits.set(Limit::Nesting, DEPTH as u64 + 1);
+    options.limits.set(Limit::LoopNesting, DEPTH as u64);
     // Blocks, loops, conditionals, each nested inside the last; and blocks in dead code.
     for open in [&[0x02, 0x40][..], &[0x03, 0x40], &[0x41, 0, 0x04, 0x40], &[0x00, 0x02, 0x40]] {
         let mut body = open.repeat(DEPTH);
@@ -359,6 +363,37 @@ fn a_thousand_results() {
     // of eight bytes are on the stack.
     assert_eq!(c.funcs[1].record.pops, (496 + 492) * 8);
     assert!(c.contract.min_stack > 16_000);
+}
+
+/// The bytes that each `ret` of a function takes off the stack.
+fn popped(wat: &str) -> Vec<u32> {
+    let text = lucetc::compile_to_text(wat.as_bytes(), &options(), Text::Asm).expect("compiles");
+    let of_f = text.split(";; ").find(|t| t.starts_with("function 0 ")).expect("function 0");
+    let rets = of_f.lines().filter_map(|l| l.trim().strip_prefix("retq"));
+    let bytes = |l: &str| l.split("$0x").nth(1).map_or(0, |n| u32::from_str_radix(n, 16).expect(n));
+    rets.map(bytes).collect()
+}
+
+/// The hint of how much a function pops is what its code does.
+#[test]
+fn pops_are_those_of_the_code() {
+    let cases = [
+        ("v128 ".repeat(8), "v128".to_owned(), 0),
+        ("v128 ".repeat(9), String::new(), 16),
+        ("f32 v128 f64 v128 ".repeat(3), "i32 v128 ".repeat(4), 64),
+        ("v128 ".repeat(8) + "f32 v128 f32", "f64".to_owned(), 48),
+        ("i32 ".repeat(5) + "v128 ".repeat(8).as_str(), "v128 ".repeat(8), 0),
+        ("i32 ".repeat(5), "v128 ".repeat(9), 16),
+        ("i64 ".repeat(6) + "v128 ".repeat(9).as_str() + "i32 ", String::new(), 48),
+    ];
+    for (params, results, bytes) in cases {
+        let n = params.split_whitespace().count();
+        let gets: String = (0..n).map(|i| format!("local.get {i} ")).collect();
+        let wat = format!("(module (func (param {params}) (result {results}) {gets} call 0))");
+        let pops = compile(&wat).funcs[0].record.pops;
+        assert_eq!(pops, bytes, "{params} -> {results}");
+        assert_eq!(popped(&wat), [bytes], "{params} -> {results}");
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::ffi::c_void;
 /// What grows, for lucet_growth_fn. Numbers never change.
 #[repr(i32)]
 pub enum lucet_growth_kind {
-    /// A memory; sizes are bytes.
+    /// A memory; sizes are bytes, of all memories of the instance together.
     LUCET_GROWTH_MEMORY = 1,
     /// A table; sizes are elements.
     LUCET_GROWTH_TABLE = 2,

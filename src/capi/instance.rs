@@ -251,6 +251,38 @@ pub unsafe extern "C" fn lucet_instance_memory_size(
     })
 }
 
+/// A range of an exported memory, for modules with several: the calls above mean the first one.
+/// `*out` is its address, as from lucet_instance_memory_range, `*bytes` the size of the memory;
+/// both are 0 if the call fails.
+///
+/// LUCET_STATUS_NO_SUCH_EXPORT, LUCET_STATUS_EXPORT_TYPE_MISMATCH if the export is no memory,
+/// LUCET_STATUS_OUT_OF_BOUNDS, LUCET_STATUS_BUSY while it runs.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn lucet_instance_exported_memory(
+    instance: *mut lucet_instance,
+    name: *const c_char,
+    offset: u64,
+    len: u64,
+    out: *mut *mut c_void,
+    bytes: *mut u64,
+) -> raw::lucet_status {
+    border(|| {
+        // SAFETY: the header asks for a place for a pointer.
+        let out = unsafe { Out::new(out, "out", std::ptr::null_mut()) }?;
+        // SAFETY: the header asks for a place for the size.
+        let bytes = unsafe { Out::new(bytes, "bytes", 0) }?;
+        // SAFETY: the header asks for a NUL-terminated text.
+        let name = unsafe { text(name, "name") }?;
+        let i = handle::instance(instance, "instance")?;
+        let index = i.exported_memory(name)?;
+        let (range, size) = (i.memory_range_of(index, offset, len)?, i.memory_size_of(index)?);
+        out.set(range.cast());
+        bytes.set(size);
+        Ok(())
+    })
+}
+
 /// The value of an exported global.
 ///
 /// LUCET_STATUS_NO_SUCH_EXPORT, LUCET_STATUS_EXPORT_TYPE_MISMATCH if the export is no global.
@@ -347,7 +379,8 @@ pub extern "C" fn lucet_instance_set_cpu_limit(
 }
 
 /// Limits what the instance's memory may grow to, in bytes, within what its module and region
-/// allow: the value of a new instance. A memory that is larger already stays as it is.
+/// allow: the value of a new instance. All its memories count together. What is larger already
+/// stays as it is.
 #[unsafe(no_mangle)]
 pub extern "C" fn lucet_instance_set_memory_limit(
     instance: *mut lucet_instance,

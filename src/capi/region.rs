@@ -73,8 +73,8 @@ pub extern "C" fn lucet_region_config_set_stack_bytes(
     set(config, |c| c.stack_bytes = bytes)
 }
 
-/// Most bytes of linear memory that an instance may have or grow to; 4 GiB by default. Compact
-/// regions reserve exactly this much for each slot.
+/// Most bytes of linear memory that an instance may have or grow to, in all its memories together;
+/// 4 GiB by default. Compact regions reserve exactly this much for each slot.
 #[unsafe(no_mangle)]
 pub extern "C" fn lucet_region_config_set_max_memory(
     config: *mut lucet_region_config,

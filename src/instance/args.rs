@@ -4,22 +4,68 @@
 //! Nothing here allocates for up to [`FEW`] arguments, because it stands on the path of each
 //! request.
 
-use super::tables;
+use super::{Fault, tables};
 use crate::error::{Error, Result, Status};
 use crate::module::{Core, Func};
 use crate::value::Val;
 use crate::vmctx::ControlRef;
 use lucet_artifact::ValType;
+use lucet_artifact::types::{HeapType, RefType};
 use std::sync::Arc;
 
-/// A value given to a guest must be one it could have: a foreign function reference is refused.
-pub(super) fn check_reference(control: ControlRef, v: &Val) -> Result<()> {
-    match v {
-        Val::FuncRef(r) if *r != 0 && tables::resolve(control, *r).is_none() => Err(Error::new(
-            Status::InvalidArgument,
-            "a function reference that belongs to no function of this instance or its group",
-        )),
-        _ => Ok(()),
+/// A reference given to a guest must be one that a value of type `ty` could be: one of its own, of
+/// the right type. `ty` is canonical ([`Core::canonical`]); that the value is of its kind was
+/// checked.
+pub(super) fn check_reference(control: ControlRef, ty: ValType, v: &Val) -> Result<()> {
+    let (Some(want), Val::FuncRef(r) | Val::ExternRef(r) | Val::ExnRef(r)) = (ty.reference(), *v)
+    else {
+        return Ok(());
+    };
+    if r == 0 && want.nullable || want == RefType::EXTERN {
+        return Ok(());
+    }
+    let bad = |what| Err(Error::new(Status::InvalidArgument, what));
+    match want.heap {
+        _ if r == 0 => bad("a null reference where none is allowed"),
+        HeapType::Extern => Ok(()),
+        HeapType::Func | HeapType::Concrete(_) => match (tables::resolve(control, r), want.heap) {
+            (None, _) => bad(
+                "a function reference that belongs to no function of this instance or its group",
+            ),
+            (Some(entry), HeapType::Concrete(id)) if entry.sig != id => {
+                bad("a reference to a function of another type than is needed here")
+            }
+            (Some(_), _) => Ok(()),
+        },
+        HeapType::NoFunc | HeapType::NoExtern | HeapType::NoExn | HeapType::Exn => {
+            bad("a reference where only null is allowed")
+        }
+    }
+}
+
+/// Whether values of this type are looked at one by one when they come from the host.
+pub(crate) fn is_checked(ty: ValType) -> bool {
+    ty.is_ref() && ty != ValType::EXTERNREF
+}
+
+/// A reference that a host function returned: result `result` of imported function `import`.
+pub(crate) fn check_result(
+    control: ControlRef,
+    import: u32,
+    result: u32,
+    value: u64,
+) -> std::result::Result<(), Fault> {
+    let ty = control.with(|i| {
+        let of = i.module.loaded.funcs.funcs.get(import as usize)?.ty;
+        let of = &i.module.loaded.types.types.get(of as usize)?.ty;
+        of.results.get(result as usize).map(|t| i.module.canonical(*t))
+    });
+    let value = ty.map(|ty| (ty, Val::from_slot(ty, value.into())));
+    let checked = value.map(|(ty, v)| check_reference(control, ty, &v));
+    match checked {
+        Some(Ok(())) => Ok(()),
+        Some(Err(e)) => Err(Fault::Fail(e.status() as u64)),
+        None => Err(Fault::Fail(Status::Internal as u64)),
     }
 }
 
@@ -39,7 +85,16 @@ fn check_args(control: ControlRef, module: &Core, index: u32, args: &[Val]) -> R
             ),
         ));
     }
-    args.iter().try_for_each(|v| check_reference(control, v))
+    for (n, (t, v)) in ty.params.iter().zip(args).enumerate() {
+        check_reference(control, module.canonical(*t), v)
+            .map_err(|e| wrong_reference(e, n, &module.describe_func(index)))?;
+    }
+    Ok(())
+}
+
+/// Says which argument it is.
+pub(super) fn wrong_reference(e: Error, n: usize, function: &str) -> Error {
+    e.context(format!("argument {n} of {function}"))
 }
 
 /// As many arguments stay on the host's stack.

@@ -2,16 +2,17 @@
 //!
 //! | of the instance | in the snapshot |
 //! |---|---|
-//! | size of the memory, of each table | initial sizes in the contract |
-//! | memory | image: pages that are not zero |
+//! | size of each memory, of each table | initial sizes in the contract |
+//! | memories | image: pages that are not zero |
 //! | globals | constants |
-//! | tables | element segments behind the module's own, one per run of functions |
+//! | tables | element segments behind the module's own, one per run that is not as at first |
 //! | segments that were dropped or applied | declared, without contents |
 //! | passive segments that were not dropped | as they were |
 //!
 //! References to functions become indices of functions. References to things of the host cannot
 //! become anything: they are words that mean something in this process at most.
 
+use super::memory::Place;
 use super::{Inner, InstanceRef};
 use crate::error::{Error, Result, Status};
 use crate::sys::io_error;
@@ -85,8 +86,10 @@ impl Inner {
         let module = &self.module;
         let mut contract = module.loaded.contract.clone();
         contract.start = None;
-        if let Some(m) = contract.memories.first_mut() {
-            m.ty.min = self.memory_bytes / WASM_PAGE;
+        // All are its own: what imports a memory is a member of a group.
+        for (i, m) in contract.memories.iter_mut().enumerate() {
+            let place = i.checked_sub(1).map_or(Place::Slot, Place::Further);
+            m.ty.min = self.size_of(place) / WASM_PAGE;
         }
         let functions: Vec<u32> = (0u32..)
             .zip(&module.loaded.funcs.funcs)
@@ -102,7 +105,8 @@ impl Inner {
             if let Some(table) = contract.tables.get_mut(t) {
                 table.min = entries.len() as u64;
                 if table.elem.is_func() {
-                    self.table_now(t as u32, &functions, &mut init, &mut items)?;
+                    let initial = self.module.initial_element(t)?;
+                    self.table_now(t as u32, initial, &functions, &mut init, &mut items)?;
                 } else if entries.iter().any(|e| e.funcref != 0) {
                     let (name, what) =
                         (self.name(ExportKind::Table, t as u32), foreign(table.elem));
@@ -111,7 +115,7 @@ impl Inner {
             }
         }
         init.datas = self.datas_left();
-        let image_len = self.image_now(&mut init.image, to)?;
+        let image_len = self.images_now(&mut init, to)?;
         Ok(Captured { contract, init, image_len })
     }
 
@@ -178,28 +182,37 @@ impl Inner {
         left
     }
 
-    /// Element segments that make table `t` what it is now.
+    /// Element segments that make table `t`, whose elements are `initial` at first, what it is now.
     fn table_now(
         &self,
         t: u32,
+        initial: TableEntry,
         functions: &[u32],
         init: &mut Init,
         items: &mut usize,
     ) -> Result<()> {
+        let wide = self.module.loaded.contract.tables.get(t as usize).is_some_and(|t| t.is64);
         let mut run: Vec<ElemItem> = Vec::new();
         let entries = self.entries(t);
         let ty = self.element_type(t);
-        let end = (entries.len(), &TableEntry::default());
+        let end = (entries.len(), &initial);
         for (at, entry) in entries.iter().enumerate().chain([end]) {
-            if entry.funcref != 0 {
-                let f = self.function_of(entry.funcref, functions).ok_or_else(|| {
-                    let name = self.name(ExportKind::Table, t);
-                    refuse(format!("element {at} of table {name} refers to no function of it"))
-                })?;
-                run.push(ElemItem::Func(f));
+            if entry.funcref != initial.funcref {
+                run.push(match entry.funcref {
+                    0 => ElemItem::Null,
+                    f => ElemItem::Func(self.function_of(f, functions).ok_or_else(|| {
+                        let name = self.name(ExportKind::Table, t);
+                        refuse(format!("element {at} of table {name} refers to no function of it"))
+                    })?),
+                });
                 *items += 1;
             } else if !run.is_empty() {
-                let offset = vec![ConstOp::I32((at - run.len()) as u32 as i32)];
+                let begin = at - run.len();
+                let offset = match wide {
+                    true => ConstOp::I64(begin as i64),
+                    false => ConstOp::I32(begin as u32 as i32),
+                };
+                let offset = vec![offset];
                 let mode = SegmentMode::Active { target: t, offset };
                 let items = std::mem::take(&mut run);
                 init.elems.push(ElemSegment { mode, ty, items });
@@ -224,37 +237,73 @@ impl Inner {
             .collect()
     }
 
-    /// Writes the pages that are not zero.
-    fn image_now(&self, runs: &mut Vec<ImageRun>, to: &File) -> Result<usize> {
-        let mut out = BufWriter::with_capacity(1 << 18, to);
-        let mut total = 0u64;
-        let zeros = [0; NATIVE_PAGE as usize];
-        let mut page = |page: u32, bytes: &[u8]| -> Result<()> {
-            let mut write = |bytes: &[u8]| {
-                total += NATIVE_PAGE;
-                if total > MAX_IMAGE_BYTES {
-                    return Err(too_much("bytes of memory that are not zero", MAX_IMAGE_BYTES));
-                }
-                out.write_all(bytes).map_err(|e| io_error("writing the snapshot's memory", &e))
-            };
-            match runs.last_mut().map(|r| (page - (r.page + r.pages), r)) {
-                Some((gap, run)) if gap <= GAP => {
-                    for _ in 0..gap {
-                        write(&zeros)?;
-                    }
-                    run.pages += gap + 1;
-                }
-                _ => runs.push(ImageRun { page, pages: 1 }),
-            }
-            if runs.len() > MAX_IMAGE_RUNS {
-                return Err(too_much("runs of memory pages", MAX_IMAGE_RUNS as u64));
-            }
-            write(bytes)
+    /// Writes the pages that are not zero, memory by memory.
+    fn images_now(&self, init: &mut Init, to: &File) -> Result<usize> {
+        let mut pages = Pages {
+            out: BufWriter::with_capacity(1 << 18, to),
+            runs: Vec::new(),
+            earlier: 0,
+            total: 0,
         };
         let (region, image) = (&self.region, self.module.image());
+        let mut page = |page, bytes: &[u8]| pages.page(page, bytes);
         region.each_page(&self.slot, self.memory_bytes, &image, &mut page)?;
+        init.image = pages.next_memory();
+        if let Some(further) = self.further() {
+            for n in 0..further.len() {
+                further.each_page(n, &mut |page, bytes| pages.page(page, bytes))?;
+                init.further.push(pages.next_memory());
+            }
+        }
+        let Pages { mut out, total, .. } = pages;
         out.flush().map_err(|e| io_error("writing the snapshot's memory", &e))?;
-        drop(out);
         Ok(total as usize)
+    }
+}
+
+/// Pages on their way into the file.
+struct Pages<'a> {
+    out: BufWriter<&'a File>,
+    /// Those of this memory.
+    runs: Vec<ImageRun>,
+    /// Runs of the memories before.
+    earlier: usize,
+    /// Bytes written.
+    total: u64,
+}
+
+impl Pages<'_> {
+    fn page(&mut self, page: u32, bytes: &[u8]) -> Result<()> {
+        let gap = match self.runs.last_mut().map(|r| (page - (r.page + r.pages), r)) {
+            Some((gap, run)) if gap <= GAP => {
+                run.pages += gap + 1;
+                gap
+            }
+            _ => {
+                self.runs.push(ImageRun { page, pages: 1 });
+                0
+            }
+        };
+        if self.earlier + self.runs.len() > MAX_IMAGE_RUNS {
+            return Err(too_much("runs of memory pages", MAX_IMAGE_RUNS as u64));
+        }
+        for _ in 0..gap {
+            self.write(&[0; NATIVE_PAGE as usize])?;
+        }
+        self.write(bytes)
+    }
+
+    fn write(&mut self, page: &[u8]) -> Result<()> {
+        self.total += NATIVE_PAGE;
+        if self.total > MAX_IMAGE_BYTES {
+            return Err(too_much("bytes of memory that are not zero", MAX_IMAGE_BYTES));
+        }
+        self.out.write_all(page).map_err(|e| io_error("writing the snapshot's memory", &e))
+    }
+
+    /// The runs of the memory that is complete now.
+    fn next_memory(&mut self) -> Vec<ImageRun> {
+        self.earlier += self.runs.len();
+        std::mem::take(&mut self.runs)
     }
 }

@@ -50,6 +50,11 @@ pub(crate) fn eval(
     }
 }
 
+/// A value as the index of a memory or table whose indices are 64 bits wide, or 32.
+pub(crate) fn index(value: u128, wide: bool) -> u64 {
+    if wide { value as u64 } else { u64::from(value as u32) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -20,7 +20,7 @@ impl Vmctx {
     /// # Errors
     /// `OutOfBounds`.
     pub fn memory_range(&self, offset: u64, len: u64) -> Result<*mut u8> {
-        memory::range(self.0, offset, len)
+        memory::range(self.0, 0, offset, len)
     }
 
     /// Copies bytes out of the caller's memory 0.
@@ -28,7 +28,7 @@ impl Vmctx {
     /// # Errors
     /// `OutOfBounds`.
     pub fn memory_read(&self, offset: u64, to: &mut [u8]) -> Result<()> {
-        memory::read(self.0, offset, to)
+        memory::read(self.0, 0, offset, to)
     }
 
     /// Copies bytes into the caller's memory 0.
@@ -36,7 +36,7 @@ impl Vmctx {
     /// # Errors
     /// `OutOfBounds`.
     pub fn memory_write(&self, offset: u64, from: &[u8]) -> Result<()> {
-        memory::write(self.0, offset, from)
+        memory::write(self.0, 0, offset, from)
     }
 
     /// Size of the caller's memory 0 in bytes.

@@ -50,8 +50,8 @@ pub(super) fn may_grow(control: ControlRef, kind: GrowthKind, from: u64, to: u64
 }
 
 impl InstanceRef {
-    /// Limits what memory 0 may grow to, in bytes; at most what contract and region allow. A memory
-    /// that is larger already stays as it is.
+    /// Limits what the instance's memories may grow to together, in bytes; at most what contract
+    /// and region allow. What is larger already stays as it is.
     ///
     /// # Errors
     /// `InvalidHandle`, `Busy`.

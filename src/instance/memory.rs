@@ -1,54 +1,190 @@
 //! Linear memory: growing it, bulk operations, and what the host may see of it.
 //!
-//! Sizes come from the instance's own record, never from instance data. A memory's base is its
-//! owner's `vmctx`, and the bytes from there up to the recorded size are readable and writable as
-//! long as the owner lives: the invariant behind each `SAFETY` line here.
+//! An own memory 0 lies in the slot, further own ones in a reservation of their own
+//! ([`crate::region::Further`]), imported ones belong to other members of the group:
+//!
+//! ```text
+//!  index        0        1         2        3
+//!  alone        slot     further 0 further 1 …
+//!  imports two  owner's  owner's   further 0 further 1
+//! ```
+//!
+//! Sizes come from the owner's own record, never from instance data. The bytes from a memory's base
+//! up to the recorded size are readable and writable as long as the owner lives: the invariant
+//! behind each `SAFETY` line here.
 
-use super::Fault;
 use super::deadline::{self, Wish};
+use super::{Fault, Inner};
 use crate::error::{Error, Result, Status};
-use crate::region::GrowthKind;
+use crate::region::{Further, GrowthKind};
 use crate::vmctx::ControlRef;
-use lucet_artifact::abi::TrapCode;
+use lucet_artifact::abi::{TrapCode, memory_desc};
+use lucet_artifact::contract::MemoryDecl;
 use lucet_artifact::layout;
 use lucet_artifact::limits::WASM_PAGE;
 
-/// The instance that owns memory `index` of `control`'s instance.
-fn owner(control: ControlRef, index: u32) -> ControlRef {
-    debug_assert_eq!(index, 0, "one memory in this version");
-    control.with(|i| i.memory_owner).unwrap_or(control)
+/// Where a memory lies in its owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// In the slot: an own memory 0. An instance without one has a memory of no bytes there.
+    Slot,
+    /// The further memory with this number.
+    Further(usize),
+}
+
+/// Memories of an instance that do not lie in its slot.
+#[derive(Debug, Default)]
+pub(super) struct Others {
+    /// Owners of the imported ones, once they are linked.
+    pub imported: Vec<Option<(ControlRef, Place)>>,
+    pub further: Option<Further>,
+}
+
+impl Others {
+    /// Those of a module with these memories, if it has any; `further` of its own.
+    pub(super) fn new(memories: &[MemoryDecl], further: Option<Further>) -> Option<Box<Self>> {
+        let imported = memories.iter().take_while(|m| m.is_imported()).count();
+        let any = imported > 0 || further.is_some();
+        any.then(|| Box::new(Self { imported: vec![None; imported], further }))
+    }
+
+    /// Owner and place of memory `index`.
+    fn find(&self, own: ControlRef, index: usize) -> (ControlRef, Place) {
+        match self.imported.get(index) {
+            Some(Some(found)) => *found,
+            // Not linked yet: its instance has no bytes in the slot.
+            Some(None) => (own, Place::Slot),
+            None => match index.checked_sub(self.imported.len().max(1)) {
+                Some(n) => (own, Place::Further(n)),
+                None => (own, Place::Slot),
+            },
+        }
+    }
+}
+
+/// Owner and place of memory `index` of `control`'s instance.
+pub(super) fn find(control: ControlRef, index: u32) -> (ControlRef, Place) {
+    control.with(|i| match &i.others {
+        None => (control, Place::Slot),
+        Some(others) => others.find(control, index as usize),
+    })
+}
+
+impl Inner {
+    /// Base and size of an own memory.
+    fn extent_of(&self, place: Place) -> (usize, u64) {
+        match (place, self.further()) {
+            (Place::Slot, _) => (self.data.vmctx(), self.memory_bytes),
+            (Place::Further(n), Some(all)) => all.extent(n),
+            (Place::Further(_), None) => (0, 0),
+        }
+    }
+
+    /// The size of an own memory.
+    pub(super) fn size_of(&self, place: Place) -> u64 {
+        self.extent_of(place).1
+    }
+
+    pub(super) fn further(&self) -> Option<&Further> {
+        self.others.as_ref()?.further.as_ref()
+    }
+
+    /// Bytes that all own memories have.
+    fn all_bytes(&self) -> u64 {
+        self.memory_bytes + self.further().map_or(0, Further::total)
+    }
+
+    /// What the contract says of an own memory.
+    pub(super) fn declared(&self, place: Place) -> Option<&MemoryDecl> {
+        match place {
+            Place::Slot => self.module.own_memory(),
+            Place::Further(n) => self.module.loaded.contract.further_memories().get(n),
+        }
+    }
+
+    /// Offset of an own memory's descriptor in instance data.
+    pub(super) fn descriptor(&self, place: Place) -> i32 {
+        match place {
+            Place::Slot => layout::MEMORY0_BASE,
+            Place::Further(n) => self.module.loaded.layout.further_memory(n as u32),
+        }
+    }
+
+    /// Fills further memories, which are empty, and tells compiled code of all memories of the
+    /// instance's own.
+    pub(super) fn begin_further(&self) {
+        let Some(further) = self.further() else { return };
+        let first = self.module.loaded.contract.imported_memories().max(1);
+        for n in 0..further.len() {
+            further.load(n, &self.module.further_image(n));
+            let (base, bytes) = further.extent(n);
+            let at = self.descriptor(Place::Further(n));
+            self.data.set_u64(at + memory_desc::BASE as i32, base as u64);
+            self.data.set_u64(at + memory_desc::BYTES as i32, bytes);
+            let descriptor = self.data.address(at, memory_desc::SIZE as usize) as u64;
+            let index = (first + n) as u32;
+            self.data.set_u64(self.module.loaded.layout.memory(index), descriptor);
+        }
+    }
+
+    /// Empties further memories after use.
+    pub(super) fn end_further(&mut self) -> Result<()> {
+        match self.others.as_mut().and_then(|o| o.further.as_mut()) {
+            Some(further) => further.empty(),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes an own memory `bytes` long.
+    fn set_size(&mut self, place: Place, bytes: u64) -> Result<()> {
+        match place {
+            Place::Slot => {
+                self.region.grow(&mut self.slot, bytes)?;
+                self.memory_bytes = bytes;
+                self.memory_touched = bytes;
+            }
+            Place::Further(n) => {
+                if let Some(further) = self.others.as_mut().and_then(|o| o.further.as_mut()) {
+                    further.grow(n, bytes)?;
+                }
+            }
+        }
+        self.data.set_u64(self.descriptor(place) + memory_desc::BYTES as i32, bytes);
+        Ok(())
+    }
 }
 
 /// Size in bytes of memory `index`.
 pub(crate) fn size(control: ControlRef, index: u32) -> u64 {
-    owner(control, index).with(|i| i.memory_bytes)
+    extent(control, index).1
 }
 
 /// `memory.grow`: the old size in pages, or -1.
 pub(crate) fn grow(control: ControlRef, index: u32, delta: u64) -> u64 {
-    let owner = owner(control, index);
-    let (old, limit) = owner.with(|i| (i.memory_bytes, i.memory_limit));
+    let (owner, place) = find(control, index);
+    let (old, all, limit, most) = owner.with(|i| {
+        let most = i.declared(place).map_or(0, MemoryDecl::most_bytes);
+        (i.size_of(place), i.all_bytes(), i.memory_limit, most)
+    });
     let new = delta.checked_mul(WASM_PAGE).and_then(|d| old.checked_add(d));
-    let Some(new) = new.filter(|n| *n <= limit || *n == old) else { return u64::MAX };
-    if !super::limits::may_grow(owner, GrowthKind::Memory, old, new) {
+    let allowed = |n: &u64| *n <= most && all - old + *n <= limit;
+    let Some(new) = new.filter(|n| allowed(n) || *n == old) else { return u64::MAX };
+    if !super::limits::may_grow(owner, GrowthKind::Memory, all, all - old + new) {
         return u64::MAX;
     }
     owner.with(|i| {
-        let (region, slot) = (&i.region, &mut i.slot);
         // Who was asked may have let the guest grow it meanwhile.
-        if i.memory_bytes != old || region.grow(slot, new).is_err() {
+        if i.all_bytes() != all || i.size_of(place) != old || i.set_size(place, new).is_err() {
             return u64::MAX;
         }
-        i.memory_bytes = new;
-        i.memory_touched = new;
-        i.data.set_u64(layout::MEMORY0_BYTES, new);
         old / WASM_PAGE
     })
 }
 
 /// Base and size of memory `index`.
 fn extent(control: ControlRef, index: u32) -> (usize, u64) {
-    owner(control, index).with(|i| (i.data.vmctx(), i.memory_bytes))
+    let (owner, place) = find(control, index);
+    owner.with(|i| i.extent_of(place))
 }
 
 fn checked(base: usize, size: u64, at: u64, n: u64) -> Option<usize> {
@@ -186,13 +322,16 @@ pub(super) fn init_with(
     Ok(())
 }
 
-/// Address of a range of memory 0, every page of which is there: the kernel may be given it.
-pub(crate) fn range(control: ControlRef, offset: u64, len: u64) -> Result<*mut u8> {
+/// Address of a range of memory `index`, every page of which is there: the kernel may be given it.
+pub(crate) fn range(control: ControlRef, index: u32, offset: u64, len: u64) -> Result<*mut u8> {
     crate::trap::prepare_thread()?;
-    let (base, size) = extent(control, 0);
+    let (owner, place) = find(control, index);
+    let (base, size) = owner.with(|i| i.extent_of(place));
     match checked(base, size, offset, len) {
         Some(at) => {
-            owner(control, 0).with(|i| i.region.make_resident(&i.slot, offset, len));
+            if place == Place::Slot {
+                owner.with(|i| i.region.make_resident(&i.slot, offset, len));
+            }
             Ok(at as *mut u8)
         }
         None => Err(Error::new(
@@ -202,18 +341,18 @@ pub(crate) fn range(control: ControlRef, offset: u64, len: u64) -> Result<*mut u
     }
 }
 
-/// Copies bytes out.
-pub(crate) fn read(control: ControlRef, offset: u64, to: &mut [u8]) -> Result<()> {
-    let from = range(control, offset, to.len() as u64)?;
+/// Copies bytes of memory `index` out.
+pub(crate) fn read(control: ControlRef, index: u32, offset: u64, to: &mut [u8]) -> Result<()> {
+    let from = range(control, index, offset, to.len() as u64)?;
     // SAFETY: the range lies inside the memory. The two may overlap: C hosts may pass an address
     // inside the guest.
     unsafe { std::ptr::copy(from, to.as_mut_ptr(), to.len()) };
     Ok(())
 }
 
-/// Copies bytes in.
-pub(crate) fn write(control: ControlRef, offset: u64, from: &[u8]) -> Result<()> {
-    let to = range(control, offset, from.len() as u64)?;
+/// Copies bytes into memory `index`.
+pub(crate) fn write(control: ControlRef, index: u32, offset: u64, from: &[u8]) -> Result<()> {
+    let to = range(control, index, offset, from.len() as u64)?;
     // SAFETY: as in `read`.
     unsafe { std::ptr::copy(from.as_ptr(), to, from.len()) };
     Ok(())

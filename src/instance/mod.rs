@@ -6,6 +6,7 @@
 //! * [`args`]: arguments and results of calls
 //! * [`limits`]: what it may use, and who is asked
 //! * [`memory`], [`tables`]: what builtins and the host do to them
+//! * [`memories`]: what the host sees of memories while nobody runs
 //! * [`fuel`]: runs limited by steps
 //! * [`deadline`], [`watch`]: ending runs from outside, from either side
 //! * [`host`]: what a host function may do with the instance that called it
@@ -19,6 +20,7 @@ mod deadline;
 pub(crate) mod fuel;
 mod host;
 mod limits;
+mod memories;
 pub(crate) mod memory;
 mod run;
 mod start;
@@ -34,7 +36,7 @@ use crate::module::{self, Module, Returns};
 use crate::region::{self, Region, Rung, Slot, Stack};
 use crate::value::Val;
 use crate::vmctx::{self, ControlRef, InstanceData, Lease, Pending, ResumeFn, State, TableEntry};
-pub(crate) use args::Callee;
+pub(crate) use args::{Callee, check_result, is_checked};
 use deadline::Limits;
 pub(crate) use deadline::asked_in_thunk;
 pub use host::Vmctx;
@@ -159,8 +161,9 @@ pub struct Inner {
     memory_bytes: u64,
     /// The largest size it has had since the slot was pristine.
     memory_touched: u64,
+    /// What all its memories together may take.
     memory_max: u64,
-    /// What this instance may grow to; at most `memory_max`.
+    /// The same for this instance; at most `memory_max`.
     memory_limit: u64,
     /// Elements that a table of this instance may grow to.
     table_limit: u64,
@@ -168,8 +171,8 @@ pub struct Inner {
     timed: bool,
     /// Bytes of stack that it may use.
     stack_limit: u64,
-    /// The member that owns memory 0, if it is imported.
-    memory_owner: Option<ControlRef>,
+    /// Memories that do not lie in the slot.
+    others: Option<Box<memory::Others>>,
     pub(crate) tables: Vec<Table>,
     globals: Vec<ImportedGlobal>,
     dropped_elems: Vec<bool>,
@@ -261,6 +264,9 @@ impl Inner {
         }
         self.region.restore(&mut self.slot, used, bytes, &self.module.image())?;
         self.memory_touched = bytes;
+        if self.others.is_some() {
+            self.end_further()?;
+        }
         Ok(())
     }
 
@@ -516,43 +522,6 @@ impl InstanceRef {
         Ok(())
     }
 
-    /// Current size of memory 0 in bytes.
-    ///
-    /// # Errors
-    /// `InvalidHandle`, `Busy`.
-    pub fn memory_size(&self) -> Result<u64> {
-        let lease = self.lease(&IDLE)?;
-        Ok(memory::size(lease.control, 0))
-    }
-
-    /// Copies bytes out of memory 0.
-    ///
-    /// # Errors
-    /// `OutOfBounds` with the range and the memory's size; `InvalidHandle`, `Busy`.
-    pub fn memory_read(&self, offset: u64, to: &mut [u8]) -> Result<()> {
-        let lease = self.lease(&IDLE)?;
-        memory::read(lease.control, offset, to)
-    }
-
-    /// Copies bytes into memory 0.
-    ///
-    /// # Errors
-    /// As [`InstanceRef::memory_read`].
-    pub fn memory_write(&self, offset: u64, from: &[u8]) -> Result<()> {
-        let lease = self.lease(&IDLE)?;
-        memory::write(lease.control, offset, from)
-    }
-
-    /// Address of `len` bytes at `offset` of memory 0. The bytes stay where they are until the
-    /// instance is freed, but any run may change them.
-    ///
-    /// # Errors
-    /// As [`InstanceRef::memory_read`].
-    pub fn memory_range(&self, offset: u64, len: u64) -> Result<*mut u8> {
-        let lease = self.lease(&IDLE)?;
-        memory::range(lease.control, offset, len)
-    }
-
     fn exported_global(&self, lease: &Lease, name: &str) -> Result<(ImportedGlobal, u32)> {
         let control = lease.control;
         control.with(|i| match i.module.export(name) {
@@ -593,14 +562,15 @@ impl InstanceRef {
         let lease = self.lease(&IDLE)?;
         let (cell, g) = self.exported_global(&lease, name)?;
         let ty = lease.control.with(|i| i.module.loaded.contract.globals[g as usize]);
-        if !ty.mutable || ty.ty != value.ty() {
+        if !ty.mutable || ty.ty.byte() != value.ty().byte() {
             let kind = if ty.mutable { "a mutable" } else { "an immutable" };
             return Err(Error::new(
                 Status::InvalidArgument,
                 format!("\"{name}\" is {kind} global of type {}, not {}", ty.ty, value.ty()),
             ));
         }
-        args::check_reference(lease.control, &value)?;
+        let canonical = lease.control.with(|i| i.module.canonical(ty.ty));
+        args::check_reference(lease.control, canonical, &value).map_err(|e| e.context(name))?;
         cell.owner.with(|i| i.data.set_slot(cell.offset, value.to_slot()));
         Ok(())
     }

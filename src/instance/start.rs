@@ -15,10 +15,10 @@ use crate::module::Core;
 use crate::region;
 use crate::stats::Timed;
 use crate::vmctx::{self, ControlRef, Lease, State, TableEntry};
-use lucet_artifact::abi::{TrapCode, link_slot, table_desc};
-use lucet_artifact::contract::{ExportKind, Import, ImportKind};
+use lucet_artifact::abi::{TrapCode, link_slot, memory_desc, table_desc};
+use lucet_artifact::contract::{ExportKind, Import, ImportKind, MemoryDecl};
 use lucet_artifact::init::{ConstExpr, ElemItem, SegmentMode};
-use lucet_artifact::types::{MemoryShape, NO_CODE, RefType};
+use lucet_artifact::types::{MemoryShape, MemoryType, NO_CODE, RefType};
 use lucet_artifact::{FuncType, layout, limits};
 use std::sync::Arc;
 use std::time::Instant;
@@ -176,6 +176,7 @@ pub(super) fn restart(mut lease: Lease) -> Result<()> {
         let used = i.memory_touched;
         // Should the system refuse, there is no memory to look at until the next attempt.
         i.memory_bytes = 0;
+        i.end_further()?;
         i.region.restore(&mut i.slot, used, bytes, &module.image())?;
         i.region.prepare(&mut i.slot, bytes, &module.image())?;
         i.memory_bytes = bytes;
@@ -225,21 +226,25 @@ fn occupy(
     // Linking reads and writes the state of other members.
     let guard = group.map(|g| group::Guard::take(&g.lock)).transpose()?;
     let bytes = module.initial_memory();
+    let all = module.initial_memories();
     let own = module.own_memory();
     let guarded = own.is_some_and(|m| m.shape == MemoryShape::Guarded);
     let size = module.loaded.layout.size();
     let tables = module.loaded.contract.tables.iter().map(|t| t.min);
-    region.check_fit(size, bytes, guarded, tables)?;
-    let memory_max = own.map_or(0, |m| {
-        let max = m.ty.max.unwrap_or(limits::MAX_MEMORY32_PAGES) * limits::WASM_PAGE;
-        max.min(region.config().max_memory).min(m.reserve_bytes)
-    });
+    region.check_fit(size, all, guarded, tables)?;
+    let further = module.loaded.contract.further_memories();
+    let most: u64 = own.into_iter().chain(further).map(MemoryDecl::most_bytes).sum();
+    let memory_max = most.min(region.config().max_memory);
     // Slots that are open already come first: opening one costs memory and mappings.
     if group.is_none()
         && let Some(control) = region.home().take_elsewhere(module.id())
     {
         return revive(control);
     }
+    let further = match further {
+        [] => None,
+        _ => Some(region::Further::new(module.further_needs())?),
+    };
     let mut slot = region.acquire().or_else(|full| {
         let home = region.home();
         let idle = home.take_any().or_else(|| home.take_any_for_sure());
@@ -269,7 +274,7 @@ fn occupy(
         table_limit: region.config().max_table_elements.into(),
         timed: region.config().latency_histograms,
         stack_limit: u64::MAX,
-        memory_owner: None,
+        others: memory::Others::new(&module.loaded.contract.memories, further),
         tables: module.loaded.contract.tables.iter().map(|_| Table::Own(None)).collect(),
         globals: Vec::new(),
         dropped_elems: Vec::new(),
@@ -300,6 +305,7 @@ fn begin(
     module: &Arc<Core>,
     group: Option<&Arc<group::Shared>>,
 ) -> Result<()> {
+    control.with(|i| i.begin_further());
     match group {
         Some(g) => {
             link(control, module, g)?;
@@ -374,13 +380,8 @@ fn own_state(control: ControlRef, module: &Core) -> Result<()> {
         TableEntry::seal(&mut all);
         i.data.set_u64(layout::FUNC_DESCS, all.as_ptr() as u64);
         i.descriptors = Some(all);
-        for (t, ty) in module.loaded.contract.tables.iter().enumerate() {
-            if let Table::Own(own) = &mut i.tables[t] {
-                *own = Some(vec![TableEntry::default(); ty.min as usize]);
-                i.describe(t as u32);
-            }
-        }
     });
+    own_tables(control, module)?;
     for (n, expr) in module.loaded.init.globals.iter().enumerate() {
         let v = value(control, module, expr)?;
         let at = module.loaded.layout.global(n as u32);
@@ -389,10 +390,26 @@ fn own_state(control: ControlRef, module: &Core) -> Result<()> {
     Ok(())
 }
 
+fn own_tables(control: ControlRef, module: &Core) -> Result<()> {
+    let all = &module.loaded.contract.tables;
+    let imported = all.len().saturating_sub(module.loaded.init.tables.len());
+    for (n, (ty, expr)) in all.iter().skip(imported).zip(&module.loaded.init.tables).enumerate() {
+        let value = expr.as_ref().map_or(Ok(0), |e| value(control, module, e))?;
+        let entry = tables::entry(control, ty.elem, value as u64);
+        let entry = entry.map_err(|_| constant::bad_expression())?;
+        control.with(|i| {
+            i.tables[imported + n] = Table::Own(Some(vec![entry; ty.min as usize]));
+            i.describe((imported + n) as u32);
+        });
+    }
+    Ok(())
+}
+
 fn apply_elems(control: ControlRef, module: &Core) -> Result<()> {
     for (n, segment) in module.loaded.init.elems.iter().enumerate() {
         if let SegmentMode::Active { target, offset } = &segment.mode {
-            let at = u64::from(value(control, module, offset)? as u32);
+            let wide = module.loaded.contract.tables.get(*target as usize).is_some_and(|t| t.is64);
+            let at = constant::index(value(control, module, offset)?, wide);
             let len = segment.items.len() as u64;
             tables::init_with(control, *target, n as u32, false, at, 0, len)
                 .map_err(|f| failed(f, &format!("element segment {n}")))?;
@@ -404,7 +421,9 @@ fn apply_elems(control: ControlRef, module: &Core) -> Result<()> {
 fn apply_datas(control: ControlRef, module: &Core) -> Result<()> {
     for (n, segment) in module.loaded.init.datas.iter().enumerate() {
         if let SegmentMode::Active { target, offset } = &segment.mode {
-            let at = u64::from(value(control, module, offset)? as u32);
+            let memory = module.loaded.contract.memories.get(*target as usize);
+            let wide = memory.is_some_and(|m| m.ty.is64);
+            let at = constant::index(value(control, module, offset)?, wide);
             let bytes = module.data_segment(n as u32).unwrap_or_default();
             memory::init_with(control, *target, bytes, at, 0, bytes.len() as u64)
                 .map_err(|f| failed(f, &format!("data segment {n}")))?;
@@ -433,13 +452,14 @@ fn fits(have: (u64, Option<u64>), want: (u64, Option<u64>)) -> bool {
     have.0 >= want.0 && want.1.is_none_or(|w| have.1.is_some_and(|h| h <= w))
 }
 
-fn show(kind: &str, (size, max): (u64, Option<u64>)) -> String {
-    max.map_or(format!("{kind} of {size}"), |m| format!("{kind} of {size} to {m}"))
+fn show(kind: &str, (size, max): (u64, Option<u64>), wide: bool) -> String {
+    let bits = if wide { " with 64-bit indices" } else { "" };
+    max.map_or(format!("{kind} of {size}{bits}"), |m| format!("{kind} of {size} to {m}{bits}"))
 }
 
 /// Resolves imports against the members of a group, then host functions.
 fn link(control: ControlRef, module: &Arc<Core>, group: &group::Shared) -> Result<()> {
-    let (mut functions, mut tables, mut globals) = (0u32, 0u32, 0u32);
+    let (mut functions, mut tables, mut globals, mut memories) = (0u32, 0u32, 0u32, 0u32);
     for import in &module.loaded.imports.imports {
         let member = group.find(&import.module);
         let export = member.as_ref().and_then(|m| m.module.export(&import.name));
@@ -470,14 +490,17 @@ fn link(control: ControlRef, module: &Arc<Core>, group: &group::Shared) -> Resul
                     (i.entries(index).len() as u64, ty)
                 });
                 let elem = m.module.canonical(have.elem.into());
-                if elem != module.canonical(want.elem.into())
-                    || !fits((len, have.max), (want.min, want.max))
-                {
+                if elem != module.canonical(want.elem.into()) {
+                    let (want, have) = (want.elem, have.elem);
                     return Err(mismatch(
                         import,
-                        show("a table", (want.min, want.max)),
-                        show("one", (len, have.max)),
+                        format!("a table of {want}"),
+                        format!("one of {have}"),
                     ));
+                }
+                if have.is64 != want.is64 || !fits((len, have.max), (want.min, want.max)) {
+                    let want = show("a table", (want.min, want.max), want.is64);
+                    return Err(mismatch(import, want, show("one", (len, have.max), have.is64)));
                 }
                 let descriptor =
                     owner.with(|i| i.data.address(i.module.loaded.layout.table(index), 16) as u64);
@@ -489,23 +512,11 @@ fn link(control: ControlRef, module: &Arc<Core>, group: &group::Shared) -> Resul
                 tables += 1;
             }
             ImportKind::Memory(want) => {
-                let Some((m, (ExportKind::Memory, _))) = found else {
+                let Some((m, (ExportKind::Memory, index))) = found else {
                     return Err(wrong_kind(import, found.is_some()));
                 };
-                let owner = m.control.with(|i| i.memory_owner).unwrap_or(m.control);
-                let (have, descriptor) = owner.with(|i| {
-                    let max = i.module.own_memory().and_then(|m| m.ty.max);
-                    let at = i.data.address(layout::MEMORY0_BASE, 16) as u64;
-                    ((i.memory_bytes / limits::WASM_PAGE, max), at)
-                });
-                if !fits(have, (want.min, want.max)) {
-                    let want = show("a memory", (want.min, want.max));
-                    return Err(mismatch(import, want, show("one", have)));
-                }
-                control.with(|i| {
-                    i.memory_owner = Some(owner);
-                    i.data.set_u64(module.loaded.layout.memory(0), descriptor);
-                });
+                link_memory(control, memories, import, want, memory::find(m.control, index))?;
+                memories += 1;
             }
             ImportKind::Global(want) => {
                 let Some((m, (ExportKind::Global, g))) = found else {
@@ -565,6 +576,35 @@ fn link_function(
         i.data.set_u64(l.import_slot(n), adapter as u64);
         i.data.set_u64(l.link_slot(n) + link_slot::CODE as i32, code as u64);
         i.data.set_u64(l.link_slot(n) + link_slot::VMCTX as i32, vmctx as u64);
+    });
+    Ok(())
+}
+
+fn link_memory(
+    control: ControlRef,
+    n: u32,
+    import: &Import,
+    want: MemoryType,
+    (owner, place): (ControlRef, memory::Place),
+) -> Result<()> {
+    let (have, descriptor) = owner.with(|i| {
+        let declared = i.declared(place).map(|m| m.ty);
+        let at = i.data.address(i.descriptor(place), memory_desc::SIZE as usize) as u64;
+        let min = i.size_of(place) / limits::WASM_PAGE;
+        (declared.map(|ty| MemoryType { min, ..ty }), at)
+    });
+    // An owner whose instantiation went wrong before it had one.
+    let Some(have) = have else { return Err(missing(import)) };
+    if have.is64 != want.is64 || !fits((have.min, have.max), (want.min, want.max)) {
+        let show = |what, m: MemoryType| show(what, (m.min, m.max), m.is64);
+        return Err(mismatch(import, show("a memory", want), show("one", have)));
+    }
+    control.with(|i| {
+        let at = i.module.loaded.layout.memory(n);
+        i.data.set_u64(at, descriptor);
+        if let Some(slot) = i.others.as_mut().and_then(|o| o.imported.get_mut(n as usize)) {
+            *slot = Some((owner, place));
+        }
     });
     Ok(())
 }

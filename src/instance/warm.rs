@@ -5,7 +5,7 @@
 //! guest reads them, no allocation, no reference count, no lock. Whatever is out of the ordinary
 //! (another end than returning, function references as arguments) goes the general way.
 
-use super::args::{Callee, check_reference, check_results};
+use super::args::{Callee, check_reference, check_results, wrong_reference};
 use super::deadline::Begin;
 use super::run::{finish, no_stack, release_stack, settle};
 use super::{Ended, Inner, InstanceRef, deadline};
@@ -50,9 +50,6 @@ fn fits<A: Argument>(i: &Inner, index: u32, info: &CallInfo, args: &[A]) -> bool
     let params = &i.module.func_type(index).params;
     params.iter().zip(args).all(|(t, a)| t.byte() == a.type_byte())
 }
-
-/// The type byte of a reference to a function.
-const FUNCREF: u8 = ValType::FUNCREF.byte();
 
 impl Inner {
     /// What must be known of the callee, whose type fits the arguments and `room` for results.
@@ -126,15 +123,15 @@ impl InstanceRef {
         let control = lease.control;
         let mut i = control.inner();
         let info = i.callee(callee, args, room)?;
-        let (code, entry) = (info.code, info.entry);
+        let (code, entry, checked) = (info.code, info.entry, info.checked);
         let returns = info.returns();
         let room = args.len().max(returns.number);
         let (bottom, top, lent) = i.stack()?;
         let (vmctx, begin) = (i.data.vmctx(), i.limits.begin(Begin::First));
         let begun = i.clock();
         drop(i);
-        if args.iter().any(|a| a.type_byte() == FUNCREF) {
-            references(control, args)?;
+        if checked {
+            references(control, returns.ty, args)?;
         }
         let run = match deadline::begin(control, begin) {
             Ok(run) => run,
@@ -246,11 +243,20 @@ fn otherwise(
     (ended, next)
 }
 
-/// Function references among arguments must be ones that the instance could have.
+/// References among arguments must be ones that the instance could have, for parameters of the
+/// function type with index `ty`.
 #[cold]
-fn references<A: Argument>(control: ControlRef, args: &[A]) -> Result<()> {
-    let check = |a: &A| check_reference(control, &a.value()?);
-    args.iter().try_for_each(check).inspect_err(|_| release_stack(control))
+fn references<A: Argument>(control: ControlRef, ty: u32, args: &[A]) -> Result<()> {
+    let check = |(n, a): (usize, &A)| {
+        let want = control.with(|i| {
+            let of = &i.module.loaded.types.types.get(ty as usize)?.ty;
+            of.params.get(n).map(|t| i.module.canonical(*t))
+        });
+        let Some(want) = want else { return Ok(()) };
+        check_reference(control, want, &a.value()?)
+            .map_err(|e| wrong_reference(e, n, "the function"))
+    };
+    args.iter().enumerate().try_for_each(check).inspect_err(|_| release_stack(control))
 }
 
 impl InstanceRef {

@@ -96,9 +96,9 @@ impl State {
 fn check_contract(parent: &Contract, contract: &Contract) -> Result<()> {
     let mut same = contract.clone();
     same.start = parent.start;
-    for (m, p) in same.memories.iter_mut().zip(&parent.memories) {
+    for (i, (m, p)) in same.memories.iter_mut().zip(&parent.memories).enumerate() {
         if m.ty.min < p.ty.min {
-            return Err(invalid(CONTRACT, "the memory is smaller than the parent's"));
+            return Err(invalid(CONTRACT, format_args!("memory {i} is smaller than the parent's")));
         }
         m.ty.min = p.ty.min;
     }
@@ -214,7 +214,7 @@ mod tests {
         assert!(p.contract.start.is_some());
         type Change = fn(&mut Contract, &mut Init, &mut Snapshot);
         let cases: [(&str, usize, Change); 14] = [
-            ("memory is smaller", 1, |c, _, _| c.memories[0].ty.min = 1),
+            ("memory 0 is smaller", 1, |c, _, _| c.memories[0].ty.min = 1),
             ("maximum lies below", 1, |c, _, _| c.memories[0].ty.min = 4),
             ("not that of the snapshot's parent", 1, |c, _, _| c.memories[0].ty.max = Some(9)),
             ("table 0 is smaller", 1, |c, _, _| c.tables[0].min = 1),

@@ -24,12 +24,14 @@ use lucet_artifact::container::{
     CONTRACT, DATA, EXPORTS, FUNCS, FUNCTION_ALIGN, HINTS, IMAGE, IMPORTS, INIT, PCMAP, SNAPSHOT,
     STRTAB, TEXT, TRAPS, TYPES,
 };
-use lucet_artifact::contract::{Contract, ExportKind, Exports, ImportKind, Imports, layout_counts};
+use lucet_artifact::contract::{
+    Contract, ExportKind, Exports, ImportKind, Imports, MemoryDecl, layout_counts,
+};
 use lucet_artifact::init::{ElemItem, Init, SegmentMode};
 use lucet_artifact::layout::Layout;
-use lucet_artifact::limits::WASM_PAGE;
+use lucet_artifact::limits::{MAX_FURTHER_RESERVE, WASM_PAGE};
 use lucet_artifact::snapshot::Snapshot;
-use lucet_artifact::types::{FuncType, HeapType, MemoryShape, NO_CODE, RefType, TypeTable};
+use lucet_artifact::types::{FuncType, HeapType, MemoryShape, NO_CODE, TypeTable};
 use std::collections::HashSet;
 use std::ops::Range;
 
@@ -152,7 +154,7 @@ pub(super) fn verify(body: &[u8], elf: &Elf, snapshot: bool) -> Result<Facts> {
 
 /// Whether the runtime knows values of this type.
 fn is_supported(ty: ValType) -> bool {
-    ty.reference().is_none_or(|t| matches!(t, RefType::FUNC | RefType::EXTERN))
+    ty.reference().is_none_or(|t| t.heap.top() != HeapType::Exn)
 }
 
 /// Whether a type that the contract names is one of the table, if it is concrete.
@@ -174,9 +176,6 @@ fn check_named_types(contract: &Contract, types: &TypeTable) -> Result<()> {
     let n = types.types.len();
     for (i, t) in contract.tables.iter().enumerate() {
         check_reference("table", i, t.elem.into(), n)?;
-        if t.is64 {
-            return Err(unsupported(format!("table {i} has 64-bit indices: not supported yet")));
-        }
     }
     for (i, g) in contract.globals.iter().enumerate() {
         check_reference("global", i, g.ty, n)?;
@@ -276,34 +275,44 @@ fn check_layout(contract: &Contract, imports: &Imports, types: usize) -> Result<
 }
 
 pub(super) fn check_memory(contract: &Contract, imported: usize) -> Result<()> {
-    if contract.memories.len() > 1 {
-        let n = contract.memories.len();
-        return Err(unsupported(format!("{n} memories: this version supports one")));
-    }
-    let bad = |message| Err(invalid(CONTRACT, format_args!("memory 0: {message}")));
+    let mut further = 0u64;
     for (i, m) in contract.memories.iter().enumerate() {
-        if m.ty.is64 {
-            return Err(unsupported("memory 0 has 64-bit addresses: not supported yet"));
-        }
+        let bad = |message| Err(invalid(CONTRACT, format_args!("memory {i}: {message}")));
         if m.ty.max.is_some_and(|max| max < m.ty.min) {
             return bad("its maximum lies below its initial size");
         }
-        let (reserve, guard) = match (i < imported, m.shape, m.ty.max) {
-            (true, MemoryShape::Compact, _) => (0, 0),
-            (true, MemoryShape::Guarded, _) => return bad("an imported memory is never guarded"),
-            (false, MemoryShape::Guarded, _) => (GUARDED_RESERVE, GUARDED_GUARD),
-            // A page at least: a reservation of 0 would mean "imported".
-            (false, MemoryShape::Compact, Some(max)) => (max.max(1).saturating_mul(WASM_PAGE), 0),
-            (false, MemoryShape::Compact, None) => return bad("compact without a maximum"),
+        let guardable = i == 0 && !m.ty.is64;
+        let (reserve, guard) = match (i < imported, m.shape) {
+            (true, MemoryShape::Compact) => (0, 0),
+            (true, MemoryShape::Guarded) => return bad("an imported memory is never guarded"),
+            (false, MemoryShape::Guarded) if guardable => (GUARDED_RESERVE, GUARDED_GUARD),
+            (false, MemoryShape::Guarded) => {
+                return bad("only a memory 0 with 32-bit addresses can be guarded");
+            }
+            (false, MemoryShape::Compact) if guardable && m.ty.max.is_none() => {
+                return bad("compact without a maximum");
+            }
+            (false, MemoryShape::Compact) => (MemoryDecl::checked_reserve(m.ty), 0),
         };
         if (m.reserve_bytes, m.guard_bytes) != (reserve, guard) {
             let (r, g) = (m.reserve_bytes, m.guard_bytes);
             let message = format!(
-                "memory 0 reserves {r:#x} bytes and {g:#x} of guard, must be {reserve:#x} and \
+                "memory {i} reserves {r:#x} bytes and {g:#x} of guard, must be {reserve:#x} and \
                  {guard:#x}"
             );
             return Err(invalid(CONTRACT, message));
         }
+        if i >= imported && m.ty.min.saturating_mul(WASM_PAGE) > reserve {
+            return bad("it begins with more than it reserves");
+        }
+        further += if i == 0 { 0 } else { reserve };
+    }
+    if further > MAX_FURTHER_RESERVE {
+        let message = format!(
+            "the memories besides memory 0 reserve {further:#x} bytes, the limit is \
+             {MAX_FURTHER_RESERVE:#x}"
+        );
+        return Err(invalid(CONTRACT, message));
     }
     for (i, t) in contract.tables.iter().enumerate() {
         if t.max.is_some_and(|max| max < t.min) {
@@ -422,21 +431,21 @@ pub(super) fn check_init(
         let checked = want.map_or(Err("no such global".to_owned()), |ty| scope.check(e, ty));
         checked.map_err(|m| invalid(INIT, format_args!("initial value of global {i}: {m}")))?;
     }
-    if let Some(i) = init.tables.iter().position(Option::is_some) {
-        return Err(unsupported(format!("own table {i} has an initial value: not supported yet")));
-    }
+    check_tables(contract, funcs, imported_globals, init)?;
     let scope = Scope { contract, funcs, globals: contract.globals.len() };
     for (i, s) in init.elems.iter().enumerate() {
         let bad = |m: String| invalid(INIT, format_args!("element segment {i}: {m}"));
         if let SegmentMode::Active { target, offset } = &s.mode {
-            let elem = contract.tables.get(*target as usize).map(|t| t.elem);
-            if !elem.is_some_and(|e| s.ty.matches(e)) {
+            let table = contract.tables.get(*target as usize);
+            if !table.is_some_and(|t| s.ty.matches(t.elem)) {
                 return Err(bad(format!("its type is not that of table {target}")));
             }
-            scope.check(offset, ValType::I32).map_err(|m| bad(format!("offset: {m}")))?;
+            let ty = index_type(table.is_some_and(|t| t.is64));
+            scope.check(offset, ty).map_err(|m| bad(format!("offset: {m}")))?;
         }
         for (k, item) in s.items.iter().enumerate() {
             let checked = match item {
+                ElemItem::Null if !s.ty.nullable => Err(format!("null in a segment of {}", s.ty)),
                 ElemItem::Null => Ok(()),
                 ElemItem::Func(f) if s.ty.is_func() => scope.function(*f, s.ty.into()),
                 ElemItem::Func(f) => Err(format!("function {f} in a segment of externref")),
@@ -449,14 +458,42 @@ pub(super) fn check_init(
         let bad = |m: String| invalid(INIT, format_args!("data segment {i}: {m}"));
         match &s.mode {
             SegmentMode::Passive => {}
-            SegmentMode::Active { offset, .. } => {
-                scope.check(offset, ValType::I32).map_err(|m| bad(format!("offset: {m}")))?;
+            SegmentMode::Active { target, offset } => {
+                let memory = contract.memories.get(*target as usize);
+                let ty = index_type(memory.is_some_and(|m| m.ty.is64));
+                scope.check(offset, ty).map_err(|m| bad(format!("offset: {m}")))?;
             }
             SegmentMode::Declared if s.len == 0 => {}
             SegmentMode::Declared => {
                 return Err(bad("folded into the image, but has bytes".into()));
             }
         }
+    }
+    Ok(())
+}
+
+/// The type of indices that are 64 bits wide or not.
+fn index_type(wide: bool) -> ValType {
+    if wide { ValType::I64 } else { ValType::I32 }
+}
+
+/// Tables whose elements cannot be null say what they are at first; they come before globals, so
+/// that may depend on imported ones only.
+fn check_tables(
+    contract: &Contract,
+    funcs: &FuncTable,
+    imported_globals: usize,
+    init: &Init,
+) -> Result<()> {
+    let scope = Scope { contract, funcs, globals: imported_globals };
+    let imported = contract.tables.len().saturating_sub(init.tables.len());
+    for (i, (t, e)) in (imported..).zip(contract.tables.iter().skip(imported).zip(&init.tables)) {
+        let checked = match e {
+            Some(e) => scope.check(e, t.elem.into()),
+            None if t.elem.nullable => Ok(()),
+            None => Err(format!("there is none, but {} has no null", t.elem)),
+        };
+        checked.map_err(|m| invalid(INIT, format_args!("initial element of table {i}: {m}")))?;
     }
     Ok(())
 }

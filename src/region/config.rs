@@ -6,7 +6,7 @@ use super::Rung;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub enum GrowthKind {
-    /// A memory; sizes are bytes.
+    /// A memory; sizes are bytes, of all memories of the instance together.
     Memory = 1,
     /// A table; sizes are elements.
     Table = 2,
@@ -32,8 +32,8 @@ pub struct RegionConfig {
     pub slots: u32,
     /// Stack of each instance; at least 16 KiB.
     pub stack_bytes: u64,
-    /// Largest memory of an instance. Guarded regions reserve 4 GiB whatever this says; compact
-    /// regions reserve exactly this much per slot.
+    /// Largest memory of an instance; if it has several, all of them together. Guarded regions
+    /// reserve 4 GiB whatever this says; compact regions reserve exactly this much per slot.
     pub max_memory: u64,
     /// Largest instance data of a module.
     pub max_instance_data: u32,

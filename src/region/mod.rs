@@ -4,6 +4,7 @@
 //! * [`config`] is what can be set.
 //! * [`layout`] is pure arithmetic: where things lie.
 //! * [`reset`] makes a used slot pristine again.
+//! * [`further`] is for memories that do not lie in the slot.
 //! * [`zones`] lets the signal handler ask what an address is, without locks.
 //!
 //! A slot is owned by value ([`Slot`]): whoever holds it has exclusive use of its bytes, and its
@@ -11,6 +12,7 @@
 
 mod capture;
 mod config;
+mod further;
 pub mod layout;
 mod reset;
 mod resident;
@@ -24,6 +26,7 @@ use crate::sys::lock::Mutex;
 use crate::sys::map::Mapping;
 use crate::sys::{Pagemap, Support};
 pub use config::{Growth, GrowthKind, RegionConfig};
+pub(crate) use further::{Further, Need};
 use layout::Geometry;
 pub use reset::Rung;
 pub(crate) use reset::{Image, Run};

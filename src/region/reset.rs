@@ -65,7 +65,11 @@ pub(crate) struct Run {
 impl Run {
     /// Runs of these first pages and lengths, ascending.
     pub(crate) fn all(runs: impl Iterator<Item = (u32, u32)>) -> Box<[Self]> {
-        let mut next = 0;
+        Self::after(0, runs)
+    }
+
+    /// The same where the bytes of `next` pages stand before those of the runs.
+    pub(crate) fn after(mut next: u32, runs: impl Iterator<Item = (u32, u32)>) -> Box<[Self]> {
         let run = |(page, pages)| {
             let before = next;
             next += pages;
@@ -88,7 +92,7 @@ pub(crate) struct Image<'a> {
 
 impl Image<'_> {
     /// Calls `f(offset in memory, bytes)` for what of each run lies below `limit`.
-    fn each(&self, limit: u64, mut f: impl FnMut(u64, &[u8])) {
+    pub(super) fn each(&self, limit: u64, mut f: impl FnMut(u64, &[u8])) {
         for run in self.runs {
             let offset = u64::from(run.page) * NATIVE_PAGE;
             let len = (u64::from(run.pages) * NATIVE_PAGE).min(limit.saturating_sub(offset));

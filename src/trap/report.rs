@@ -68,6 +68,7 @@ fn words(b: Builtin) -> &'static str {
         Builtin::OutOfFuel => "out of fuel",
         Builtin::FusedF32x2 => "f32x4.relaxed_madd",
         Builtin::FusedF64 => "f64x2.relaxed_madd",
+        Builtin::CheckResult => "a reference that the host returned",
     }
 }
 

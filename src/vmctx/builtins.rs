@@ -109,6 +109,11 @@ extern "C" fn fused_f64(_: *const Control, _: usize, x: u64, y: u64, z: u64) -> 
     x.mul_add(y, z).to_bits()
 }
 
+extern "C" fn check_result(ctx: *const Control, _: usize, which: u64, value: u64) {
+    let (import, result) = halves(which);
+    border(ctx, |c| instance::check_result(c, import, result, value).map(|()| 0));
+}
+
 /// Stands at the unused indices between builtins and imports: only damaged code can call it.
 extern "C" fn no_such_builtin(ctx: *const Control) {
     border(ctx, |_| Err(instance::Fault::Trap(TrapCode::Unreachable)));
@@ -137,6 +142,7 @@ pub(crate) fn entries() -> Vec<HostEntry> {
             Builtin::OutOfFuel => out_of_fuel as *const (),
             Builtin::FusedF32x2 => fused_f32x2 as *const (),
             Builtin::FusedF64 => fused_f64 as *const (),
+            Builtin::CheckResult => check_result as *const (),
         };
         all[b as usize].code = code as usize;
     }

@@ -56,6 +56,16 @@ static void null_arguments(lucet_module *m, lucet_instance *i, lucet_region *r)
     FAILS(lucet_instance_memory_read(i, 0, NULL, 1), null, "dst");
     FAILS(lucet_instance_memory_write(i, 0, NULL, 1), null, "src");
     FAILS(lucet_instance_memory_range(i, 0, 1, NULL), null, "out");
+    FAILS(lucet_instance_exported_memory(i, NULL, 0, 1, &p, &n), null, "name");
+    FAILS(lucet_instance_exported_memory(i, "more", 0, 1, NULL, &n), null, "out");
+    FAILS(lucet_instance_exported_memory(i, "more", 0, 1, &p, NULL), null, "bytes");
+    FAILS(lucet_instance_exported_memory(i, "less", 0, 1, &p, &n), LUCET_STATUS_NO_SUCH_EXPORT,
+          "less");
+    FAILS(lucet_instance_exported_memory(i, "add", 0, 1, &p, &n),
+          LUCET_STATUS_EXPORT_TYPE_MISMATCH, "function");
+    FAILS(lucet_instance_exported_memory(i, "more", 131072, 1, &p, &n),
+          LUCET_STATUS_OUT_OF_BOUNDS, "131072");
+    CHECK(p == NULL && n == 0);
     FAILS(lucet_instance_memory_size(i, NULL), null, "bytes");
     FAILS(lucet_instance_memory_size(NULL, &n), null, "instance");
     FAILS(lucet_instance_global_get(i, NULL, &v), null, "name");

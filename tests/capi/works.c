@@ -61,6 +61,11 @@ static void memory_and_globals(lucet_instance *i)
     CHECK(run_i32(i, "grow", NULL, 0) == 1);
     OK(lucet_instance_memory_size(i, &size));
     CHECK(size == 131072);
+    OK(lucet_instance_exported_memory(i, "more", 131069, 3, &range, &size));
+    CHECK(size == 131072 && memcmp(range, "\0z\0", 3) == 0);
+    memset(range, 'x', 3);
+    OK(lucet_instance_exported_memory(i, "memory", 131072, 0, &range, &size));
+    CHECK(size == 131072);
 
     OK(lucet_instance_global_get(i, "counter", &v));
     CHECK(v.type == LUCET_VAL_I32 && v.of.i32 == 5);
@@ -73,6 +78,8 @@ static void memory_and_globals(lucet_instance *i)
     CHECK(run_i32(i, "count", NULL, 0) == 6);
     OK(lucet_instance_memory_read(i, 65531, bytes, 5));
     CHECK(bytes[0] == 0);
+    OK(lucet_instance_exported_memory(i, "more", 131069, 3, &range, &size));
+    CHECK(memcmp(range, "\0z\0", 3) == 0);
 }
 
 static void *resume_elsewhere(void *instance)

@@ -6,6 +6,8 @@
   (import "env" "again" (func $again (param i32) (result i32)))
   (import "env" "end" (func $end (param i32)))
   (memory (export "memory") 1 2)
+  (memory (export "more") i64 2)
+  (data (memory 1) (i64.const 131070) "z")
   (table 2 funcref)
   (elem (i32.const 0) $nothing)
   (type $to_i32 (func (result i32)))

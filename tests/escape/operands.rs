@@ -11,7 +11,8 @@ pub struct Operand {
     pub size: usize,
     /// Type of the result.
     pub ty: &'static str,
-    /// The result, computed here; where there is none, it has to be that of the same bytes elsewhere.
+    /// The result, computed here; where there is none, it has to be that of the same bytes at
+    /// another place.
     pub oracle: Option<fn([u8; 8]) -> Val>,
 }
 
@@ -49,7 +50,9 @@ macro_rules! operands {
 
 macro_rules! vectors {
     ($list:ident, $load:literal, $size:literal, $($text:literal => $ty:literal;)*) => {
-        $($list.push(Operand { text: $text, load: $load, size: $size, ty: $ty, oracle: None });)*
+        $list.extend([$(
+            Operand { text: $text, load: $load, size: $size, ty: $ty, oracle: None },
+        )*]);
     };
 }
 

@@ -131,7 +131,8 @@ impl Kind {
                 format!("(memory (export \"first\") 1 1) (memory $m (export \"m\") {limits})")
             }
             (true, true) => format!(
-                "(import \"owner\" \"first\" (memory 1 1)) (import \"owner\" \"m\" (memory $m {limits}))"
+                "(import \"owner\" \"first\" (memory 1 1))
+                 (import \"owner\" \"m\" (memory $m {limits}))"
             ),
         }
     }
@@ -184,7 +185,7 @@ impl Victim {
         let module = code.load(&text, kind.shape);
         group.instantiate(Some("victim"), &module).unwrap();
         if kind.second {
-            // The host sees the first memory of an instance: another one imports the second as that.
+            // The host sees the first memory of an instance: another imports the second as that.
             let owner = if kind.imported { "owner" } else { "victim" };
             let reader = format!("(module (import \"{owner}\" \"m\" (memory {})))", kind.limits());
             group.instantiate(Some("reader"), &code.load(&reader, kind.shape)).unwrap();

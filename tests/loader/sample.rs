@@ -191,6 +191,7 @@ fn sample_init() -> Init {
             DataSegment { mode: SegmentMode::Declared, offset: 0, len: 0 },
         ],
         image: vec![ImageRun { page: 3, pages: 1 }],
+        further: Vec::new(),
     }
 }
 

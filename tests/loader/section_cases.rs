@@ -5,9 +5,9 @@ use super::sample::{Parts, func, sample};
 use lucet::Status;
 use lucet::Status::{InvalidArtifact as Invalid, UnsupportedArtifact as Unsupported};
 use lucet_artifact::code::{Hints, NO_REF};
-use lucet_artifact::contract::{Export, ExportKind, ImportKind};
+use lucet_artifact::contract::{Export, ExportKind, ImportKind, MemoryDecl};
 use lucet_artifact::init::{ConstOp, DataSegment, ElemItem, ImageRun, SegmentMode};
-use lucet_artifact::types::{GlobalType, MemoryShape, NO_CODE};
+use lucet_artifact::types::{GlobalType, MemoryShape, MemoryType, NO_CODE};
 use lucet_artifact::{RefType, ValType};
 
 type Case = (&'static str, Status, &'static str, fn(&mut Parts));
@@ -106,12 +106,24 @@ fn newer_formats_are_named() {
 #[test]
 fn memories() {
     refuse(&[
-        ("two", Unsupported, "2 memories", |p| {
-            let m = p.contract.memories[0];
-            p.contract.memories.push(m);
-            p.fix_layout();
+        ("64-bit, guarded", Invalid, "only a memory 0 with 32-bit addresses", |p| {
+            p.contract.memories[0].ty.is64 = true;
         }),
-        ("memory64", Unsupported, "64-bit", |p| p.contract.memories[0].ty.is64 = true),
+        ("64-bit, more than it may have", Invalid, "must be 0x20000 and 0x0", |p| {
+            let m = &mut p.contract.memories[0];
+            (m.ty.is64, m.shape) = (true, MemoryShape::Compact);
+            (m.reserve_bytes, m.guard_bytes) = (1 << 40, 0);
+        }),
+        ("64-bit, more than any instance", Invalid, "must be 0x100000000 and 0x0", |p| {
+            let m = &mut p.contract.memories[0];
+            (m.ty.is64, m.ty.max, m.shape) = (true, Some(1 << 48), MemoryShape::Compact);
+            (m.reserve_bytes, m.guard_bytes) = (1 << 47, 0);
+        }),
+        ("64-bit, begins beyond", Invalid, "begins with more than it reserves", |p| {
+            let m = &mut p.contract.memories[0];
+            (m.ty.is64, m.ty.min, m.ty.max) = (true, 1 << 48, None);
+            (m.shape, m.reserve_bytes, m.guard_bytes) = (MemoryShape::Compact, 4 << 30, 0);
+        }),
         ("no reservation", Invalid, "reserves 0x0 bytes", |p| {
             p.contract.memories[0].reserve_bytes = 0;
             p.init.image.clear();
@@ -144,6 +156,79 @@ fn memories() {
         }),
         ("table, maximum below minimum", Invalid, "table 0", |p| {
             p.contract.tables[0].max = Some(3);
+        }),
+    ]);
+}
+
+/// Adds a second memory like the one of a module that was compiled with two.
+fn further(p: &mut Parts) -> &mut MemoryDecl {
+    p.contract.memories.push(MemoryDecl {
+        ty: MemoryType { min: 1, max: Some(3), is64: false },
+        shape: MemoryShape::Compact,
+        reserve_bytes: 3 << 16,
+        guard_bytes: 0,
+    });
+    p.init.further.push(Vec::new());
+    p.fix_layout();
+    p.contract.memories.last_mut().unwrap()
+}
+
+#[test]
+fn further_memories() {
+    let mut parts = sample();
+    further(&mut parts).ty.is64 = true;
+    load_bytes(&parts.build()).expect("two memories");
+    refuse(&[
+        ("guarded", Invalid, "memory 1: only a memory 0", |p| {
+            let m = further(p);
+            (m.shape, m.reserve_bytes, m.guard_bytes) = (MemoryShape::Guarded, 4 << 30, 32 << 20);
+        }),
+        ("smaller reservation", Invalid, "memory 1 reserves 0x10000 bytes", |p| {
+            further(p).reserve_bytes = 1 << 16;
+        }),
+        ("larger reservation", Invalid, "must be 0x30000 and 0x0", |p| {
+            further(p).reserve_bytes = u64::MAX;
+        }),
+        ("guard", Invalid, "0x1000 of guard", |p| further(p).guard_bytes = 4096),
+        ("begins beyond", Invalid, "its maximum lies below", |p| further(p).ty.min = 4),
+        ("no reservation", Invalid, "memory 1 reserves 0x0 bytes", |p| {
+            further(p).reserve_bytes = 0;
+        }),
+        ("imported behind an own one", Invalid, "does not agree", |p| {
+            let ty = further(p).ty;
+            p.imports.imports[0].kind = ImportKind::Memory(ty);
+        }),
+        ("too many", Invalid, "besides memory 0 reserve", |p| {
+            for _ in 0..65 {
+                let m = further(p);
+                (m.ty.max, m.reserve_bytes) = (None, 4 << 30);
+            }
+        }),
+        ("layout", Invalid, "instance data", |p| {
+            further(p);
+            p.contract.instance_data -= 16;
+        }),
+        ("no image", Invalid, ".lucet.init", |p| {
+            further(p);
+            p.init.further.clear();
+        }),
+        ("image beyond", Invalid, "end of an image run", |p| {
+            further(p);
+            p.init.further[0].push(ImageRun { page: 16, pages: 1 });
+            p.image.resize(2 * 4096, 0);
+        }),
+        ("image too short", Invalid, "size of the memory image", |p| {
+            further(p);
+            p.init.further[0].push(ImageRun { page: 0, pages: 2 });
+            p.image.resize(2 * 4096, 0);
+        }),
+        ("offset", Invalid, "data segment 0: offset", |p| {
+            further(p).ty.is64 = true;
+            let offset = vec![ConstOp::I32(0)];
+            p.init.datas[0].mode = SegmentMode::Active { target: 1, offset };
+        }),
+        ("64-bit table", Invalid, "element segment 0: offset", |p| {
+            p.contract.tables[0].is64 = true;
         }),
     ]);
 }

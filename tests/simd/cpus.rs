@@ -165,6 +165,40 @@ fn every_operator_gives_the_same_everywhere() {
     }
 }
 
+/// Instructions of each function, and how many of them are calls.
+fn instructions(wat: &str, cpu: u64) -> Vec<(String, usize, usize)> {
+    let options = Options { cpu, ..Options::default() };
+    let text = lucetc::compile_to_text(wat.as_bytes(), &options, lucetc::Text::Asm);
+    let text = text.unwrap_or_else(|e| panic!("{e}"));
+    let functions = text.split(";; function ").skip(1);
+    functions
+        .map(|f| {
+            let f = f.split(";; entry").next().unwrap();
+            let name = f.split('"').nth(1).unwrap().to_owned();
+            let code = f.lines().skip(1).map(str::trim).filter(|l| !l.is_empty());
+            let code: Vec<_> =
+                code.filter(|l| !l.starts_with("unwind") && !l.starts_with("block")).collect();
+            (name, code.len(), code.iter().filter(|l| l.starts_with("call")).count())
+        })
+        .collect()
+}
+
+/// No operator is a call of a library, and none is done lane by lane.
+#[test]
+fn every_operator_is_a_few_instructions() {
+    let wat = wat();
+    for (level, cpu) in [("v2", cpu::X86_64_V2), ("v3", cpu::X86_64_V3)] {
+        let all = instructions(&wat, cpu);
+        assert_eq!(all.len(), ops::all().len());
+        for (name, n, calls) in all {
+            let fused = level == "v2" && name.contains("madd");
+            assert_eq!(calls, if fused { 2 } else { 0 }, "{level}: {name}");
+            // Sixteen lanes would be sixteen times three; the frame takes five.
+            assert!(n <= if fused { 60 } else { 30 }, "{level}: {name} is {n} instructions");
+        }
+    }
+}
+
 fn f32s(v: u128) -> [f32; 4] {
     std::array::from_fn(|n| f32::from_bits((v >> (32 * n)) as u32))
 }

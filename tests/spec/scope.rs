@@ -114,7 +114,11 @@ fn everything() -> impl Iterator<Item = TestFile<'static>> {
 impl Scope {
     /// Reads the data file and finds the files that run.
     pub fn read() -> Result<Self, String> {
-        let data: Data = toml::from_str(DATA).map_err(|e| e.to_string())?;
+        Self::from_text(DATA)
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        let data: Data = toml::from_str(text).map_err(|e| e.to_string())?;
         let mut all = Vec::new();
         for f in everything() {
             let Some(suite) = SUITES.iter().position(|(s, _)| *s == f.parent()) else {
@@ -217,4 +221,35 @@ impl Scope {
         println!();
         unused
     }
+}
+
+/// Data files that must be refused, each for what its first line says; gives those that are not.
+pub fn accepted_mistakes() -> Vec<String> {
+    const MISTAKES: [(&str, &str); 9] = [
+        ("refused", r#""#),
+        ("missing field `reason`", r#"refused = [{ name = "gc" }]"#),
+        ("is no file", r#"file = "wasm-v1/absent.wast" answer = "valid""#),
+        ("the same as an earlier one", r#"file = "wasm-v2/nop.wast" answer = "valid""#),
+        ("must be there", r#"file = "wasm-v1/nop.wast""#),
+        ("must be there", r#"file = "wasm-v1/nop.wast" answer = "valid" instead = "(invoke)""#),
+        ("must be there", r#"file = "wasm-v1/nop.wast" answer = "valid" skip = true"#),
+        ("can run", r#"file = "wasm-v1/nop.wast" skip = true"#),
+        ("unknown variant", r#"file = "wasm-v1/nop.wast" answer = "unsupported""#),
+    ];
+    let refused = |(why, text): &(&str, &str)| {
+        let text = match text.strip_prefix("file") {
+            Some(_) => {
+                let fields = text.replace("\" ", "\"\n");
+                let rest = "by = \"simd\"\nlines = [1]\nreason = \"for the test\"";
+                format!("refused = []\n[[superseded]]\n{fields}\n{rest}")
+            }
+            None => (*text).to_owned(),
+        };
+        match Scope::from_text(&text) {
+            Ok(_) => Some(format!("accepted, not \"{why}\": {text}")),
+            Err(e) if e.contains(why) => None,
+            Err(e) => Some(format!("refused as \"{e}\", not \"{why}\": {text}")),
+        }
+    };
+    MISTAKES.iter().filter_map(refused).collect()
 }

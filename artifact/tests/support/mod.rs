@@ -324,7 +324,14 @@ pub fn init() -> impl Strategy<Value = Init> {
     });
     let tables = vec(prop::option::of(const_expr()), 2);
     (vec(const_expr(), 2), tables, vec(elem, 0..5), vec(data, 0..5), image).prop_map(
-        |(globals, tables, elems, datas, image)| Init { globals, tables, elems, datas, image },
+        |(globals, tables, elems, datas, image)| Init {
+            globals,
+            tables,
+            elems,
+            datas,
+            image,
+            further: Vec::new(),
+        },
     )
 }
 

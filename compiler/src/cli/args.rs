@@ -18,7 +18,7 @@ use std::path::PathBuf;
 const MAX_JOBS: usize = 1024;
 
 /// Options with their short and long spellings and whether they take a value.
-const OPTIONS: [(&str, &str, bool); 13] = [
+const OPTIONS: [(&str, &str, bool); 16] = [
     ("-o", "--output", true),
     ("-O", "--opt-level", true),
     ("", "--emit", true),
@@ -29,6 +29,9 @@ const OPTIONS: [(&str, &str, bool); 13] = [
     ("", "--paranoid", false),
     ("", "--policy", true),
     ("", "--label", true),
+    ("", "--limit", true),
+    ("", "--print", true),
+    ("", "--in-process", false),
     ("", "--message-format", true),
     ("-V", "--version", false),
     ("-h", "--help", false),
@@ -98,6 +101,8 @@ pub struct Job {
     pub emit: Emit,
     /// How messages look.
     pub format: Format,
+    /// Compile in this process instead of in one of its own.
+    pub in_process: bool,
     options: Options,
     policy: Option<PathBuf>,
     labels: Vec<(String, String)>,
@@ -124,6 +129,8 @@ pub enum Command {
     Help,
     /// `--version`.
     Version,
+    /// `--print limits`.
+    Limits,
     /// Everything else.
     Compile(Box<Job>),
 }
@@ -157,6 +164,7 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Command, Errors> {
         output: None,
         emit: Emit::So,
         format: Format::Text,
+        in_process: false,
         options: Options::default(),
         policy: None,
         labels: Vec::new(),
@@ -185,6 +193,11 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Command, Errors> {
             match name {
                 "--help" => return Ok(Command::Help),
                 "--version" => return Ok(Command::Version),
+                "--print" => {
+                    return choice(name, &value, "limits", |s| {
+                        (s == "limits").then_some(Command::Limits)
+                    });
+                }
                 _ => set(&mut job, name, value)?,
             }
         }
@@ -230,6 +243,13 @@ fn set(job: &mut Job, name: &str, value: OsString) -> Result<(), Errors> {
         "--policy" => job.policy = Some(value.into()),
         "--fuel" => job.options.fuel = true,
         "--paranoid" => job.options.paranoid = true,
+        "--in-process" => job.in_process = true,
+        "--limit" => {
+            let text = value.to_string_lossy();
+            job.options.limits.set_text(&text).map_err(|e| {
+                usage(format!("--limit: {e}")).help("lucetc --print limits lists the limits")
+            })?;
+        }
         "--opt-level" => {
             job.options.opt_level =
                 choice("-O", &value, "0, 1, 2, s, none, speed or size", OptLevel::from_name)?;
@@ -350,6 +370,14 @@ mod tests {
             ("a -o", "a value is missing after `-o`"),
             ("a --paranoid=yes", "--paranoid does not take a value"),
             ("a --emit elf", "--emit wants so, obj, clif or asm, not `elf`"),
+            ("a --limit x", "--limit: wants NAME=VALUE, not `x`"),
+            ("a --limit x=1", "--limit: there is no limit `x`; there are module-size, functions"),
+            (
+                "a --limit locals=1T",
+                "--limit: locals wants a number, also with K, M or G, not `1T`",
+            ),
+            ("a --limit locals=1G", "--limit: locals can be at most 50000, not 1G"),
+            ("a --print limit", "--print wants limits, not `limit`"),
             ("a --label x", "--label wants NAME=VALUE, not `x`"),
             ("a -j many", "-j wants a number"),
             ("a --polciy p", "did you mean --policy?"),
@@ -361,7 +389,7 @@ mod tests {
             let errors = parse(line.split_whitespace().map(Into::into).collect()).unwrap_err();
             assert_eq!(errors.class(), Class::Usage);
             assert!(errors.to_string().contains(part), "{line}: {errors}");
-            assert!(errors.to_string().contains("--help") || line == "a b", "{line}: {errors}");
+            assert!(errors.to_string().contains("lucetc --") || line == "a b", "{line}: {errors}");
         }
     }
 

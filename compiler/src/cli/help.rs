@@ -1,5 +1,7 @@
 //! What `--help` and `--version` print.
 
+use lucetc::limits::{Limit, ROWS, Row};
+
 /// The help text. Options are found by their spelling here in `docs` and tests.
 pub const HELP: &str = "\
 lucetc compiles a WebAssembly module ahead of time to an artifact that liblucet loads.
@@ -15,7 +17,7 @@ Output:
                             clif, asm: intermediate code or machine code as text
 
 Code:
-  -O LEVEL                  0 or none: compile fast; 1, 2 or speed: run fast [default];
+  -O LEVEL                  0 or none: compile fast, slow code; 1, 2 or speed: run fast [default];
                             s or size: run fast, small code
       --memory SHAPE        guarded: 4 GiB of address space per instance, fastest [default];
                             compact: only the maximum, explicit checks, most instances
@@ -29,18 +31,44 @@ Contract:
       --policy FILE         which imports and sizes are allowed (TOML, see docs/policy.md)
       --label NAME=VALUE    add a label; may be repeated
 
+Limits:
+      --limit NAME=VALUE    what the module and compiling it may take, for example
+                            --limit time=20 (seconds) or --limit memory=1G; may be repeated
+      --print limits        list the names, with defaults and maxima
+      --in-process          no process of its own to compile in, for debuggers: when memory runs
+                            out, lucetc dies instead of saying so
+
 Other:
       --message-format FMT  text [default], or json: one object per line on standard error
   -V, --version             print the version
   -h, --help                print this help
 
-Exit codes: 0 done; 1 the module is malformed, invalid, unsupported, against the policy or too
-large; 2 wrong command line, or a file cannot be read or written; 70 a bug in lucetc.
+Exit codes: 0 done; 1 the module is malformed, invalid, unsupported, against the policy, too
+large or too slow to compile; 2 wrong command line, or a file cannot be read or written; 70 a bug
+in lucetc.
 
 Examples:
   lucetc hello.wasm                        writes hello.so
   lucetc hello.wat --policy p.toml -o out/hello.so
 ";
+
+/// What `--print limits` prints.
+pub fn limits() -> String {
+    let mut out = format!("{:<16}{:>12}{:>16}  what\n", "name", "default", "maximum");
+    for Row { limit, name, default, max, what } in &ROWS {
+        let (default, what) = match limit {
+            Limit::Memory => ("0".to_owned(), format!("{what} [1]")),
+            Limit::Time => ("0".to_owned(), format!("{what} [2]")),
+            _ => (default.to_string(), (*what).to_owned()),
+        };
+        out.push_str(&format!("{name:<16}{default:>12}{max:>16}  {what}\n"));
+    }
+    out.push_str(
+        "\n[1] if 0: 2 GiB, and 64 MiB more for each MiB of the module beyond ten\n\
+         [2] if 0: 55 s, and 20 s more for each MiB of the module beyond ten\n",
+    );
+    out
+}
 
 /// Version of the program and of what its output must agree with.
 pub fn version() -> String {

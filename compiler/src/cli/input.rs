@@ -3,26 +3,31 @@
 
 use super::args::Place;
 use lucet_artifact::limits::MAX_WASM_BYTES;
+use lucetc::limits::{Limit, Limits};
 use lucetc::{Class, Diagnostic, Errors};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
 /// Reads and looks at the input.
-pub fn read(place: &Place) -> Result<Vec<u8>, Errors> {
-    let bytes = match place {
-        Place::Std => load(io::stdin().lock()),
-        Place::File(path) => File::open(path).and_then(load),
-    };
-    let bytes = bytes.map_err(|e| unreadable(place, &e))?;
-    if bytes.len() as u64 > MAX_WASM_BYTES {
-        let m = format!("{} has more than {} MiB", place.name(), MAX_WASM_BYTES >> 20);
-        return Err(Diagnostic::new(Class::Limit, m).help("split the module").into());
+pub fn read(place: &Place, limits: &Limits) -> Result<Vec<u8>, Errors> {
+    let bytes = whole(place)?;
+    if bytes.len() as u64 > limits.get(Limit::ModuleSize) {
+        return Err(Limit::ModuleSize.exceeded(limits).into());
     }
     match foreign(&bytes, place) {
         Some(d) => Err(d.into()),
         None => Ok(bytes),
     }
+}
+
+/// Reads the input as it is, to one byte more than any module may have.
+pub fn whole(place: &Place) -> Result<Vec<u8>, Errors> {
+    let bytes = match place {
+        Place::Std => load(io::stdin().lock()),
+        Place::File(path) => File::open(path).and_then(load),
+    };
+    bytes.map_err(|e| unreadable(place, &e).into())
 }
 
 /// Reads up to one byte more than is allowed.

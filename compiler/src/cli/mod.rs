@@ -7,26 +7,38 @@ mod input;
 mod message;
 mod nearest;
 mod output;
-mod work;
+mod supervise;
 
-use args::{Command, Job};
-use lucetc::{Class, Errors};
+use args::{Command, Emit, Job};
+use lucetc::{Class, Errors, Options, Text};
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::process::ExitCode;
 
 /// Runs the command with these arguments (without the program's name).
-pub fn run(arguments: Vec<OsString>) -> ExitCode {
+pub fn run(mut arguments: Vec<OsString>) -> ExitCode {
+    let is_child = arguments.first().is_some_and(|a| a == supervise::CHILD);
+    if is_child {
+        arguments.remove(0);
+    }
     // The format is needed even if the rest of the command line is wrong.
     let format = args::message_format(&arguments);
-    let (result, input) = match args::parse(arguments) {
+    let (result, input) = match args::parse(arguments.clone()) {
         Ok(Command::Help) => return print(help::HELP),
         Ok(Command::Version) => return print(&help::version()),
-        Ok(Command::Compile(job)) => (compile(&job), Some(job.input.name())),
+        Ok(Command::Limits) => return print(&help::limits()),
+        Ok(Command::Compile(job)) => {
+            let role = match is_child {
+                true => Role::Child,
+                false if job.in_process => Role::Alone,
+                false => Role::Parent(&arguments),
+            };
+            (compile(&job, &role), Some(job.input.name()))
+        }
         Err(errors) => (Err(errors), None),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(errors) => {
             message::print(&errors, input.as_deref(), format);
             exit_code(errors.class())
@@ -34,13 +46,47 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
     }
 }
 
-fn compile(job: &Job) -> Result<(), Errors> {
+/// What this process does for a compilation.
+enum Role<'a> {
+    /// Waits for another one that has the same arguments.
+    Parent(&'a [OsString]),
+    /// Is that other one.
+    Child,
+    /// Everything.
+    Alone,
+}
+
+fn compile(job: &Job, role: &Role<'_>) -> Result<ExitCode, Errors> {
     // What can be refused is refused before the work.
     let target = output::Target::prepare(job)?;
     let options = job.options()?;
-    let module = input::read(&job.input)?;
-    let bytes = work::compile(module, options, job)?;
-    target.write(&bytes)
+    let module = match role {
+        Role::Child => supervise::receive()?,
+        _ => input::read(&job.input, &options.limits)?,
+    };
+    match role {
+        Role::Parent(arguments) => {
+            return match supervise::run(job, &options, arguments, module) {
+                supervise::Ended::Code(code) => Ok(ExitCode::from(code)),
+                supervise::Ended::Failed(errors) => Err(errors),
+            };
+        }
+        Role::Child => supervise::limit_self(&options, module.len()),
+        Role::Alone => {}
+    }
+    lucetc::keep_quiet();
+    target.write(&produce(&module, &options, job.emit)?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn produce(module: &[u8], options: &Options, emit: Emit) -> Result<Vec<u8>, Errors> {
+    let text = |what| lucetc::compile_to_text(module, options, what).map(String::into_bytes);
+    match emit {
+        Emit::So => lucetc::compile(module, options),
+        Emit::Obj => lucetc::emit::emit_object(&lucetc::compile_to_model(module, options)?),
+        Emit::Clif => text(Text::Clif),
+        Emit::Asm => text(Text::Asm),
+    }
 }
 
 fn print(text: &str) -> ExitCode {

@@ -69,6 +69,16 @@ impl Target {
         Ok(if found.is_file() { Self::File(path) } else { Self::Special(path) })
     }
 
+    /// Removes what process `id` did not come to finish.
+    pub fn remove_temporary(&self, id: u32) {
+        if let Self::File(path) = self {
+            for n in 0..MAX_ATTEMPTS {
+                // Most often there is nothing.
+                let _ = fs::remove_file(beside(path, id, n));
+            }
+        }
+    }
+
     /// Writes the bytes.
     pub fn write(&self, bytes: &[u8]) -> Result<(), Errors> {
         let (result, name) = match self {
@@ -116,15 +126,23 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
+/// Names that are tried for a new file.
+const MAX_ATTEMPTS: u32 = 100;
+
+/// The name of a new file of process `id` beside another.
+fn beside(path: &Path, id: u32, n: u32) -> PathBuf {
+    let mut name = OsString::from(".");
+    // Long names would become too long.
+    name.push(path.file_name().filter(|n| n.len() < 200).unwrap_or_default());
+    name.push(format!(".{id}.{n}.tmp"));
+    path.with_file_name(name)
+}
+
 /// Creates a file of a new name in the output's directory.
 fn create_beside(path: &Path) -> io::Result<(File, Temporary)> {
     let mut last = io::Error::from(io::ErrorKind::InvalidInput);
-    for n in 0..100 {
-        let mut name = OsString::from(".");
-        // Long names would become too long.
-        name.push(path.file_name().filter(|n| n.len() < 200).unwrap_or_default());
-        name.push(format!(".{}.{n}.tmp", std::process::id()));
-        let temporary = path.with_file_name(name);
+    for n in 0..MAX_ATTEMPTS {
+        let temporary = beside(path, std::process::id(), n);
         match OpenOptions::new().write(true).create_new(true).open(&temporary) {
             Ok(file) => return Ok((file, Temporary(Some(temporary)))),
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => last = e,

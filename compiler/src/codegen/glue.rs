@@ -3,7 +3,7 @@
 
 use crate::translate::abi::{self, clif_type};
 use crate::translate::body::{Body, OUT_OF_FUEL};
-use crate::translate::{Env, Fail, Res};
+use crate::translate::{Env, Fail, Res, Translated};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{Function, InstBuilder, MemFlagsData, UserFuncName, types};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
@@ -101,17 +101,16 @@ pub fn stub(
     import: u32,
     func: &mut Function,
     context: &mut FunctionBuilderContext,
-) -> Res<()> {
+) -> Res<Translated> {
     let of = env.plan.func_type(import).ok_or(Fail::Internal("import"))?;
     func.name = UserFuncName::user(0, import);
     func.signature = abi::guest(of);
     let (mut body, args) = Body::new(env, FunctionBuilder::new(func, context))?;
     body.begin_fuel(None)?;
-    let results = body.call(import, &args)?;
-    body.store_fuel();
-    body.b.ins().return_(&results);
+    body.return_call(import, &args)?;
+    let found = Translated { tails: body.tails, ..Translated::default() };
     body.b.finalize(env.target);
-    Ok(())
+    Ok(found)
 }
 
 /// What is called when fuel is used up: asks the runtime until there is some. It is the only

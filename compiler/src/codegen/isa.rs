@@ -23,16 +23,18 @@ const CPU: [(u64, &str); 12] = [
     (cpu::CX16, "has_cmpxchg16b"),
 ];
 
-/// Builds the target for these options.
-pub fn build(options: &Options) -> Result<OwnedTargetIsa, Diagnostic> {
+/// Builds the target for these options and a level of optimisation.
+pub fn build(options: &Options, opt_level: OptLevel) -> Result<OwnedTargetIsa, Diagnostic> {
     let bad = |e: &dyn std::fmt::Display| {
         Diagnostic::new(Class::Internal, format!("code generator settings: {e}"))
     };
     let verify = options.paranoid || cfg!(debug_assertions);
-    let opt_level = match options.opt_level {
-        OptLevel::None => "none",
-        OptLevel::Speed => "speed",
-        OptLevel::SpeedAndSize => "speed_and_size",
+    // Register allocation with backtracking makes better code, but its time grows with more than
+    // the size of the function.
+    let (opt_level, regalloc) = match opt_level {
+        OptLevel::None => ("none", "single_pass"),
+        OptLevel::Speed => ("speed", "backtracking"),
+        OptLevel::SpeedAndSize => ("speed_and_size", "backtracking"),
     };
     let flag = |b: bool| if b { "true" } else { "false" };
     let mut flags = settings::builder();
@@ -40,7 +42,7 @@ pub fn build(options: &Options) -> Result<OwnedTargetIsa, Diagnostic> {
         ("opt_level", opt_level),
         ("is_pic", "true"),
         ("tls_model", "none"),
-        ("regalloc_algorithm", "backtracking"),
+        ("regalloc_algorithm", regalloc),
         ("enable_verifier", flag(verify)),
         ("regalloc_checker", flag(options.paranoid)),
         // Backtraces walk frame pointers; so do perf and bpf.

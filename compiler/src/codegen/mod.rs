@@ -3,17 +3,20 @@
 //! Workers take jobs from a shared counter and results are sorted by job afterwards, so the output
 //! is the same for any number of threads. Nothing depends on time, addresses or hash order.
 
+mod cost;
 mod glue;
 mod isa;
 mod piece;
 mod text;
 
+use crate::budget::Budget;
 use crate::error::{Class, Diagnostic, Errors};
 use crate::model::Compiled;
-use crate::options::Options;
+use crate::options::{OptLevel, Options};
 use crate::plan::Plan;
 use crate::translate::Env;
-use cranelift_codegen::isa::TargetIsa;
+use cost::Cost;
+use cranelift_codegen::isa::{OwnedTargetIsa, TargetIsa};
 use lucet_artifact::code::NO_REF;
 use lucet_artifact::contract::ImportKind;
 use piece::{Job, Piece, Scratch};
@@ -21,25 +24,58 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 pub use piece::Text;
 
-/// Stack of a worker. Nothing recurses on the nesting of the input; this is slack.
-const WORKER_STACK: usize = 16 << 20;
+/// Stack of a worker: Rust's default. Nothing recurses on the nesting of the input.
+const WORKER_STACK: usize = 2 << 20;
 
 /// Most diagnostics about functions in one run.
 const MAX_PROBLEMS: usize = 50;
 
+/// The target twice: as the caller wants it optimised, and for functions that are too large for
+/// that.
+pub struct Targets {
+    wanted: OwnedTargetIsa,
+    large: OwnedTargetIsa,
+}
+
+impl Targets {
+    fn new(options: &Options) -> Result<Self, Diagnostic> {
+        let wanted = isa::build(options, options.opt_level)?;
+        Ok(Self { wanted, large: isa::build(options, OptLevel::None)? })
+    }
+
+    /// The target for a function.
+    pub fn choose(&self, cost: &Cost) -> &dyn TargetIsa {
+        if cost.is_large() { self.large.as_ref() } else { self.wanted.as_ref() }
+    }
+}
+
+fn env<'a>(
+    plan: &'a Plan<'a>,
+    targets: &Targets,
+    options: &'a Options,
+    budget: &'a Budget,
+) -> Env<'a> {
+    Env { plan, target: targets.wanted.frontend_config(), limits: &options.limits, budget }
+}
+
 /// Compiles a planned module.
-pub fn compile(plan: Plan<'_>, options: &Options) -> Result<Compiled, Errors> {
-    let isa = isa::build(options)?;
+pub fn compile(plan: Plan<'_>, options: &Options, budget: &Budget) -> Result<Compiled, Errors> {
+    let targets = Targets::new(options)?;
     let jobs = jobs(&plan);
-    let env = Env { plan: &plan, target: isa.frontend_config() };
-    let pieces = run(&env, isa.as_ref(), &jobs, options)?;
-    text::lay_out(plan, isa.as_ref(), &jobs, pieces)
+    let pieces = run(&env(&plan, &targets, options, budget), &targets, &jobs, options)?;
+    budget.check()?;
+    text::lay_out(plan, targets.wanted.as_ref(), &jobs, pieces)
 }
 
 /// CLIF or machine code of every piece, as text.
-pub fn text(plan: &Plan<'_>, options: &Options, what: Text) -> Result<String, Errors> {
-    let isa = isa::build(options)?;
-    let env = Env { plan, target: isa.frontend_config() };
+pub fn text(
+    plan: &Plan<'_>,
+    options: &Options,
+    budget: &Budget,
+    what: Text,
+) -> Result<String, Errors> {
+    let targets = Targets::new(options)?;
+    let env = env(plan, &targets, options, budget);
     let mut scratch = Scratch::new();
     let mut out = String::new();
     for job in jobs(plan) {
@@ -50,7 +86,8 @@ pub fn text(plan: &Plan<'_>, options: &Options, what: Text) -> Result<String, Er
             Job::Adapter(t) => format!("link adapter {t}"),
             Job::OutOfFuel => "routine for used up fuel".to_owned(),
         };
-        let body = piece::text(&env, isa.as_ref(), job, &mut scratch, what)?;
+        budget.check()?;
+        let body = piece::text(&env, &targets, job, &mut scratch, what)?;
         out.push_str(&format!(";; {title}\n{body}\n"));
     }
     Ok(out)
@@ -89,7 +126,7 @@ fn jobs(plan: &Plan<'_>) -> Vec<Job> {
 
 fn run(
     env: &Env<'_>,
-    isa: &dyn TargetIsa,
+    targets: &Targets,
     jobs: &[Job],
     options: &Options,
 ) -> Result<Vec<Piece>, Errors> {
@@ -107,11 +144,16 @@ fn run(
         while !stop.load(Ordering::Relaxed) {
             let i = next.fetch_add(1, Ordering::Relaxed);
             let Some(job) = jobs.get(i) else { break };
-            match piece::compile(env, isa, *job, &mut scratch) {
+            if env.budget.is_over() {
+                bad.push((usize::MAX, env.budget.over()));
+                stop.store(true, Ordering::Relaxed);
+                break;
+            }
+            match piece::compile(env, targets, *job, &mut scratch) {
                 Ok(p) => done.push((i, p)),
                 Err(d) => {
                     bad.push((i, d));
-                    if bad.len() >= MAX_PROBLEMS {
+                    if bad.len() >= MAX_PROBLEMS || env.budget.is_over() {
                         stop.store(true, Ordering::Relaxed);
                     }
                 }
@@ -130,7 +172,8 @@ fn run(
                 Ok(w) => workers.push(w),
                 // Fewer threads do as well; without any there is no output.
                 Err(e) if workers.is_empty() => {
-                    let d = Diagnostic::new(Class::Internal, format!("no thread: {e}"));
+                    let d = Diagnostic::new(Class::Limit, format!("cannot start a thread: {e}"));
+                    let d = d.help("raise the limits of memory and threads");
                     bad.push((usize::MAX, d));
                 }
                 Err(_) => break,
@@ -148,6 +191,8 @@ fn run(
     });
     if !bad.is_empty() {
         bad.sort_by_key(|(i, _)| *i);
+        // Each thread may have said that the time is over.
+        bad.dedup_by(|(_, b), (_, a)| a == b);
         return Err(Errors(bad.into_iter().take(MAX_PROBLEMS).map(|(_, d)| d).collect()));
     }
     done.sort_by_key(|(i, _)| *i);

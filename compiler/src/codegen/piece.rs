@@ -1,9 +1,11 @@
 //! One piece of code: builds CLIF for a job, compiles it, keeps what the artifact needs.
 
-use super::glue;
+use super::cost::Cost;
+use super::{Targets, glue};
 use crate::error::{Class, Diagnostic};
+use crate::panics::caught;
 use crate::translate::body::{FUNCTIONS, OUT_OF_FUEL};
-use crate::translate::{self, Env, Fail};
+use crate::translate::{self, Env, Fail, Translated};
 use cranelift_codegen::binemit::Reloc;
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::{self, ExternalName};
@@ -14,7 +16,7 @@ use cranelift_frontend::FunctionBuilderContext;
 use lucet_artifact::abi::TrapCode;
 use lucet_artifact::code::PcRow;
 use lucet_artifact::types::{FuncType, NO_CODE, ValType};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use wasmparser::FunctionBody;
 
 /// What a piece of code is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +62,9 @@ pub struct Piece {
     pub unwind: Option<systemv::UnwindInfo>,
     pub frame: u32,
     pub features: u64,
+    /// Bytes of stack arguments of the functions that it calls instead of returning, at most: it
+    /// makes room for them in place of its own, and pops that much when it returns.
+    pub tail_args: u32,
 }
 
 /// What a worker keeps between jobs, to save allocations.
@@ -86,31 +91,46 @@ pub enum Text {
 /// Compiles a job. A panic in the code generator is a diagnostic like any other.
 pub fn compile(
     env: &Env<'_>,
-    isa: &dyn TargetIsa,
+    targets: &Targets,
     job: Job,
     s: &mut Scratch,
 ) -> Result<Piece, Diagnostic> {
     guarded(env, job, s, |s| {
-        let features = build(env, job, s)?;
+        let memory =
+            env.budget.take_for_body(body(env, job).map_or(0, |b| b.as_bytes().len() as u64));
+        let translated = build(env, job, s)?;
+        let tails = translated.tails.iter().filter_map(|t| env.plan.types.get(*t as usize));
+        let tail_args = tails.map(pops).max().unwrap_or(0);
+        let cost = Cost::of(&s.context.func, &translated);
+        cost.check(env)?;
+        let memory = memory.at_least(cost.memory());
+        let isa = targets.choose(&cost);
         let code = s.context.compile(isa, &mut ControlPlane::default());
         code.map_err(|e| Error::from(e.inner))?;
-        Ok(Piece { features, ..extract(isa, &s.context)? })
+        let piece = extract(isa, &s.context)?;
+        if cost.is_large() {
+            // What it holds on to is not worth the little time that it saves.
+            *s = Scratch::new();
+        }
+        drop(memory);
+        Ok(Piece { features: translated.features, tail_args, ..piece })
     })
 }
 
 /// Text of a job's code.
 pub fn text(
     env: &Env<'_>,
-    isa: &dyn TargetIsa,
+    targets: &Targets,
     job: Job,
     s: &mut Scratch,
     what: Text,
 ) -> Result<String, Diagnostic> {
     guarded(env, job, s, |s| {
-        build(env, job, s)?;
+        let translated = build(env, job, s)?;
         if what == Text::Clif {
             return Ok(s.context.func.display().to_string());
         }
+        let isa = targets.choose(&Cost::of(&s.context.func, &translated));
         s.context.set_disasm(true);
         let code = s.context.compile(isa, &mut ControlPlane::default());
         let code = code.map_err(|e| Error::from(e.inner))?;
@@ -149,24 +169,24 @@ fn guarded<T>(
     run: impl FnOnce(&mut Scratch) -> Result<T, Error>,
 ) -> Result<T, Diagnostic> {
     s.context.clear();
-    let result = catch_unwind(AssertUnwindSafe(|| run(s)));
-    let error = match result {
+    let error = match caught(|| run(s)) {
         Ok(Ok(t)) => return Ok(t),
         Ok(Err(e)) => e,
-        Err(panic) => {
-            let text = panic.downcast_ref::<String>().map(String::as_str);
-            let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-            Error::Internal(format!("code generation panicked: {}", text.unwrap_or("no message")))
-        }
+        Err(said) => Error::Internal(format!("code generation panicked: {said}")),
     };
     // Whatever the failure left behind in them is not worth cleaning up.
     *s = Scratch::new();
     let d = match error {
-        Error::Fail(Fail::Limit(m)) => Diagnostic::new(Class::Limit, m),
+        Error::Fail(Fail::Limit(limit)) => limit.exceeded(env.limits),
+        Error::Fail(Fail::Time) => env.budget.over(),
         Error::Fail(Fail::Internal(m)) => Diagnostic::new(Class::Internal, m),
         Error::Fail(Fail::Parse(e)) => Diagnostic::new(Class::Internal, e.message()).at(e.offset()),
         Error::Limit(m) => Diagnostic::new(Class::Limit, m).help("split the function"),
         Error::Internal(m) => Diagnostic::new(Class::Internal, m),
+    };
+    let d = match body(env, job) {
+        Some(b) if d.offset.is_none() => d.at(b.range().start),
+        _ => d,
     };
     Err(match job {
         Job::Function(f) | Job::Stub(f) => d.in_function(f, env.plan.name(f)),
@@ -174,22 +194,27 @@ fn guarded<T>(
     })
 }
 
-/// Builds the CLIF of a job; returns the feature bits of a body.
-fn build(env: &Env<'_>, job: Job, s: &mut Scratch) -> Result<u64, Error> {
+/// The body of a job, if it is a function that has one.
+fn body<'e>(env: &Env<'e>, job: Job) -> Option<&'e FunctionBody<'e>> {
+    let Job::Function(f) = job else { return None };
+    let own = f.checked_sub(env.plan.imported.funcs)?;
+    env.plan.bodies.get(own as usize)
+}
+
+/// Builds the CLIF of a job.
+fn build(env: &Env<'_>, job: Job, s: &mut Scratch) -> Result<Translated, Error> {
     let (func, builder) = (&mut s.context.func, &mut s.builder);
     match job {
         Job::Function(f) => {
-            let own = f.checked_sub(env.plan.imported.funcs);
-            let body = own.and_then(|i| env.plan.bodies.get(i as usize));
-            let body = body.ok_or(Fail::Internal("function without body"))?;
+            let body = body(env, job).ok_or(Fail::Internal("function without body"))?;
             return Ok(translate::translate(env, f, body, func, builder)?);
         }
-        Job::Stub(f) => glue::stub(env, f, func, builder)?,
+        Job::Stub(f) => return Ok(glue::stub(env, f, func, builder)?),
         Job::Entry(t) => glue::entry(env, t, func, builder)?,
         Job::Adapter(t) => glue::adapter(env, t, func, builder)?,
         Job::OutOfFuel => glue::out_of_fuel(env, func, builder)?,
     }
-    Ok(0)
+    Ok(Translated::default())
 }
 
 /// Copies what is needed out of the context.
@@ -228,6 +253,7 @@ fn extract(isa: &dyn TargetIsa, context: &Context) -> Result<Piece, Error> {
         unwind,
         frame: buffer.frame_layout().map_or(0, |f| f.frame_to_fp_offset),
         features: 0,
+        tail_args: 0,
     })
 }
 
@@ -268,8 +294,8 @@ fn rows(code: &CompiledCode) -> Vec<PcRow> {
 }
 
 /// Bytes of stack arguments that a function of this type pops on return: the `Tail` convention
-/// passes six integers (vmctx and a hidden result pointer among them) and eight floats or vectors in
-/// registers.
+/// passes six integers (vmctx and a hidden result pointer among them) and eight floats or vectors
+/// in registers.
 pub fn pops(ty: &FuncType) -> u32 {
     let in_vector_register = |t: &ValType| t.is_float() || *t == ValType::V128;
     let vectors = ty.results.iter().filter(|t| in_vector_register(t)).count();
@@ -284,4 +310,32 @@ pub fn pops(ty: &FuncType) -> u32 {
         }
     }
     stack.next_multiple_of(16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::budget::Budget;
+    use crate::options::Options;
+    use crate::{parse, plan};
+
+    #[test]
+    fn a_panic_is_a_diagnostic_with_its_place() {
+        crate::panics::keep_quiet();
+        let wasm = wat::parse_str("(module (func nop) (func $bad nop))").unwrap();
+        let options = Options::default();
+        let parsed = parse::parse(&wasm, &options.limits).unwrap();
+        let plan = plan::plan(&wasm, parsed, &options).unwrap();
+        let targets = Targets::new(&options).unwrap();
+        let budget = Budget::new(&options, 0);
+        let env = super::super::env(&plan, &targets, &options, &budget);
+        let mut scratch = Scratch::new();
+        let broken = |_: &mut Scratch| -> Result<(), Error> { panic!("oh {}", "no") };
+        let d = guarded(&env, Job::Function(1), &mut scratch, broken).unwrap_err();
+        assert_eq!((d.class, d.function.clone()), (Class::Internal, Some((1, "bad".to_owned()))));
+        assert!(d.message.contains("oh no") && d.offset.is_some(), "{d}");
+        // Where it was is known only to the hook.
+        assert!(d.message.contains("piece.rs"), "{d}");
+        assert!(compile(&env, &targets, Job::Function(1), &mut scratch).is_ok());
+    }
 }

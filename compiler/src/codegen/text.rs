@@ -69,6 +69,7 @@ pub fn lay_out(
                 func.record.offset = offset;
                 func.record.size = size;
                 func.record.frame = piece.frame;
+                func.record.pops = func.record.pops.max(piece.tail_args);
                 min_stack = min_stack.max(piece.frame.saturating_add(func.record.pops));
                 func.rows = piece.rows;
             }

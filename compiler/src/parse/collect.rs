@@ -5,6 +5,7 @@
 
 use super::{Data, Parsed, names};
 use crate::error::{Class, Diagnostic, Errors};
+use crate::limits::{Limit, Limits};
 use lucet_artifact::contract::{Export, ExportKind, Import, ImportKind, feature};
 use lucet_artifact::init::{ConstExpr, ConstOp, ElemItem, ElemSegment, SegmentMode};
 use lucet_artifact::limits;
@@ -27,14 +28,14 @@ impl From<wasmparser::Error> for Diagnostic {
 }
 
 /// Collects all sections.
-pub fn collect(wasm: &[u8]) -> Result<Parsed<'_>, Errors> {
+pub fn collect<'a>(wasm: &'a [u8], limits: &Limits) -> Result<Parsed<'a>, Errors> {
     let mut parsed = Parsed::default();
     for payload in Parser::new(0).parse_all(wasm) {
         let payload = payload.map_err(Diagnostic::from)?;
         section(&mut parsed, payload)?;
     }
-    check_limits(&parsed)?;
-    mutable_globals(&mut parsed);
+    check_limits(&parsed, limits)?;
+    declared_features(&mut parsed);
     Ok(parsed)
 }
 
@@ -196,7 +197,7 @@ fn element(e: Element<'_>, features: &mut u64) -> Result<ElemSegment, Diagnostic
             for f in list {
                 items.push(ElemItem::Func(f?));
             }
-            RefType::FUNC
+            RefType { nullable: false, heap: HeapType::Func }
         }
         ElementItems::Expressions(ty, list) => {
             *features |= feature::REFERENCE_TYPES;
@@ -300,34 +301,34 @@ fn export_kind(k: ExternalKind) -> Result<ExportKind, Diagnostic> {
     })
 }
 
-/// Counts that the artifact format bounds more tightly than wasmparser does.
-fn check_limits(p: &Parsed<'_>) -> Result<(), Errors> {
+/// Counts that the caller or the artifact format bounds more tightly than wasmparser does.
+fn check_limits(p: &Parsed<'_>, chosen: &Limits) -> Result<(), Errors> {
     let items: usize = p.elems.iter().map(|e| e.items.len()).sum();
+    let by_caller = [
+        (p.types.len(), Limit::Types),
+        (p.funcs.len(), Limit::Functions),
+        (p.imports.len(), Limit::Imports),
+        (p.exports.len(), Limit::Exports),
+        (p.globals.len(), Limit::Globals),
+        (items, Limit::ElementItems),
+    ];
+    let exceeded = by_caller.into_iter().filter(|(n, l)| *n as u64 > chosen.get(*l));
+    let mut bad: Vec<_> = exceeded.map(|(_, l)| l.exceeded(chosen)).collect();
     let counts = [
-        (p.types.len(), limits::MAX_TYPES, "types"),
-        (p.funcs.len(), limits::MAX_FUNCTIONS, "functions"),
-        (p.imports.len(), limits::MAX_IMPORTS, "imports"),
-        (p.exports.len(), limits::MAX_EXPORTS, "exports"),
         (p.tables.len(), limits::MAX_TABLES, "tables"),
         (p.memories.len(), limits::MAX_MEMORIES, "memories"),
-        (p.globals.len(), limits::MAX_GLOBALS, "globals"),
         (p.tags.len(), limits::MAX_TAGS, "tags"),
         (p.elems.len(), limits::MAX_ELEMENT_SEGMENTS, "element segments"),
-        (items, limits::MAX_ELEMENT_ITEMS, "element items"),
         (p.datas.len(), limits::MAX_DATA_SEGMENTS, "data segments"),
     ];
-    let bad: Vec<_> = counts
-        .into_iter()
-        .filter(|(n, max, _)| n > max)
-        .map(|(n, max, what)| {
-            Diagnostic::new(Class::Limit, format!("the module has {n} {what}, the limit is {max}"))
-        })
-        .collect();
+    bad.extend(counts.into_iter().filter(|(n, max, _)| n > max).map(|(n, max, what)| {
+        Diagnostic::new(Class::Limit, format!("the module has {n} {what}, the limit is {max}"))
+    }));
     if bad.is_empty() { Ok(()) } else { Err(Errors(bad)) }
 }
 
 /// Sets the feature bits that follow from declarations.
-fn mutable_globals(p: &mut Parsed<'_>) {
+fn declared_features(p: &mut Parsed<'_>) {
     let imported = p.imported.globals as usize;
     let exported = p
         .exports
@@ -337,16 +338,51 @@ fn mutable_globals(p: &mut Parsed<'_>) {
     if exported || p.globals.iter().take(imported).any(|g| g.mutable) {
         p.features |= feature::MUTABLE_GLOBALS;
     }
-    let vector = |t: &FuncType| t.params.iter().chain(&t.results).any(|v| *v == ValType::V128);
-    if p.types.iter().any(vector) || p.globals.iter().any(|g| g.ty == ValType::V128) {
+    let types = p.types.iter().flat_map(FuncType::values);
+    let all: Vec<_> = types.chain(p.globals.iter().map(|g| g.ty)).collect();
+    if all.contains(&ValType::V128) {
         p.features |= feature::SIMD;
     }
-    let refs = |t: &FuncType| t.params.iter().chain(&t.results).any(|v| v.is_ref());
-    if p.tables.len() > 1
-        || p.tables.iter().any(|t| t.elem != RefType::FUNC)
-        || p.globals.iter().any(|g| g.ty.is_ref())
-        || p.types.iter().any(refs)
-    {
+    let refs: Vec<_> = all.into_iter().filter_map(ValType::reference).collect();
+    if p.tables.len() > 1 || p.tables.iter().any(|t| t.elem != RefType::FUNC) || !refs.is_empty() {
         p.features |= feature::REFERENCE_TYPES;
     }
+    if p.memories.len() > 1 {
+        p.features |= feature::MULTI_MEMORY;
+    }
+    if p.memories.iter().any(|m| m.is64) || p.tables.iter().any(|t| t.is64) {
+        p.features |= feature::MEMORY64;
+    }
+    if refs.into_iter().chain(p.tables.iter().map(|t| t.elem)).any(is_typed)
+        || p.table_inits.iter().any(Option::is_some)
+    {
+        p.features |= feature::FUNCTION_REFERENCES;
+    }
+    if const_exprs(p).any(|e| e.iter().any(is_arithmetic)) {
+        p.features |= feature::EXTENDED_CONST;
+    }
+}
+
+/// Whether the proposal for typed references brought a type.
+pub fn is_typed(t: RefType) -> bool {
+    ![RefType::FUNC, RefType::EXTERN, RefType::EXN].contains(&t)
+}
+
+fn is_arithmetic(op: &ConstOp) -> bool {
+    use ConstOp::{I32Add, I32Mul, I32Sub, I64Add, I64Mul, I64Sub};
+    matches!(op, I32Add | I32Sub | I32Mul | I64Add | I64Sub | I64Mul)
+}
+
+fn const_exprs<'p>(p: &'p Parsed<'_>) -> impl Iterator<Item = &'p ConstExpr> {
+    let modes = p.elems.iter().map(|e| &e.mode).chain(p.datas.iter().map(|d| &d.mode));
+    let offsets = modes.filter_map(|m| match m {
+        SegmentMode::Active { offset, .. } => Some(offset),
+        _ => None,
+    });
+    let items = p.elems.iter().flat_map(|e| &e.items).filter_map(|i| match i {
+        ElemItem::Expr(e) => Some(e),
+        _ => None,
+    });
+    let inits = p.global_inits.iter().chain(p.table_inits.iter().flatten());
+    inits.chain(offsets).chain(items)
 }

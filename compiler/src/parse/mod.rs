@@ -13,13 +13,16 @@ mod names;
 mod validate;
 
 use crate::error::{Class, Diagnostic, Errors};
+use crate::limits::{Limit, Limits};
 use lucet_artifact::contract::{Export, Import};
 use lucet_artifact::init::{ConstExpr, ElemSegment, SegmentMode};
-use lucet_artifact::limits;
 use lucet_artifact::types::{FuncType, GlobalType, MemoryType, TableType};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use wasmparser::FunctionBody;
+
+/// Longest line of a message that quotes the input, in characters.
+const MAX_LINE: usize = 200;
 
 /// A data segment with its bytes.
 #[derive(Debug)]
@@ -88,32 +91,34 @@ pub struct Parsed<'a> {
 /// Bytes of a wasm module for text or binary input.
 ///
 /// Text that does not parse is [`Class::Malformed`].
-pub fn to_wasm(input: &[u8]) -> Result<Cow<'_, [u8]>, Errors> {
-    if input.len() as u64 > limits::MAX_WASM_BYTES {
-        return Err(Diagnostic::new(
-            Class::Limit,
-            format!("the input has {} bytes, the limit is {}", input.len(), limits::MAX_WASM_BYTES),
-        )
-        .into());
+pub fn to_wasm<'a>(input: &'a [u8], limits: &Limits) -> Result<Cow<'a, [u8]>, Errors> {
+    let too_large = |bytes: &[u8]| bytes.len() as u64 > limits.get(Limit::ModuleSize);
+    if too_large(input) {
+        return Err(Limit::ModuleSize.exceeded(limits).into());
     }
     if input.starts_with(b"\0asm") {
         return Ok(Cow::Borrowed(input));
     }
     match wat::parse_bytes(input) {
-        Ok(wasm) if wasm.len() as u64 > limits::MAX_WASM_BYTES => {
-            Err(Diagnostic::new(Class::Limit, "the module is too large in binary form").into())
-        }
+        Ok(wasm) if too_large(&wasm) => Err(Limit::ModuleSize.exceeded(limits).into()),
         Ok(wasm) => Ok(wasm),
-        Err(e) => Err(Diagnostic::new(Class::Malformed, e.to_string().trim_end())
+        Err(e) => Err(Diagnostic::new(Class::Malformed, shorten(&e.to_string()))
             .help("the input is neither binary (\"\\0asm\") nor valid text format")
             .into()),
     }
 }
 
+/// The message of the text parser without what is too long to read: it quotes the line, which may
+/// be the whole file, and points at a place in it.
+fn shorten(message: &str) -> String {
+    let short = |line: &str| line.chars().take(MAX_LINE).collect::<String>();
+    message.trim_end().lines().map(short).collect::<Vec<_>>().join("\n")
+}
+
 /// Validates and collects a binary module.
-pub fn parse(wasm: &[u8]) -> Result<Parsed<'_>, Errors> {
+pub fn parse<'a>(wasm: &'a [u8], limits: &Limits) -> Result<Parsed<'a>, Errors> {
     validate::validate(wasm)?;
-    collect::collect(wasm)
+    collect::collect(wasm, limits)
 }
 
 impl Parsed<'_> {
@@ -121,5 +126,11 @@ impl Parsed<'_> {
     #[must_use]
     pub fn val_type(t: wasmparser::ValType) -> Option<lucet_artifact::types::ValType> {
         collect::val_type(t).ok()
+    }
+
+    /// Whether a reference type belongs to the proposal for typed references.
+    #[must_use]
+    pub fn is_typed(t: lucet_artifact::types::RefType) -> bool {
+        collect::is_typed(t)
     }
 }

@@ -26,7 +26,13 @@ pub const SUPPORTED: WasmFeatures = WasmFeatures::MUTABLE_GLOBAL
     .union(WasmFeatures::EXTENDED_CONST)
     .union(WasmFeatures::SIMD)
     .union(WasmFeatures::RELAXED_SIMD)
+    .union(WasmFeatures::WIDE_ARITHMETIC)
+    .union(WasmFeatures::TAIL_CALL)
+    .union(WasmFeatures::FUNCTION_REFERENCES)
     .union(WasmFeatures::FLOATS)
+    .union(WasmFeatures::MULTI_MEMORY)
+    .union(WasmFeatures::MEMORY64)
+    .union(WasmFeatures::THREADS)
     .union(WasmFeatures::GC_TYPES);
 
 /// What a module is first judged with, if it is not valid with the supported features: everything
@@ -68,12 +74,7 @@ fn asks_for((_, e): &Problem) -> Option<WasmFeatures> {
 const MAX_PROBLEMS: usize = 50;
 
 /// Name of a feature, and what to do about it.
-const FEATURES: [(WasmFeatures, &str, &str); 19] = [
-    (WasmFeatures::SIMD, "simd", "build without -msimd128"),
-    (WasmFeatures::RELAXED_SIMD, "relaxed-simd", "build without -mrelaxed-simd"),
-    (WasmFeatures::THREADS, "threads", "build without -pthread and -matomics"),
-    (WasmFeatures::TAIL_CALL, "tail-call", "build without -mtail-call"),
-    (WasmFeatures::MULTI_MEMORY, "multi-memory", "use one memory"),
+const FEATURES: [(WasmFeatures, &str, &str); 9] = [
     (
         WasmFeatures::EXCEPTIONS,
         "exceptions",
@@ -84,15 +85,8 @@ const FEATURES: [(WasmFeatures, &str, &str); 19] = [
         "legacy-exceptions",
         "build with -mllvm -wasm-use-legacy-eh=false, or run wasm-opt --translate-to-exnref on it",
     ),
-    (WasmFeatures::MEMORY64, "memory64", "build for wasm32"),
-    (
-        WasmFeatures::FUNCTION_REFERENCES,
-        "function-references",
-        "build for a target without typed function references",
-    ),
     (WasmFeatures::GC, "gc", "build for a target without garbage-collected types"),
     (WasmFeatures::STACK_SWITCHING, "stack-switching", "build without stack switching"),
-    (WasmFeatures::WIDE_ARITHMETIC, "wide-arithmetic", "build without -mwide-arithmetic"),
     (
         WasmFeatures::CUSTOM_DESCRIPTORS,
         "custom-descriptors",
@@ -110,8 +104,6 @@ const FEATURES: [(WasmFeatures, &str, &str); 19] = [
         "custom-page-sizes",
         "link for pages of 64 KiB, without --page-size",
     ),
-    (WasmFeatures::EXTENDED_CONST, "extended-const", "build without -mextended-const"),
-    (WasmFeatures::COMPONENT_MODEL, "component-model", "pass a core module, not a component"),
 ];
 
 /// One problem and the function it is in.
@@ -120,7 +112,9 @@ type Problem = (Option<u32>, wasmparser::Error);
 /// Validates a module; `Ok` means valid, and only supported features are used.
 pub fn validate(wasm: &[u8]) -> Result<(), Errors> {
     if Parser::is_component(wasm) {
-        let d = Diagnostic::new(Class::Unsupported, "component-model is not supported");
+        let what = "component-model is not supported: the file is a component";
+        // Where the layer stands, which tells it from a module.
+        let d = Diagnostic::new(Class::Unsupported, what).at(6);
         return Err(d.help("pass a core module, not a component").into());
     }
     let problems = check(wasm, SUPPORTED);
@@ -131,8 +125,6 @@ pub fn validate(wasm: &[u8]) -> Result<(), Errors> {
     let (features, strict) = check_known(wasm);
     if strict.is_empty() {
         let mut all = shared_memories(wasm);
-        let said = |(_, e): &Problem| e.message().contains("enabled for shared memories");
-        let problems = problems.into_iter().filter(|p| !said(p)).collect();
         all.extend(unsupported(wasm, features, problems, &names));
         return Err(Errors(all));
     }
@@ -233,7 +225,7 @@ fn unsupported(
             _ => format!("{} is not supported: {}", what.join(", "), p.1.message()),
         };
         diagnostic(Class::Unsupported, message, p, names).help(match help.as_slice() {
-            [] => "build for WebAssembly 1.0 or 2.0 without SIMD".to_owned(),
+            [] => "build for WebAssembly 2.0".to_owned(),
             _ => help.join("; "),
         })
     };

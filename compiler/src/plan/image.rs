@@ -12,6 +12,7 @@
 //! out of bounds (it has to trap). From there on active segments stay segments.
 
 use crate::error::{Class, Diagnostic};
+use crate::limits::{Limit, Limits};
 use crate::parse::Data;
 use lucet_artifact::contract::MemoryDecl;
 use lucet_artifact::init::{ConstOp, DataSegment, ImageRun, SegmentMode};
@@ -27,25 +28,36 @@ pub struct Folded {
     pub datas: Vec<DataSegment>,
     /// Bytes of the others.
     pub data: Vec<u8>,
-    /// Runs of the image.
+    /// Runs of the image of memory 0.
     pub runs: Vec<ImageRun>,
-    /// Their pages.
+    /// Runs of the images of further memories.
+    pub further: Vec<Vec<ImageRun>>,
+    /// Their pages, memory by memory.
     pub image: Vec<u8>,
 }
 
-/// Folds the segments of a module whose memory 0 is `memory`.
-pub fn fold(datas: Vec<Data<'_>>, memory: Option<&MemoryDecl>) -> Result<Folded, Diagnostic> {
-    // An imported memory reserves nothing and has no image.
-    let bytes = memory.filter(|m| m.reserve_bytes > 0).map_or(0, |m| m.ty.min * limits::WASM_PAGE);
-    let own = memory.is_some_and(|m| m.reserve_bytes > 0);
-    let mut folding = own;
-    let mut pages: BTreeMap<u32, Vec<u8>> = BTreeMap::new();
+/// The pages of one memory that segments wrote to.
+type Pages = BTreeMap<u32, Vec<u8>>;
+
+/// Folds the segments of a module with these memories.
+pub fn fold(
+    datas: Vec<Data<'_>>,
+    memories: &[MemoryDecl],
+    chosen: &Limits,
+) -> Result<Folded, Diagnostic> {
+    let mut folding = true;
+    let mut pages: Vec<Pages> = vec![Pages::new(); memories.len()];
     let mut out = Folded::default();
     for d in datas {
         if let SegmentMode::Active { target, offset } = &d.mode {
-            match (folding, place(*target, offset, d.bytes.len(), bytes)) {
-                (true, Some(start)) => {
-                    write(&mut pages, start, d.bytes);
+            let place = memories.get(*target as usize).and_then(|m| place(m, offset, d.bytes));
+            match (folding, place, pages.get_mut(*target as usize)) {
+                (true, Some(start), Some(of_memory)) => {
+                    write(of_memory, start, d.bytes);
+                    let all: usize = pages.iter().map(BTreeMap::len).sum();
+                    if (all * PAGE) as u64 > chosen.get(Limit::Image) {
+                        return Err(Limit::Image.exceeded(chosen));
+                    }
                     let mode = SegmentMode::Declared;
                     out.datas.push(DataSegment { mode, offset: 0, len: 0 });
                     continue;
@@ -57,18 +69,32 @@ pub fn fold(datas: Vec<Data<'_>>, memory: Option<&MemoryDecl>) -> Result<Folded,
         out.datas.push(DataSegment { mode: d.mode, offset, len });
         out.data.extend_from_slice(d.bytes);
     }
-    finish(&mut out, pages)?;
+    let own = pages.into_iter().zip(memories).enumerate().filter(|(_, (_, m))| !m.is_imported());
+    for (i, (pages, _)) in own {
+        let runs = runs(pages, &mut out.image);
+        if i == 0 {
+            out.runs = runs;
+        } else {
+            out.further.push(runs);
+        }
+    }
+    check_size(&out)?;
     Ok(out)
 }
 
-/// Where a segment goes in memory 0, if that is known and in bounds.
-fn place(target: u32, offset: &[ConstOp], len: usize, bytes: u64) -> Option<u64> {
-    let [ConstOp::I32(start)] = offset else { return None };
-    let start = u64::from(*start as u32);
-    (target == 0 && start + len as u64 <= bytes).then_some(start)
+/// Where a segment goes in an own memory, if that is known and in bounds.
+fn place(memory: &MemoryDecl, offset: &[ConstOp], bytes: &[u8]) -> Option<u64> {
+    let start = match (offset, memory.ty.is64) {
+        ([ConstOp::I32(start)], false) => u64::from(*start as u32),
+        ([ConstOp::I64(start)], true) => *start as u64,
+        _ => return None,
+    };
+    let size = memory.ty.min.saturating_mul(limits::WASM_PAGE);
+    let fits = start.checked_add(bytes.len() as u64).is_some_and(|end| end <= size);
+    (!memory.is_imported() && fits).then_some(start)
 }
 
-fn write(pages: &mut BTreeMap<u32, Vec<u8>>, start: u64, mut bytes: &[u8]) {
+fn write(pages: &mut Pages, start: u64, mut bytes: &[u8]) {
     let mut at = start as usize;
     while !bytes.is_empty() {
         let (page, inside) = (at / PAGE, at % PAGE);
@@ -86,28 +112,28 @@ fn write(pages: &mut BTreeMap<u32, Vec<u8>>, start: u64, mut bytes: &[u8]) {
     }
 }
 
-fn finish(out: &mut Folded, pages: BTreeMap<u32, Vec<u8>>) -> Result<(), Diagnostic> {
+/// The runs of a memory; appends its pages to `image`.
+fn runs(pages: Pages, image: &mut Vec<u8>) -> Vec<ImageRun> {
+    let mut runs: Vec<ImageRun> = Vec::new();
     for (page, data) in pages {
         if data.iter().all(|b| *b == 0) {
             continue;
         }
-        match out.runs.last_mut() {
+        match runs.last_mut() {
             Some(run) if run.page + run.pages == page => run.pages += 1,
-            _ => out.runs.push(ImageRun { page, pages: 1 }),
+            _ => runs.push(ImageRun { page, pages: 1 }),
         }
-        out.image.extend_from_slice(&data);
+        image.extend_from_slice(&data);
     }
-    let size = out.image.len() as u64;
-    if size > limits::MAX_IMAGE_BYTES || out.runs.len() > limits::MAX_IMAGE_RUNS {
-        return Err(Diagnostic::new(
-            Class::Limit,
-            format!(
-                "the initial memory has {size} bytes in {} runs of pages, the limits are {} and {}",
-                out.runs.len(),
-                limits::MAX_IMAGE_BYTES,
-                limits::MAX_IMAGE_RUNS
-            ),
-        ));
+    runs
+}
+
+fn check_size(out: &Folded) -> Result<(), Diagnostic> {
+    let runs = out.runs.len() + out.further.iter().map(Vec::len).sum::<usize>();
+    let max = limits::MAX_IMAGE_RUNS;
+    if runs > max {
+        let m = format!("the initial memory is in {runs} separate places, the limit is {max}");
+        return Err(Diagnostic::new(Class::Limit, m));
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use crate::parse::Parsed;
 use crate::policy::Policy;
 use lucet_artifact::contract::MemoryDecl;
 use lucet_artifact::limits;
-use lucet_artifact::types::{MemoryShape, TableType};
+use lucet_artifact::types::{MemoryShape, MemoryType, TableType};
 
 /// Address space reserved for a guarded memory: everything a 32-bit index reaches.
 pub const GUARDED_RESERVE: u64 = 4 << 30;
@@ -16,34 +16,34 @@ pub const GUARDED_GUARD: u64 = 32 << 20;
 /// maximum, unless it starts out larger: reserving 4 GiB would defeat the compact shape.
 pub const COMPACT_DEFAULT_PAGES: u64 = 256;
 
-/// How code accesses memory 0.
+/// How code accesses a memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// There is no memory.
-    None,
-    /// Own memory, guarded: an access whose offset and size fit the guard is one instruction.
+    /// Own memory 0, guarded: an access whose offset and size fit the guard is one instruction.
     Guarded {
         /// Bytes of guard.
         guard: u64,
     },
-    /// Own memory, every access checked.
-    Compact,
-    /// Imported memory, through its descriptor.
+    /// Own memory 0, every access checked.
+    Checked,
+    /// Another own memory: through this memory descriptor in instance data.
+    Further(u32),
+    /// Imported memory: through the owner's descriptor.
     Imported,
 }
 
 impl Access {
-    /// The access for memory 0, if there is one.
+    /// The accesses for all memories of a module.
     #[must_use]
-    pub fn of(memory: Option<&MemoryDecl>) -> Self {
-        match memory {
-            None => Self::None,
-            Some(m) if m.reserve_bytes == 0 && m.shape == MemoryShape::Compact => Self::Imported,
-            Some(m) => match m.shape {
-                MemoryShape::Guarded => Self::Guarded { guard: m.guard_bytes },
-                MemoryShape::Compact => Self::Compact,
-            },
-        }
+    pub fn all(memories: &[MemoryDecl]) -> Vec<Self> {
+        let mut further = 0u32..;
+        let access = |(i, m): (usize, &MemoryDecl)| match m.shape {
+            _ if m.is_imported() => Self::Imported,
+            MemoryShape::Guarded => Self::Guarded { guard: m.guard_bytes },
+            MemoryShape::Compact if i == 0 => Self::Checked,
+            MemoryShape::Compact => Self::Further(further.next().unwrap_or_default()),
+        };
+        memories.iter().enumerate().map(access).collect()
     }
 }
 
@@ -57,36 +57,65 @@ fn too_large(what: &str, index: usize, min: u64, max: u64, unit: &str) -> Diagno
 
 /// Declarations of all memories, imported ones first.
 pub fn memories(parsed: &Parsed<'_>, options: &Options) -> Result<Vec<MemoryDecl>, Errors> {
-    let allowed = options.policy.max_memory_pages.min(limits::MAX_MEMORY32_PAGES);
-    let mut bad = Vec::new();
-    let mut list = Vec::with_capacity(parsed.memories.len());
+    let policy = options.policy.max_memory_pages;
+    let (mut bad, mut list) = (Vec::new(), Vec::with_capacity(parsed.memories.len()));
+    let mut further = 0u64;
     for (i, declared) in parsed.memories.iter().enumerate() {
-        let mut ty = *declared;
-        if ty.min > allowed {
-            bad.push(too_large("memory", i, ty.min, allowed, "pages"));
-            continue;
-        }
-        if (i as u64) < u64::from(parsed.imported.memories) {
-            let shape = MemoryShape::Compact;
+        let own = (i as u64) >= u64::from(parsed.imported.memories);
+        if policy < MAX_PAGES && declared.min > policy {
+            bad.push(too_large("memory", i, declared.min, policy, "pages"));
+        } else if own && declared.min > MAX_PAGES {
+            bad.push(never_fits(i, declared.min));
+        } else if !own {
+            let (ty, shape) = (*declared, MemoryShape::Compact);
             list.push(MemoryDecl { ty, shape, reserve_bytes: 0, guard_bytes: 0 });
-            continue;
+        } else {
+            let m = own_memory(i, *declared, options);
+            further += if i == 0 { 0 } else { m.reserve_bytes };
+            list.push(m);
         }
-        if ty.max.map_or(allowed < limits::MAX_MEMORY32_PAGES, |m| m > allowed) {
-            ty.max = Some(allowed);
-        }
-        let (reserve_bytes, guard_bytes) = match options.memory {
-            MemoryShape::Guarded => (GUARDED_RESERVE, GUARDED_GUARD),
-            MemoryShape::Compact => {
-                let max = ty.max.unwrap_or(ty.min.max(COMPACT_DEFAULT_PAGES));
-                ty.max = Some(max);
-                // A memory that can never hold a byte still reserves a page, because a
-                // reservation of 0 means "imported".
-                (max.max(1) * limits::WASM_PAGE, 0)
-            }
-        };
-        list.push(MemoryDecl { ty, shape: options.memory, reserve_bytes, guard_bytes });
+    }
+    if further > limits::MAX_FURTHER_RESERVE {
+        let message = format!(
+            "the memories besides memory 0 may take {further} bytes together, the limit is {}",
+            limits::MAX_FURTHER_RESERVE
+        );
+        bad.push(Diagnostic::new(Class::Limit, message).help("declare smaller maximum sizes"));
     }
     if bad.is_empty() { Ok(list) } else { Err(Errors(bad)) }
+}
+
+/// Pages that a memory of any kind has at most.
+const MAX_PAGES: u64 = limits::MAX_MEMORY_BYTES / limits::WASM_PAGE;
+
+fn never_fits(index: usize, min: u64) -> Diagnostic {
+    let message = format!(
+        "memory {index} starts with {min} pages; a memory has at most {MAX_PAGES} (4 GiB), \
+         whatever the width of its addresses"
+    );
+    Diagnostic::new(Class::Limit, message).help("build with a smaller memory")
+}
+
+/// Memory `index` of the module's own. Only a 32-bit memory 0 can be guarded: 64-bit addresses
+/// reach beyond any guard, and other memories do not lie in the slot.
+fn own_memory(index: usize, mut ty: MemoryType, options: &Options) -> MemoryDecl {
+    let policy = options.policy.max_memory_pages;
+    if policy < MAX_PAGES && ty.max.is_none_or(|m| m > policy) {
+        ty.max = Some(policy);
+    }
+    if options.memory == MemoryShape::Guarded && index == 0 && !ty.is64 {
+        return MemoryDecl {
+            ty,
+            shape: MemoryShape::Guarded,
+            reserve_bytes: GUARDED_RESERVE,
+            guard_bytes: GUARDED_GUARD,
+        };
+    }
+    if options.memory == MemoryShape::Compact && ty.max.is_none() {
+        ty.max = Some(ty.min.max(COMPACT_DEFAULT_PAGES));
+    }
+    let reserve_bytes = MemoryDecl::checked_reserve(ty);
+    MemoryDecl { ty, shape: MemoryShape::Compact, reserve_bytes, guard_bytes: 0 }
 }
 
 /// Types of all tables, imported ones first.

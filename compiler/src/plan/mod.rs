@@ -40,8 +40,8 @@ pub struct Plan<'a> {
     pub imported: Imported,
     /// Layout of instance data.
     pub layout: Layout,
-    /// How memory 0 is accessed.
-    pub memory: Access,
+    /// How each memory is accessed, imported ones first.
+    pub memories: Vec<Access>,
     /// Globals, imported ones first.
     pub globals: Vec<GlobalType>,
     /// Imports, with distinct types.
@@ -103,6 +103,7 @@ pub fn plan<'a>(wasm: &[u8], parsed: Parsed<'a>, options: &Options) -> Result<Pl
         own_globals: (parsed.globals.len() as u32).saturating_sub(parsed.imported.globals),
         tables: tables.len() as u32,
         memories: memories.len() as u32,
+        further_memories: (memories.len() as u32).saturating_sub(parsed.imported.memories.max(1)),
         imported_globals: parsed.imported.globals,
         types: types.len() as u32,
         imported_functions: parsed.imported.funcs,
@@ -113,7 +114,7 @@ pub fn plan<'a>(wasm: &[u8], parsed: Parsed<'a>, options: &Options) -> Result<Pl
     let start = parsed.start.filter(|f| *f < parsed.imported.funcs);
     let references = references(&parsed, start, &func_types);
     let names = function_names(&parsed.names, &parsed.exports, func_types.len());
-    let folded = image::fold(parsed.datas, memories.first())?;
+    let folded = image::fold(parsed.datas, &memories, &options.limits)?;
     let contract = Contract {
         abi_version: ABI_VERSION,
         compiler: env!("CARGO_PKG_VERSION").to_owned(),
@@ -133,7 +134,7 @@ pub fn plan<'a>(wasm: &[u8], parsed: Parsed<'a>, options: &Options) -> Result<Pl
         labels,
     };
     Ok(Plan {
-        memory: Access::of(memories.first()),
+        memories: Access::all(&memories),
         contract,
         types,
         wasm_types,
@@ -151,6 +152,7 @@ pub fn plan<'a>(wasm: &[u8], parsed: Parsed<'a>, options: &Options) -> Result<Pl
             elems: parsed.elems,
             datas: folded.datas,
             image: folded.runs,
+            further: folded.further,
         },
         data: folded.data,
         image: folded.image,

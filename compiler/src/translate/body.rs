@@ -4,6 +4,7 @@
 use super::abi::{self, Regions, clif_type};
 use super::fuel::Fuel;
 use super::{Env, Fail, Res};
+use crate::limits::Limit;
 use cranelift_codegen::ir::{
     self, ExternalName, FuncRef, InstBuilder, MemFlagsData, SigRef, Signature, StackSlot,
     StackSlotData, StackSlotKind, UserExternalName, Value, types,
@@ -12,11 +13,11 @@ use cranelift_frontend::FunctionBuilder;
 use lucet_artifact::abi::{Builtin, FIRST_IMPORT, TrapCode, VALUE_SLOT, results_by_pointer};
 use lucet_artifact::layout;
 use lucet_artifact::types::{FuncType, ValType};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Key of a signature that was already imported into the function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Sig {
+pub(super) enum Sig {
     Guest(u32),
     Host(u32),
     Builtin(u8),
@@ -49,11 +50,9 @@ pub struct Body<'e, 'f> {
     // Values carried by calls and branches so far, see `spend`.
     spent: usize,
     pub(super) fuel: Option<Fuel>,
+    /// Types of the functions that it calls instead of returning.
+    pub tails: BTreeSet<u32>,
 }
-
-/// Most values that calls and branches of one function may carry together. Two bytes of wasm can
-/// stand for a thousand values, so the size of the body does not bound the work.
-const MAX_CARRIED_VALUES: usize = 4_000_000;
 
 /// A stack slot that has room for `n` value slots, one per function and purpose.
 fn slot_for(b: &mut FunctionBuilder<'_>, slot: &mut Option<StackSlot>, n: u32) -> StackSlot {
@@ -84,23 +83,33 @@ impl<'e, 'f> Body<'e, 'f> {
             b.block_params(entry).split_first().ok_or(Fail::Internal("no vmctx"))?;
         let (vmctx, params) = (*vmctx, params.to_vec());
         let (sigs, funcs) = (BTreeMap::new(), BTreeMap::new());
-        let (results, vectors) = (None, None);
-        Ok((
-            Self { env, b, vmctx, regions, sigs, funcs, results, vectors, spent: 0, fuel: None },
-            params,
-        ))
+        let body = Self {
+            env,
+            b,
+            vmctx,
+            regions,
+            sigs,
+            funcs,
+            results: None,
+            vectors: None,
+            spent: 0,
+            fuel: None,
+            tails: BTreeSet::new(),
+        };
+        Ok((body, params))
     }
 
-    /// Accounts for `n` values carried by a call or branch.
+    /// Accounts for `n` values carried by a call or branch: two bytes of wasm can stand for a
+    /// thousand values, so the size of the body does not bound the work.
     pub fn spend(&mut self, n: usize) -> Res<()> {
         self.spent += n;
-        if self.spent > MAX_CARRIED_VALUES {
-            return Err(Fail::Limit("calls and branches of the function carry too many values"));
+        if self.spent as u64 > self.env.limits.get(Limit::Carried) {
+            return Err(Fail::Limit(Limit::Carried));
         }
         Ok(())
     }
 
-    fn signature(&mut self, key: Sig, make: impl FnOnce() -> Signature) -> SigRef {
+    pub(super) fn signature(&mut self, key: Sig, make: impl FnOnce() -> Signature) -> SigRef {
         if let Some(s) = self.sigs.get(&key) {
             return *s;
         }
@@ -109,7 +118,7 @@ impl<'e, 'f> Body<'e, 'f> {
         s
     }
 
-    fn ty(&self, ty: u32) -> Res<&'e FuncType> {
+    pub(super) fn ty(&self, ty: u32) -> Res<&'e FuncType> {
         self.env.plan.types.get(ty as usize).ok_or(Fail::Internal("function type"))
     }
 
@@ -121,7 +130,7 @@ impl<'e, 'f> Body<'e, 'f> {
 
     /// Loads a code address from instance data. Not movable: the load stays in the block of its
     /// call instead of taking a register across a loop, and a verifier finds both together.
-    fn code_slot(&mut self, offset: i32) -> Value {
+    pub(super) fn code_slot(&mut self, offset: i32) -> Value {
         let flags = self.regions.data();
         self.b.ins().load(types::I64, flags, self.vmctx, offset)
     }
@@ -143,7 +152,7 @@ impl<'e, 'f> Body<'e, 'f> {
     }
 
     /// A direct callee, by namespace and index.
-    fn callee(
+    pub(super) fn callee(
         &mut self,
         namespace: u32,
         index: u32,
@@ -187,7 +196,7 @@ impl<'e, 'f> Body<'e, 'f> {
         Ok(results)
     }
 
-    fn guest_args(&mut self, vmctx: Value, args: &[Value]) -> Res<Vec<Value>> {
+    pub(super) fn guest_args(&mut self, vmctx: Value, args: &[Value]) -> Res<Vec<Value>> {
         self.spend(args.len())?;
         let mut all = Vec::with_capacity(args.len() + 1);
         all.push(vmctx);
@@ -197,10 +206,15 @@ impl<'e, 'f> Body<'e, 'f> {
 
     /// Calls imported function `import` through its slot.
     pub fn call_import(&mut self, import: u32, ty: u32, args: &[Value]) -> Res<Vec<Value>> {
-        let of = self.ty(ty)?;
-        self.spend(args.len() + of.results.len())?;
         self.charge_host_call();
         self.store_fuel();
+        self.call_slot(import, ty, args)
+    }
+
+    /// The same, charged for.
+    pub(super) fn call_slot(&mut self, import: u32, ty: u32, args: &[Value]) -> Res<Vec<Value>> {
+        let of = self.ty(ty)?;
+        self.spend(args.len() + of.results.len())?;
         let signature = self.signature(Sig::Host(ty), || abi::host(of));
         let code = self.code_slot(self.env.plan.layout.import_slot(import));
         let index = self.b.ins().iconst(types::I32, i64::from(FIRST_IMPORT + import));
@@ -210,6 +224,7 @@ impl<'e, 'f> Body<'e, 'f> {
             let inst = self.b.ins().call_indirect(signature, code, &all);
             let results = self.b.inst_results(inst).to_vec();
             self.load_fuel();
+            self.check_host_results(import, of, &results)?;
             return Ok(results);
         }
         let slot = self.results_slot(of.results.len() as u32);
@@ -223,7 +238,9 @@ impl<'e, 'f> Body<'e, 'f> {
         self.b.ins().call_indirect(signature, code, &all);
         self.load_fuel();
         let from = self.b.ins().stack_addr(types::I64, slot, 0);
-        Ok(self.load_slots(from, of))
+        let results = self.load_slots(from, of);
+        self.check_host_results(import, of, &results)?;
+        Ok(results)
     }
 
     /// Loads the results of a type from an array of value slots.

@@ -13,16 +13,14 @@
 //! so neither the stack's types nor depth matter there.
 
 use super::abi::clif_type;
-use super::{Fail, MAX_MERGES, Res, Translator};
+use super::{Fail, Res, Translator};
+use crate::limits::Limit;
 use cranelift_codegen::ir::{Block, BlockArg, BlockCall, InstBuilder, JumpTableData, Value};
 use lucet_artifact::abi::TrapCode;
 use lucet_artifact::contract::feature;
 use lucet_artifact::types::ValType;
 use std::collections::BTreeMap;
 use wasmparser::{BlockType, BrTable, Operator};
-
-/// Most targets of one `br_table`: the JavaScript API's implementation limit.
-const MAX_BR_TABLE: u32 = 65_520;
 
 /// What kind of construct a frame is for.
 enum Kind {
@@ -173,6 +171,9 @@ impl<'e> Translator<'e, '_> {
         let header = self.new_block(params.as_slice())?;
         self.jump(header, params.len())?;
         self.open(Kind::Loop { header }, params, results)?;
+        self.loops += 1;
+        self.deepest = self.deepest.max(self.loops);
+        self.within(Limit::LoopNesting, u64::from(self.loops))?;
         self.drop_n(params.len());
         self.enter(header)?;
         self.body.check_fuel();
@@ -227,6 +228,7 @@ impl<'e> Translator<'e, '_> {
         }
         let frame = self.control.pop().ok_or(Fail::Internal("end"))?;
         if let Kind::Loop { header } = frame.kind {
+            self.loops = self.loops.saturating_sub(1);
             self.body.b.seal_block(header);
         }
         if let Some(exit) = frame.exit {
@@ -277,14 +279,11 @@ impl<'e> Translator<'e, '_> {
         }
     }
 
-    /// Accounts for a branch: see [`MAX_MERGES`].
+    /// Accounts for a branch: merging control flow may carry every local along every branch.
     fn branch(&mut self) -> Res<()> {
         self.branches += 1;
         let variables = self.locals.len() as u64 + u64::from(self.body.fuel.is_some());
-        if self.branches.saturating_mul(variables) > MAX_MERGES {
-            return Err(Fail::Limit("the function has too many branches and locals"));
-        }
-        Ok(())
+        self.within(Limit::Merges, self.branches.saturating_mul(variables))
     }
 
     /// Before a branch: puts the top `n` operands into `self.args`.
@@ -327,6 +326,11 @@ impl<'e> Translator<'e, '_> {
 
     fn br_if(&mut self, relative: u32) -> Res<()> {
         let condition = self.pop()?;
+        self.branch_if(condition, relative)
+    }
+
+    /// Branches with the operands on the stack if `condition` is not zero.
+    pub(super) fn branch_if(&mut self, condition: Value, relative: u32) -> Res<()> {
         let at = self.position(relative)?;
         let n = self.frame(at)?.label().len();
         let target = self.target(at)?;
@@ -341,9 +345,9 @@ impl<'e> Translator<'e, '_> {
     /// Targets with arguments get a block each that passes them on, so that the work depends on
     /// the number of *distinct* targets.
     fn br_table(&mut self, table: &BrTable<'_>) -> Res<()> {
-        if table.len() > MAX_BR_TABLE {
-            return Err(Fail::Limit("br_table has more than 65520 targets"));
-        }
+        self.within(Limit::BrTable, u64::from(table.len()))?;
+        self.targets += u64::from(table.len()) + 1;
+        self.within(Limit::BranchTargets, self.targets)?;
         let index = self.pop()?;
         let mut edges: BTreeMap<usize, Block> = BTreeMap::new();
         let mut calls = Vec::with_capacity(table.len() as usize);

@@ -57,6 +57,8 @@ fn is_checked_often(wasm: &FunctionBody<'_>, imported: u32) -> Res<bool> {
             Operator::If { .. }
             | Operator::Br { .. }
             | Operator::BrIf { .. }
+            | Operator::BrOnNull { .. }
+            | Operator::BrOnNonNull { .. }
             | Operator::BrTable { .. } => branches += 1,
             op => checks += usize::from(charges_itself(&op, imported)),
         }
@@ -74,7 +76,9 @@ fn charges_itself(op: &Operator<'_>, imported: u32) -> bool {
         | Operator::TableFill { .. }
         | Operator::TableInit { .. }
         | Operator::TableGrow { .. } => true,
-        Operator::Call { function_index } => *function_index < imported,
+        Operator::Call { function_index } | Operator::ReturnCall { function_index } => {
+            *function_index < imported
+        }
         _ => false,
     }
 }

@@ -1,25 +1,11 @@
-//! Linear memory: the three shapes of an access, and the bulk operations.
-//!
-//! ```text
-//!  guarded, offset + size ≤ guard     access [vmctx + zext(index) + offset]
-//!  guarded otherwise, compact         end  = zext(index) + offset + size
-//!                                     addr = vmctx + zext(index) + offset
-//!                                     addr = spectre_guard(end > bytes, 0, addr)
-//!                                     access [addr]
-//!  imported                           the same with {base, bytes} of the owner's descriptor
-//! ```
-//!
-//! Cranelift does not add Spectre guards on its own; `select_spectre_guard` is a select that it
-//! never turns into a branch. The failing access touches address 0, which is never mapped.
+//! Linear memory: loads, stores, and the bulk operations. Addresses: `address.rs`.
 
 use super::fuel::Unit;
 use super::{Fail, Res, Translator};
-use crate::plan::Access;
-use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Type, Value, types};
-use lucet_artifact::abi::{Builtin, memory_desc};
+use cranelift_codegen::ir::{InstBuilder, Type, Value, types};
+use lucet_artifact::abi::Builtin;
 use lucet_artifact::contract::feature;
-use lucet_artifact::{layout, limits};
+use lucet_artifact::limits;
 use wasmparser::{MemArg, Operator};
 
 /// How a load or store converts between memory and value.
@@ -85,7 +71,7 @@ impl Translator<'_, '_> {
     pub(super) fn memory(&mut self, op: &Operator<'_>) -> Res<bool> {
         if let Some((memarg, ty, width)) = load(op) {
             let index = self.pop()?;
-            let (address, offset) = self.address(index, memarg.offset, width.bytes(ty))?;
+            let (address, offset) = self.address(&memarg, index, width.bytes(ty))?;
             let v = self.load(ty, width, address, offset);
             self.push(v);
             return Ok(true);
@@ -93,12 +79,12 @@ impl Translator<'_, '_> {
         if let Some((memarg, width)) = store(op) {
             let (index, v) = self.pop2()?;
             let ty = self.body.b.func.dfg.value_type(v);
-            let (address, offset) = self.address(index, memarg.offset, width.bytes(ty))?;
+            let (address, offset) = self.address(&memarg, index, width.bytes(ty))?;
             self.store(width, v, address, offset);
             return Ok(true);
         }
         match op {
-            Operator::MemorySize { .. } => self.memory_size()?,
+            Operator::MemorySize { mem } => self.memory_size(*mem)?,
             Operator::MemoryGrow { mem } => self.memory_grow(*mem)?,
             Operator::MemoryCopy { dst_mem, src_mem } => {
                 self.bulk(Builtin::MemoryCopy, Unit::Bytes, *dst_mem, *src_mem)?;
@@ -115,52 +101,6 @@ impl Translator<'_, '_> {
             _ => return Ok(false),
         }
         Ok(true)
-    }
-
-    /// Base and size of a memory that is not checked by its guard alone.
-    fn bounds(&mut self) -> Res<(Value, Value)> {
-        let plan = self.body.env.plan;
-        match plan.memory {
-            Access::None => Err(Fail::Internal("no memory")),
-            Access::Guarded { .. } | Access::Compact => {
-                let (flags, vmctx) = (self.body.regions.data(), self.body.vmctx);
-                let bytes = self.body.b.ins().load(types::I64, flags, vmctx, layout::MEMORY0_BYTES);
-                Ok((vmctx, bytes))
-            }
-            Access::Imported => {
-                let descriptor = self.body.constant(plan.layout.memory(0));
-                let (fixed, data) = (self.body.regions.constant(), self.body.regions.data());
-                let mut word = |flags: MemFlagsData, at: u32| {
-                    self.body.b.ins().load(types::I64, flags, descriptor, at as i32)
-                };
-                Ok((word(fixed, memory_desc::BASE), word(data, memory_desc::BYTES)))
-            }
-        }
-    }
-
-    /// Native address of an access, and the displacement to use with it.
-    pub(super) fn address(&mut self, index: Value, offset: u64, size: u64) -> Res<(Value, i32)> {
-        // Cannot wrap: offsets of 32-bit memories are 32 bits wide.
-        let reach = offset.saturating_add(size);
-        let index = self.extend(index);
-        if let Access::Guarded { guard } = self.body.env.plan.memory
-            && reach <= guard
-        {
-            let address = self.body.b.ins().iadd(self.body.vmctx, index);
-            return Ok((address, offset as i32));
-        }
-        let (base, bytes) = self.bounds()?;
-        let ins = &mut self.body.b;
-        let reach = ins.ins().iconst(types::I64, reach as i64);
-        let end = ins.ins().iadd(index, reach);
-        let outside = ins.ins().icmp(IntCC::UnsignedGreaterThan, end, bytes);
-        let mut address = ins.ins().iadd(base, index);
-        if offset != 0 {
-            let offset = ins.ins().iconst(types::I64, offset as i64);
-            address = ins.ins().iadd(address, offset);
-        }
-        let null = ins.ins().iconst(types::I64, 0);
-        Ok((ins.ins().select_spectre_guard(outside, null, address), 0))
     }
 
     fn load(&mut self, ty: Type, width: Width, address: Value, offset: i32) -> Value {
@@ -188,21 +128,21 @@ impl Translator<'_, '_> {
         };
     }
 
-    fn memory_size(&mut self) -> Res<()> {
-        let (_, bytes) = self.bounds()?;
+    fn memory_size(&mut self, memory: u32) -> Res<()> {
+        let (_, bytes) = self.bounds(memory)?;
         let shift = i64::from(limits::WASM_PAGE.trailing_zeros());
         let pages = self.body.b.ins().ushr_imm_u(bytes, shift);
-        let pages = self.body.b.ins().ireduce(types::I32, pages);
-        self.push(pages);
-        Ok(())
+        let wide = self.is64(memory)?;
+        self.push_index(Some(pages), wide)
     }
 
     fn memory_grow(&mut self, memory: u32) -> Res<()> {
+        let wide = self.is64(memory)?;
         let delta = self.pop()?;
         let delta = self.extend(delta);
         let memory = self.index(memory);
         let old = self.body.builtin(Builtin::MemoryGrow, &[memory, delta]);
-        self.push_reduced(old)
+        self.push_index(old, wide)
     }
 
     fn memory_fill(&mut self, memory: u32) -> Res<()> {
@@ -232,10 +172,10 @@ impl Translator<'_, '_> {
         self.body.b.ins().iconst(types::I32, i64::from(index))
     }
 
-    /// Pushes an `i64` result as `i32`: sizes fit, and -1 stays -1.
-    pub(super) fn push_reduced(&mut self, v: Option<Value>) -> Res<()> {
+    /// Pushes the size of a memory or table, of which -1 stays -1, as a value of its index type.
+    pub(super) fn push_index(&mut self, v: Option<Value>, wide: bool) -> Res<()> {
         let v = v.ok_or(Fail::Internal("builtin result"))?;
-        let v = self.body.b.ins().ireduce(types::I32, v);
+        let v = if wide { v } else { self.body.b.ins().ireduce(types::I32, v) };
         self.push(v);
         Ok(())
     }

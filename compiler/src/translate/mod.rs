@@ -5,30 +5,40 @@
 //! control becomes blocks with parameters. Code that cannot be reached is skipped.
 //!
 //! ```text
-//!  control.rs   blocks, loops, branches          memory.rs   addresses, loads, stores, bulk
-//!  numeric.rs   arithmetic, by table             table.rs    tables, indirect calls, references
-//!  checked.rs   checks of divisions              abi.rs      signatures, flags, regions
-//!  body.rs      calls, traps                     fuel.rs     counting steps, if asked for
+//!  control.rs   blocks, loops, branches          memory.rs   loads, stores, bulk
+//!  numeric.rs   arithmetic, by table             address.rs  addresses in memories
+//!  checked.rs   checks of divisions              atomic.rs   atomic accesses
+//!  body.rs      calls, traps                     table.rs    tables, indirect calls, references
+//!  fuel.rs      counting steps, if asked for     abi.rs      signatures, flags, regions
 //!  simd.rs      vectors, by table                simd_*.rs   their accesses, relaxed operators
+//!  wide.rs      128-bit integers in two halves   locals.rs   locals
+//!  refs.rs      typed references                 tail.rs     tail calls
 //! ```
 //!
 //! Bodies were validated, so what cannot happen is [`Fail::Internal`], never a panic.
 
 pub mod abi;
+mod address;
+mod atomic;
 pub mod body;
 mod checked;
 mod control;
 pub mod fuel;
+mod locals;
 mod memory;
 mod numeric;
 mod numeric_ops;
+mod refs;
 mod simd;
 mod simd_memory;
 mod simd_ops;
 mod simd_relaxed;
 mod table;
+mod tail;
+mod wide;
 
-use crate::parse::Parsed;
+use crate::budget::Budget;
+use crate::limits::{Limit, Limits};
 use crate::plan::Plan;
 use abi::clif_type;
 use body::Body;
@@ -38,17 +48,14 @@ use cranelift_codegen::ir::{
 };
 use cranelift_codegen::isa::TargetFrontendConfig;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
+use locals::Locals;
 use lucet_artifact::contract::feature;
 use lucet_artifact::types::ValType;
+use std::collections::BTreeSet;
 use wasmparser::{FunctionBody, Operator};
 
-/// Most CLIF values in one function; the largest seen in real modules is 620,000. Nested loops can
-/// multiply locals (a block parameter per local and loop), so the body's size does not bound them.
-const MAX_VALUES: usize = 2_000_000;
-
-/// Most products of branches and locals: merging control flow may carry every local along every
-/// branch. The largest seen in real modules is 1.5 million.
-const MAX_MERGES: u64 = 100_000_000;
+/// Operators between two looks at the clock.
+const TICK: u32 = 4096;
 
 /// What all functions of a module share.
 pub struct Env<'a> {
@@ -56,13 +63,19 @@ pub struct Env<'a> {
     pub plan: &'a Plan<'a>,
     /// What the frontend has to know about the target.
     pub target: TargetFrontendConfig,
+    /// What a function may take.
+    pub limits: &'a Limits,
+    /// What the compilation has left.
+    pub budget: &'a Budget,
 }
 
 /// Why a function was not translated.
 #[derive(Debug)]
 pub enum Fail {
     /// A limit is exceeded.
-    Limit(&'static str),
+    Limit(Limit),
+    /// The time is over.
+    Time,
     /// A bug: validation should have refused this.
     Internal(&'static str),
     /// A bug: wasmparser refused what it had accepted.
@@ -83,26 +96,45 @@ pub struct Translator<'e, 'f> {
     body: Body<'e, 'f>,
     stack: Vec<Value>,
     control: Vec<Frame<'e>>,
-    locals: Vec<Variable>,
+    locals: Locals,
     // Whether the current position can be reached. If not, `dead` counts the blocks that were
     // opened since.
     reachable: bool,
     dead: usize,
     // Arguments of the branch being built.
     args: Vec<BlockArg>,
-    // Branches so far.
+    // Branches so far, and targets of br_tables.
     branches: u64,
+    targets: u64,
+    // Loops that are open, and the most that were.
+    loops: u32,
+    deepest: u32,
+    // Operators since the last look at the clock.
+    ticks: u32,
     features: u64,
 }
 
-/// Translates own function `index` into `func`; returns the feature bits its body uses.
+/// What came out beside the code.
+#[derive(Debug, Default)]
+pub struct Translated {
+    /// Feature bits that the body uses.
+    pub features: u64,
+    /// Depth to which its loops nest.
+    pub loops: u32,
+    /// Targets of its `br_table`s.
+    pub targets: u64,
+    /// Types of the functions that it calls instead of returning.
+    pub tails: BTreeSet<u32>,
+}
+
+/// Translates own function `index` into `func`.
 pub fn translate(
     env: &Env<'_>,
     index: u32,
     wasm: &FunctionBody<'_>,
     func: &mut Function,
     context: &mut FunctionBuilderContext,
-) -> Res<u64> {
+) -> Res<Translated> {
     let ty = env.plan.func_type(index).ok_or(Fail::Internal("function type"))?;
     func.name = UserFuncName::user(0, index);
     func.signature = abi::guest(ty);
@@ -112,13 +144,18 @@ pub fn translate(
         body,
         stack: Vec::new(),
         control: vec![Frame::function(&ty.results)],
-        locals: Vec::new(),
+        locals: Locals::default(),
         reachable: true,
         dead: 0,
         args: Vec::new(),
         branches: 0,
+        targets: 0,
+        loops: 0,
+        deepest: 0,
+        ticks: 0,
         features: 0,
     };
+    t.within(Limit::FunctionSize, wasm.range().end.saturating_sub(wasm.range().start))?;
     t.set_position(wasm.range().start);
     t.declare_locals(wasm, &ty.params, &params)?;
     t.body.begin_fuel(Some(wasm))?;
@@ -128,16 +165,19 @@ pub fn translate(
         let (op, offset) = ops.read_with_offset()?;
         t.set_position(offset);
         t.operator(&op)?;
-        if t.body.b.func.dfg.num_values() > MAX_VALUES {
-            return Err(Fail::Limit("the function needs too many intermediate values"));
-        }
+        t.check_size()?;
     }
     ops.finish()?;
     if !t.control.is_empty() {
         return Err(Fail::Internal("unclosed block"));
     }
     t.body.b.finalize(env.target);
-    Ok(t.features)
+    Ok(Translated {
+        features: t.features,
+        loops: t.deepest,
+        targets: t.targets,
+        tails: t.body.tails,
+    })
 }
 
 impl<'e> Translator<'e, '_> {
@@ -145,28 +185,20 @@ impl<'e> Translator<'e, '_> {
         self.body.b.set_srcloc(SourceLoc::new(offset as u32));
     }
 
-    fn declare_locals(
-        &mut self,
-        wasm: &FunctionBody<'_>,
-        types: &[ValType],
-        params: &[Value],
-    ) -> Res<()> {
-        for (t, value) in types.iter().zip(params) {
-            let var = self.body.b.declare_var(clif_type(*t));
-            self.body.b.def_var(var, *value);
-            self.locals.push(var);
-        }
-        for group in wasm.get_locals_reader()? {
-            let (n, t) = group?;
-            let t = Parsed::val_type(t).ok_or(Fail::Internal("type of a local"))?;
-            let zero = self.zero(t);
-            for _ in 0..n {
-                let var = self.body.b.declare_var(clif_type(t));
-                self.body.b.def_var(var, zero);
-                self.locals.push(var);
-            }
-        }
-        Ok(())
+    /// Fails if there are more than `limit` of something.
+    fn within(&self, limit: Limit, n: u64) -> Res<()> {
+        if n > self.body.env.limits.get(limit) { Err(Fail::Limit(limit)) } else { Ok(()) }
+    }
+
+    /// After each operator: looks at the sizes, and now and then at the clock.
+    fn check_size(&mut self) -> Res<()> {
+        let dfg = &self.body.b.func.dfg;
+        let (values, blocks) = (dfg.num_values().max(dfg.num_insts()), dfg.num_blocks());
+        self.within(Limit::Values, values as u64)?;
+        self.within(Limit::Blocks, blocks as u64)?;
+        self.within(Limit::Nesting, (self.control.len() + self.dead) as u64)?;
+        self.ticks = (self.ticks + 1) % TICK;
+        if self.ticks == 0 && self.body.env.budget.is_over() { Err(Fail::Time) } else { Ok(()) }
     }
 
     fn zero(&mut self, t: ValType) -> Value {
@@ -204,7 +236,7 @@ impl<'e> Translator<'e, '_> {
     }
 
     fn local(&self, index: u32) -> Res<Variable> {
-        self.locals.get(index as usize).copied().ok_or(Fail::Internal("local index"))
+        self.locals.get(index).ok_or(Fail::Internal("local index"))
     }
 
     fn operator(&mut self, op: &Operator<'_>) -> Res<()> {
@@ -246,7 +278,11 @@ impl<'e> Translator<'e, '_> {
                     || self.control(op)?
                     || self.memory(op)?
                     || self.table(op)?
-                    || self.simd(op)?;
+                    || self.simd(op)?
+                    || self.atomic(op)?
+                    || self.wide(op)?
+                    || self.refs(op)?
+                    || self.tail(op)?;
                 if !done {
                     return Err(Fail::Internal("operator without translation"));
                 }
@@ -296,8 +332,11 @@ impl<'e> Translator<'e, '_> {
         Ok(())
     }
 
-    /// `i32` to the `i64` that builtins and address arithmetic take.
+    /// An index, `i32` or `i64`, as the `i64` that builtins and address arithmetic take.
     fn extend(&mut self, v: Value) -> Value {
-        self.body.b.ins().uextend(types::I64, v)
+        match self.body.b.func.dfg.value_type(v) {
+            types::I64 => v,
+            _ => self.body.b.ins().uextend(types::I64, v),
+        }
     }
 }

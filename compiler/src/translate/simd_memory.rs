@@ -97,7 +97,7 @@ impl Translator<'_, '_> {
         memarg: &MemArg,
         bytes: u32,
     ) -> Res<(MemFlagsData, Value, i32)> {
-        let (address, offset) = self.address(index, memarg.offset, u64::from(bytes))?;
+        let (address, offset) = self.address(memarg, index, u64::from(bytes))?;
         Ok((self.body.regions.memory(), address, offset))
     }
 

@@ -1,12 +1,12 @@
 //! Relaxed vector operators: those for which WebAssembly allows several answers. Each has one here,
 //! the same on every CPU and at every optimisation level.
 //!
-//! | operator | answer |
-//! |---|---|
-//! | `relaxed_swizzle`, `relaxed_trunc`, `relaxed_min`, `relaxed_max`, `relaxed_q15mulr_s` | that of the operator without `relaxed` (tables in `simd_ops.rs`) |
-//! | `relaxed_laneselect` | that of `v128.bitselect` |
-//! | `relaxed_dot_i8x16_i7x16_s`, `…_add_s` | both operands signed, the sum of two products saturates |
-//! | `relaxed_madd`, `relaxed_nmadd` | rounded once |
+//! * `relaxed_swizzle`, `relaxed_trunc`, `relaxed_min`, `relaxed_max`, `relaxed_q15mulr_s`: that of
+//!   the operator without `relaxed` (tables in `simd_ops.rs`).
+//! * `relaxed_laneselect`: that of `v128.bitselect`.
+//! * `relaxed_dot_i8x16_i7x16_s`, `…_add_s`: both operands are signed, the sum of two products
+//!   saturates.
+//! * `relaxed_madd`, `relaxed_nmadd`: rounded once.
 //!
 //! These are the answers of the deterministic profile (core spec, 4.3.5), but for the last: there
 //! the profile rounds twice. Programs that use these operators want what the name says.

@@ -11,9 +11,18 @@ use lucet_artifact::abi::{Builtin, TrapCode, table_desc, table_entry};
 use lucet_artifact::code::NO_REF;
 use lucet_artifact::contract::feature;
 use lucet_artifact::layout;
+use lucet_artifact::types::FuncType;
 use wasmparser::Operator;
 
-impl Translator<'_, '_> {
+/// What an indirect call goes to: number of the type, code, instance.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Callee {
+    pub ty: u32,
+    pub code: Value,
+    pub vmctx: Value,
+}
+
+impl<'e> Translator<'e, '_> {
     /// Translates a table or reference operator; false if it is not one.
     pub(super) fn table(&mut self, op: &Operator<'_>) -> Res<bool> {
         match op {
@@ -60,8 +69,8 @@ impl Translator<'_, '_> {
             }
             Operator::TableSize { table } => {
                 let (_, len) = self.table_bounds(*table);
-                let len = self.body.b.ins().ireduce(types::I32, len);
-                self.push(len);
+                let wide = self.is64_table(*table)?;
+                self.push_index(Some(len), wide)?;
             }
             Operator::TableSet { table } => {
                 let (index, v) = self.pop2()?;
@@ -73,9 +82,10 @@ impl Translator<'_, '_> {
                 let (v, delta) = self.pop2()?;
                 let delta = self.extend(delta);
                 self.body.charge_bulk(delta, Unit::Elements);
+                let wide = self.is64_table(*table)?;
                 let table = self.index(*table);
                 let old = self.body.builtin(Builtin::TableGrow, &[table, v, delta]);
-                self.push_reduced(old)?;
+                self.push_index(old, wide)?;
             }
             Operator::TableFill { table } => {
                 let (index, v, n) = self.pop3()?;
@@ -103,6 +113,11 @@ impl Translator<'_, '_> {
 
     fn is_imported_table(&self, table: u32) -> bool {
         table < self.body.env.plan.imported.tables
+    }
+
+    fn is64_table(&self, table: u32) -> Res<bool> {
+        let found = self.body.env.plan.contract.tables.get(table as usize);
+        found.map(|t| t.is64).ok_or(Fail::Internal("table index"))
     }
 
     /// Address of the first entry and number of entries.
@@ -134,16 +149,25 @@ impl Translator<'_, '_> {
         Ok(ins.ins().iadd(base, offset))
     }
 
-    fn entry_word(&mut self, entry: Value, offset: u32) -> Value {
+    pub(super) fn entry_word(&mut self, entry: Value, offset: u32) -> Value {
         let flags = self.body.regions.tables();
         self.body.b.ins().load(types::I64, flags, entry, offset as i32)
     }
 
     fn call_indirect(&mut self, wasm_type: u32, table: u32) -> Res<()> {
-        let plan = self.body.env.plan;
-        let ty = plan.wasm_types.get(wasm_type as usize).copied();
-        let ty = ty.ok_or(Fail::Internal("type index"))?;
-        let of = plan.types.get(ty as usize).ok_or(Fail::Internal("type index"))?;
+        let (callee, args) = self.indirect_callee(wasm_type, table)?;
+        let results = self.body.call_guest(callee.ty, callee.code, callee.vmctx, &args)?;
+        self.stack.extend(results);
+        Ok(())
+    }
+
+    /// Pops index and arguments of an indirect call; checks the element.
+    pub(super) fn indirect_callee(
+        &mut self,
+        wasm_type: u32,
+        table: u32,
+    ) -> Res<(Callee, Vec<Value>)> {
+        let (ty, of) = self.callee_type(wasm_type)?;
         let index = self.pop()?;
         let args = self.pop_n(of.params.len())?;
         let entry = self.entry(table, index)?;
@@ -151,19 +175,29 @@ impl Translator<'_, '_> {
         let (tables, constant) = (self.body.regions.tables(), self.body.regions.constant());
         let at = table_entry::SIG as i32;
         let found = self.body.b.ins().load(types::I32, tables, entry, at);
-        let (vmctx, at) = (self.body.vmctx, plan.layout.sig_id(ty));
+        let (vmctx, at) = (self.body.vmctx, self.body.env.plan.layout.sig_id(ty));
         let expected = self.body.b.ins().load(types::I32, constant, vmctx, at);
         self.check_signature(found, expected);
 
         let code = self.entry_word(entry, table_entry::CODE);
-        let mut target = self.entry_word(entry, table_entry::VMCTX);
-        if !self.is_imported_table(table) {
-            let own = self.body.b.ins().icmp_imm_u(IntCC::Equal, target, 0);
-            target = self.body.b.ins().select(own, vmctx, target);
-        }
-        let results = self.body.call_guest(ty, code, target, &args)?;
-        self.stack.extend(results);
-        Ok(())
+        let vmctx = self.entry_word(entry, table_entry::VMCTX);
+        let vmctx = if self.is_imported_table(table) { vmctx } else { self.or_own(vmctx) };
+        Ok((Callee { ty, code, vmctx }, args))
+    }
+
+    /// A type of the wasm file, and its number.
+    pub(super) fn callee_type(&self, wasm_type: u32) -> Res<(u32, &'e FuncType)> {
+        let plan = self.body.env.plan;
+        let ty = plan.wasm_types.get(wasm_type as usize).copied();
+        let ty = ty.ok_or(Fail::Internal("type index"))?;
+        let of = plan.types.get(ty as usize).ok_or(Fail::Internal("type index"))?;
+        Ok((ty, of))
+    }
+
+    /// The instance that an entry names, which is this one if it names none.
+    pub(super) fn or_own(&mut self, vmctx: Value) -> Value {
+        let own = self.body.b.ins().icmp_imm_u(IntCC::Equal, vmctx, 0);
+        self.body.b.ins().select(own, self.body.vmctx, vmctx)
     }
 
     /// Traps unless the signatures are equal; an id of 0 is an empty element.
