@@ -2,13 +2,16 @@
 
 use crate::module::{Module, Piece, Role, hidden_results, pops};
 use crate::report::Form;
-use crate::state::{State, number};
-use crate::value::{Base, Sum, V};
+use crate::state::{NOT_NULL, State, number};
+use crate::value::{Base, Sum, V, WIDE, constant_index, has_element};
 use iced_x86::{Instruction, Mnemonic, Register};
 use lucet_artifact::abi::{
     TrapCode, host_call_stack_bytes, link_slot, memory_desc, table_desc, table_entry,
 };
 use lucet_artifact::layout;
+
+/// What no size of a memory reaches.
+const BEYOND: i64 = 1 << 48;
 
 /// Bytes that a 32-bit index reaches.
 const REACH: i64 = 1 << 32;
@@ -54,11 +57,20 @@ pub fn classify(
     a: Access,
 ) -> (Form, bool, V) {
     let inside = |k: i64, low: i64, high: i64| k >= low && k + a.size <= high;
+    // The first entry of a table that has one.
+    let at = match at {
+        V::Ptr(Base::Table(table), Sum { name: None, k, .. })
+            if s.facts.contains(&(has_element(table), NOT_NULL)) =>
+        {
+            V::Entry { table, name: constant_index(0), k }
+        }
+        at => at,
+    };
     let listed = || m.traps.get(&(i.ip() as u32)) == Some(&(TrapCode::MemoryOutOfBounds as u8));
     let read = |form, good, v| (form, good && !a.writes, v);
     match at {
         V::Ptr(Base::Vmctx, Sum { name: None, k, .. }) if k < 0 => instance_data(m, k, a),
-        V::Ptr(Base::Vmctx, Sum { name, shift: 0, k }) => {
+        V::Ptr(Base::Vmctx, Sum { name, shift: 0, k }) if name.is_none_or(|n| n & WIDE == 0) => {
             let Some(guard) = m.guard else { return (Form::UnknownAccess, false, V::Top) };
             let (form, high) = match name {
                 Some(_) => (Form::GuardedAccess, guard),
@@ -68,7 +80,9 @@ pub fn classify(
         }
         V::Checked { k, reach, behind } => {
             let form = if behind { Form::DescriptorAccess } else { Form::CheckedAccess };
-            (form, inside(k, 0, reach) && listed(), V::Top)
+            // An end that no memory reaches: always null.
+            let never = reach >= BEYOND;
+            (form, (never || inside(k, 0, reach)) && listed(), V::Top)
         }
         V::Ptr(Base::Cell(_), Sum { name: None, k, .. }) => {
             (Form::ImportedGlobal, inside(k, 0, 16), V::Top)
@@ -117,13 +131,31 @@ pub fn classify(
             let here = k >= i64::from(p.start) && k + a.size <= i64::from(p.end);
             read(Form::Constant, here, V::Top)
         }
+        V::Ptr(Base::Text, Sum { name: Some(n), shift, k }) => {
+            let most = s.most(n).map(|m| k + (m << shift) + a.size);
+            let here = k >= i64::from(p.start) && most.is_some_and(|m| m <= i64::from(p.end));
+            read(Form::Constant, here, V::Top)
+        }
         V::JumpEntry { at, last } => {
             let end = i64::from(at) + 4 * (i64::from(last) + 1);
             let here = at >= p.start && end <= i64::from(p.end) && a.size == 4;
             read(Form::JumpTable, here, V::JumpEntry { at, last })
         }
+        // A function descriptor, by a reference.
+        V::Num(Sum { name: Some(name), shift: 0, k }) if s.facts.contains(&(name, NOT_NULL)) => {
+            let (good, v) = reference(name, k, a);
+            read(Form::Reference, good, v)
+        }
+        V::Ptr(Base::Functions, Sum { name: None, k, .. }) => {
+            let entry = i64::from(table_entry::SIZE);
+            let name = 3 << 62 | (k / entry) as u64;
+            let (good, v) = reference(name, k % entry, a);
+            read(Form::Reference, good && k >= 0, v)
+        }
         // An adapter gets the addresses of vectors and results from the import's caller.
-        V::Top | V::Initial(_) if matches!(p.role, Role::Adapter(_)) => {
+        V::Top | V::Initial(_) | V::Num(Sum { name: Some(_), shift: 0, .. })
+            if matches!(p.role, Role::Adapter(_)) =>
+        {
             (Form::Slots, i.memory_base() != Register::None && a.size <= 16, V::Top)
         }
         V::Num(Sum { name: None, .. }) => (Form::UnknownAccess, false, V::Top),
@@ -131,6 +163,22 @@ pub fn classify(
         _ => (Form::UnknownAccess, false, V::Top),
     }
 }
+
+/// A word of the descriptor that a reference names.
+fn reference(name: u64, k: i64, a: Access) -> (bool, V) {
+    let v = match k as u32 {
+        table_entry::CODE => V::EntryCode(name),
+        table_entry::VMCTX => V::EntryVmctx { table: NO_TABLE, name },
+        _ => V::Top,
+    };
+    (v != V::Top && a.size == 8, v)
+}
+
+/// The table of a reference that was not taken out of one.
+pub const NO_TABLE: u32 = u32::MAX;
+
+/// Numbers of own memories that do not lie at vmctx begin here.
+const FURTHER: u32 = 1 << 16;
 
 fn link(m: &Module<'_>, at: V, a: Access) -> (Form, bool, V) {
     let V::Ptr(Base::Vmctx, Sum { name: Some(_), shift: 4, k }) = at else {
@@ -153,8 +201,8 @@ fn stack(m: &Module<'_>, p: &Piece, s: &State, k: i64, a: Access) -> bool {
         Role::Adapter(ty) => i64::from(host_call_stack_bytes(m.ty(ty))),
         Role::Entry(_) | Role::Fuel => 0,
     };
-    let own = s.depth().is_some_and(|low| k >= low) && k + a.size <= 0;
-    own || (k >= 8 && k + a.size <= 8 + incoming)
+    // Tail calls move the return address: where it is in the end is looked at when it is used.
+    s.depth().is_some_and(|low| k >= low) && k + a.size <= 8 + incoming
 }
 
 /// A word of instance data.
@@ -180,6 +228,14 @@ fn instance_data(m: &Module<'_>, k: i64, a: Access) -> (Form, bool, V) {
         V::Ptr(Base::Functions, Sum::of(0))
     } else if let Some(n) = found(counts.memories, &|i| l.memory(i)) {
         V::Ptr(Base::MemoryDescriptor(n), Sum::of(0))
+    } else if let Some(n) = found(counts.further_memories, &|i| l.further_memory(i)) {
+        V::Ptr(Base::Memory(FURTHER + n), Sum::of(0))
+    } else if let Some(n) = found(counts.further_memories, &|i| l.further_memory(i) + 8) {
+        V::Bytes(Some(FURTHER + n))
+    } else if let Some(n) = found(counts.imported_functions, &|i| l.link_slot(i)) {
+        V::Linked { import: n, vmctx: false }
+    } else if let Some(n) = found(counts.imported_functions, &|i| l.link_slot(i) + 8) {
+        V::Linked { import: n, vmctx: true }
     } else if let Some(n) = found(counts.imported_globals, &|i| l.imported_global(i)) {
         V::Ptr(Base::Cell(n), Sum::of(0))
     } else if found(counts.imported_functions, &|i| l.import_slot(i)).is_some() {
@@ -204,7 +260,7 @@ pub fn entry(m: &Module<'_>, p: &Piece) -> State {
     const ARGS: [usize; 3] = [7, 6, 2];
     let mut s = State::new();
     for r in [0, 1, 2, 6, 7, 8, 9, 10, 11] {
-        s.regs[r] = V::Top;
+        s.regs[r] = V::named(WIDE | 1 << 59 | r as u64);
     }
     let mut args = ARGS.into_iter();
     let mut next = || args.next().unwrap_or(ARGS[0]);

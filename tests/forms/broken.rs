@@ -168,7 +168,7 @@ fn damages() -> Vec<Damage> {
             "a builtin that there is not",
             "grow",
             |i| i.flow_control() == FlowControl::IndirectCall,
-            |b| b[1] ^= 1,
+            |b| b[b.len() - 1] ^= 1,
             Form::IndirectCall,
         ),
         damage(
@@ -195,7 +195,7 @@ fn damages() -> Vec<Damage> {
         damage(
             "a stack slot outside the frame",
             "pass",
-            |i| i.memory_base() == Register::RSP && memory(i) && i.len() == 5,
+            |i| i.memory_base() == Register::RSP && memory(i) && i.memory_displacement64() == 8,
             |b| b[b.len() - 1] = 0x7f,
             Form::Stack,
         ),
@@ -225,7 +225,7 @@ fn damages() -> Vec<Damage> {
             "switch",
             |i| is(i, Mnemonic::Cmovb),
             nops,
-            Form::UnknownAccess,
+            Form::JumpTable,
         ),
         damage(
             "a constant of somebody else",
@@ -250,12 +250,12 @@ fn damages() -> Vec<Damage> {
             Form::Descriptor,
         ),
         importer(
-            "behind an imported global",
+            "a store to an argument",
             "set",
-            |i| i.memory_base() == Register::RAX && memory(i),
+            |i| memory(i) && i.op0_kind() == OpKind::Memory,
             |b| {
                 let n = b.len();
-                b[n - 1] = 0x07;
+                b[n - 1] = 0x36;
             },
             Form::UnknownAccess,
         ),

@@ -1,13 +1,13 @@
 //! Walks through a piece of code from its start along every branch until nothing new is learned,
 //! then looks at each instruction once with what is known there.
 
-use crate::access::{Access, address, classify, entry};
+use crate::access::{Access, NO_TABLE, address, classify, entry};
 use crate::list;
 use crate::module::{Module, Piece, Role, hidden_results, pops};
 use crate::report::{Form, Report};
-use crate::state::{RBP, RSP, State};
+use crate::state::{NOT_NULL, RBP, RSP, State};
 use crate::step::{after_call, operand, step};
-use crate::value::{Base, Sum, V};
+use crate::value::{Base, Sum, V, WIDE, has_element};
 use iced_x86::{
     ConditionCode, Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory,
     Mnemonic, OpAccess, OpKind,
@@ -17,8 +17,8 @@ use lucet_artifact::layout;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Registers that a function in the guest's convention keeps, and one in System V's.
-const TAIL: [usize; 4] = [3, 12, 13, 14];
-const SYSTEM_V: [usize; 5] = [3, 12, 13, 14, 15];
+const TAIL: [usize; 5] = [3, 12, 13, 14, 15];
+const SYSTEM_V: [usize; 5] = TAIL;
 /// All of them, for the fuel routine.
 const ALL: [usize; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
 
@@ -263,16 +263,16 @@ impl<'a> Walk<'a> {
         };
         report.note(Form::DirectCall, good, || self.words(i));
         match role {
-            Some(Role::Function(ty)) => self.called(s, ty),
-            Some(Role::Fuel) => after_call(s, &ALL),
-            _ => after_call(s, &[]),
+            Some(Role::Function(ty)) => self.called(s, i, ty),
+            Some(Role::Fuel) => after_call(s, i, &ALL),
+            _ => after_call(s, i, &[]),
         }
     }
 
     /// A function in the guest's convention returned: it took its arguments off the stack.
-    fn called(&self, s: &mut State, ty: u32) {
+    fn called(&self, s: &mut State, i: &Instruction, ty: u32) {
         s.regs[RSP] = s.regs[RSP].plus(V::constant(pops(self.m.ty(ty))));
-        after_call(s, &TAIL);
+        after_call(s, i, &TAIL);
     }
 
     fn indirect_call(&mut self, s: &mut State, i: &Instruction, report: &mut Report) {
@@ -287,7 +287,7 @@ impl<'a> Walk<'a> {
                 let good =
                     own && behind.mnemonic() == Mnemonic::Ud2 && index == code.map(i64::from);
                 report.note(Form::Trap, good, || self.words(i));
-                after_call(s, &SYSTEM_V);
+                after_call(s, i, &SYSTEM_V);
             }
             V::Slot(k) => {
                 let good = if k == i64::from(layout::HOST_THUNK) {
@@ -299,15 +299,26 @@ impl<'a> Walk<'a> {
                     number.is_some_and(|n| all.contains(&n) && slot(n))
                 };
                 report.note(Form::HostCall, own && good, || self.words(i));
-                after_call(s, &SYSTEM_V);
+                after_call(s, i, &SYSTEM_V);
             }
             V::EntryCode(name) => {
-                let known = s.facts.iter().find(|(n, _)| *n == name).map(|(_, ty)| *ty);
-                let good = known.is_some_and(|ty| self.entry_context(s, ty, name));
+                let known = s.known(name);
+                let good = match known {
+                    Some(NOT_NULL) | None => self.reference_context(s, name),
+                    Some(ty) => self.entry_context(s, ty, name),
+                };
                 report.note(Form::IndirectCall, good, || self.words(i));
                 match known {
-                    Some(ty) => self.called(s, ty),
-                    None => after_call(s, &[]),
+                    Some(ty) if ty != NOT_NULL => self.called(s, i, ty),
+                    _ => {
+                        // Only validation knows the type: how much it pops is what is put back.
+                        let next = self.decode(i.next_ip() as u32);
+                        let restores = next.mnemonic() == Mnemonic::Sub
+                            && next.op0_register() == iced_x86::Register::RSP;
+                        let k = if restores { next.immediate(1) as i64 } else { 0 };
+                        s.regs[RSP] = s.regs[RSP].plus(V::constant(k));
+                        after_call(s, i, &TAIL);
+                    }
                 }
             }
             _ => self.glue_call(s, i, target, report),
@@ -318,9 +329,17 @@ impl<'a> Walk<'a> {
     fn entry_context(&self, s: &State, ty: u32, name: u64) -> bool {
         self.context(s, ty, |v| match v {
             V::EntryContext(n) => n == name,
-            V::EntryVmctx { table, name: n } => n == name && table < self.m.imported_tables,
+            V::EntryVmctx { table, name: n } => {
+                n == name && table != NO_TABLE && table < self.m.imported_tables
+            }
             _ => false,
         })
+    }
+
+    /// The same for a reference, whose type only validation knows.
+    fn reference_context(&self, s: &State, name: u64) -> bool {
+        let known = s.facts.contains(&(name, NOT_NULL)) || name >> 40 == 3 << 22;
+        known && [6, 7].iter().any(|r| s.regs[*r] == V::EntryContext(name))
     }
 
     fn glue_call(&mut self, s: &mut State, i: &Instruction, target: V, report: &mut Report) {
@@ -335,8 +354,8 @@ impl<'a> Walk<'a> {
         let form = if ty.is_some() { Form::GlueCall } else { Form::IndirectCall };
         report.note(form, good, || format!("{} of {target:x?}", self.words(i)));
         match ty {
-            Some(ty) => self.called(s, ty),
-            None => after_call(s, &[]),
+            Some(ty) => self.called(s, i, ty),
+            None => after_call(s, i, &[]),
         }
     }
 
@@ -344,6 +363,25 @@ impl<'a> Walk<'a> {
         let (to, on) = (i.near_branch_target() as u32, i.next_ip() as u32);
         report.note(Form::Jump, self.inside(to), || self.words(i));
         let (mut taken, mut not) = (s.clone(), s.clone());
+        if let Some((V::Num(Sum { name: Some(n), shift: 0, k: 0 }), null)) = s.flags
+            && null == V::constant(0)
+            && n & WIDE != 0
+        {
+            match i.condition_code() {
+                ConditionCode::e => not.facts.push((n, NOT_NULL)),
+                ConditionCode::ne => taken.facts.push((n, NOT_NULL)),
+                _ => {}
+            }
+        }
+        if let Some((V::Len(t), null)) = s.flags
+            && null == V::constant(0)
+        {
+            match i.condition_code() {
+                ConditionCode::e => not.facts.push((has_element(t), NOT_NULL)),
+                ConditionCode::ne => taken.facts.push((has_element(t), NOT_NULL)),
+                _ => {}
+            }
+        }
         let equal = match i.condition_code() {
             ConditionCode::e => Some(&mut taken),
             ConditionCode::ne => Some(&mut not),
@@ -363,8 +401,16 @@ impl<'a> Walk<'a> {
                 _ => {}
             }
         }
-        let ways = [(to, taken), (on, not)];
-        Next::To(ways.into_iter().filter(|(at, _)| self.inside(*at)).collect())
+        // What is decided already has one way.
+        let decided = s.flags.and_then(|(a, b)| Some(a.as_constant()? == b.as_constant()?));
+        let goes = |way: bool| match (i.condition_code(), decided) {
+            (ConditionCode::e, Some(equal)) => equal == way,
+            (ConditionCode::ne, Some(equal)) => equal != way,
+            _ => true,
+        };
+        let ways = [(to, taken, true), (on, not, false)];
+        let ways = ways.into_iter().filter(|(at, _, way)| self.inside(*at) && goes(*way));
+        Next::To(ways.map(|(at, state, _)| (at, state)).collect())
     }
 
     fn indirect_jump(&mut self, s: &mut State, i: &Instruction, report: &mut Report) -> Next {
@@ -387,9 +433,18 @@ impl<'a> Walk<'a> {
                 Next::To(ways)
             }
             V::EntryCode(name) => {
-                let known = s.facts.iter().find(|(n, _)| *n == name).map(|(_, ty)| *ty);
-                let good = known
-                    .is_some_and(|ty| self.entry_context(s, ty, name) && self.frame_is_gone(s, ty));
+                let known = s.known(name);
+                let good = match known {
+                    Some(NOT_NULL) | None => self.reference_context(s, name) && self.kept(s, &TAIL),
+                    Some(ty) => self.entry_context(s, ty, name) && self.frame_is_gone(s, ty),
+                };
+                report.note(Form::TailCall, good, || self.words(i));
+                Next::To(Vec::new())
+            }
+            V::Linked { import, vmctx: false } => {
+                let ty = self.m.compiled.funcs[import as usize].record.ty;
+                let theirs = |v: V| v == V::Linked { import, vmctx: true };
+                let good = self.context(s, ty, theirs) && self.frame_is_gone(s, ty);
                 report.note(Form::TailCall, good, || self.words(i));
                 Next::To(Vec::new())
             }
@@ -409,7 +464,11 @@ impl<'a> Walk<'a> {
     fn frame_is_gone(&self, s: &State, callee: u32) -> bool {
         let Role::Function(ty) = self.p.role else { return false };
         let moved = pops(self.m.ty(ty)) - pops(self.m.ty(callee));
-        s.depth() == Some(moved) && self.kept(s, &TAIL)
+        s.depth() == Some(moved) && self.at_return_address(s) && self.kept(s, &TAIL)
+    }
+
+    fn at_return_address(&self, s: &State) -> bool {
+        s.depth().is_some_and(|k| s.stack.get(&k) == Some(&V::Return))
     }
 
     fn kept(&self, s: &State, registers: &[usize]) -> bool {
@@ -428,6 +487,7 @@ impl<'a> Walk<'a> {
                 (0, vmctx && self.kept(s, &others))
             }
         };
-        s.depth() == Some(0) && popped == pops && kept && i.mnemonic() == Mnemonic::Ret
+        let all = s.depth().is_some_and(|k| k + popped == pops);
+        all && self.at_return_address(s) && kept && i.mnemonic() == Mnemonic::Ret
     }
 }

@@ -100,7 +100,6 @@ fn checked(what: &str, modules: &[(String, Vec<u8>)], least: usize) -> bool {
     let (report, compiled, refused) = total.into_inner().expect("no thread panics");
     println!("{what}: {compiled} compilations, {refused} refused");
     report.print();
-    list::dump();
     println!("{what}: {} violations", report.violations());
     report.violations() == 0 && compiled >= least
 }
@@ -114,8 +113,8 @@ fn one(wasm: &[u8], options: &Options) -> Result<Report, Class> {
 /// All valid modules of the suite.
 fn suite() -> Vec<(String, Vec<u8>)> {
     let mut all = Vec::new();
-    let versions = SpecVersion::all().iter().flat_map(|v| spec(v));
-    let proposals = Proposal::all().iter().flat_map(|p| proposal(p));
+    let versions = SpecVersion::all().iter().flat_map(spec);
+    let proposals = Proposal::all().iter().flat_map(proposal);
     for file in versions.chain(proposals) {
         let mut lexer = Lexer::new(file.raw());
         lexer.allow_confusing_unicode(true);

@@ -14,6 +14,7 @@ pub enum Form {
     ImportedGlobal,
     Descriptor,
     TableEntry,
+    Reference,
     Stack,
     Slots,
     Constant,
@@ -34,7 +35,7 @@ pub enum Form {
 
 impl Form {
     /// Every form, with its words.
-    pub const ALL: [(Self, &'static str); 24] = [
+    pub const ALL: [(Self, &'static str); 25] = [
         (Self::GuardedAccess, "memory 0, guarded: [vmctx + index + offset]"),
         (Self::ConstantAccess, "memory 0, constant address"),
         (Self::CheckedAccess, "memory 0, checked, null if outside"),
@@ -44,6 +45,7 @@ impl Form {
         (Self::ImportedGlobal, "imported global"),
         (Self::Descriptor, "memory or table descriptor, read"),
         (Self::TableEntry, "table entry, index checked, read"),
+        (Self::Reference, "descriptor of a reference that is not null, read"),
         (Self::Stack, "own frame and arguments"),
         (Self::Slots, "value slots of trampolines and results"),
         (Self::Constant, "constants of the function, read"),

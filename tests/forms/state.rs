@@ -1,6 +1,6 @@
 //! What is known at a place of a function, and what is still known where two ways meet.
 
-use crate::value::{Base, Name, Sum, V};
+use crate::value::{Base, ENTRY, Name, Sum, V, WIDE};
 use iced_x86::Register;
 use std::collections::BTreeMap;
 
@@ -11,6 +11,11 @@ pub fn number(r: Register) -> Option<usize> {
 
 pub const RSP: usize = 4;
 pub const RBP: usize = 5;
+
+/// In the place of a type: the reference is not null, and validation knows its type.
+pub const NOT_NULL: u32 = u32::MAX;
+/// Bit of what stands in the place of a type: the number is at most this.
+pub const AT_MOST: u32 = 1 << 30;
 
 /// What is known at a place.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,7 +46,8 @@ impl State {
             *v = V::Initial(r as u8);
         }
         regs[RSP] = V::Ptr(Base::Stack, Sum::of(0));
-        Self { regs, stack: BTreeMap::new(), flags: None, facts: Vec::new() }
+        let stack = BTreeMap::from([(0, V::Return)]);
+        Self { regs, stack, flags: None, facts: Vec::new() }
     }
 
     /// Offset of the stack pointer from where it was at entry.
@@ -55,7 +61,7 @@ impl State {
     /// A new number gets this name: nothing else has it any more.
     pub fn forget(&mut self, name: Name, at: u32) {
         let aged = |v: &mut V, place: u64| {
-            if v.name() == Some(name) {
+            if v.name().is_some_and(|n| n & !ENTRY == name) {
                 *v = if v.is_u32() { V::named(old(at, place)) } else { V::Top };
             }
         };
@@ -65,10 +71,24 @@ impl State {
         for (k, v) in &mut self.stack {
             aged(v, 16 + (k.unsigned_abs() & 0xff_ffff) * 2);
         }
-        self.facts.retain(|(n, _)| *n != name);
-        if self.flags.is_some_and(|(a, b)| a.name() == Some(name) || b.name() == Some(name)) {
+        self.facts.retain(|(n, _)| *n & !ENTRY != name);
+        let named = |v: V| v.name().is_some_and(|n| n & !ENTRY == name);
+        if self.flags.is_some_and(|(a, b)| named(a) || named(b)) {
             self.flags = None;
         }
+    }
+
+    /// The type of the function in a table entry, or [`NOT_NULL`].
+    pub fn known(&self, name: Name) -> Option<u32> {
+        let types = |ty: u32| ty == NOT_NULL || ty & AT_MOST == 0;
+        self.facts.iter().find(|(n, ty)| *n == name && types(*ty)).map(|(_, ty)| *ty)
+    }
+
+    /// The most that a number can be, if that is not much.
+    pub fn most(&self, name: Name) -> Option<i64> {
+        let bound = |ty: u32| ty != NOT_NULL && ty & AT_MOST != 0;
+        let found = self.facts.iter().find(|(n, ty)| *n == name && bound(*ty));
+        found.map(|(_, ty)| i64::from(ty & 0xffff))
     }
 
     /// Stores a value of `size` bytes at an offset of the stack.
@@ -101,7 +121,7 @@ impl State {
                     V::Probe
                 }
                 _ if a.is_u32() && b.is_u32() => V::named(meeting(block, place)),
-                _ => V::Top,
+                _ => V::named(meeting(block, place) | WIDE),
             };
             seen.push(((a, b), v));
             v

@@ -1,8 +1,8 @@
 //! What an instruction does to what is known, apart from calls and jumps.
 
 use crate::access::address;
-use crate::state::{RBP, RSP, State, number};
-use crate::value::{Base, Sum, V};
+use crate::state::{AT_MOST, RBP, RSP, State, number};
+use crate::value::{Base, ENTRY, Sum, V, WIDE, constant_index};
 use iced_x86::{
     ConditionCode, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, OpKind, Register,
 };
@@ -41,7 +41,10 @@ fn write(s: &mut State, r: Register, v: V, at: u32) {
         s.forget(name, at);
         V::named(name)
     };
-    s.regs[n] = if r.is_gpr64() {
+    s.regs[n] = if r.is_gpr64() && v == V::Top {
+        s.forget(own | WIDE, at);
+        V::named(own | WIDE)
+    } else if r.is_gpr64() {
         v
     } else if r.is_gpr32() {
         if v.is_u32() { v } else { fresh(s) }
@@ -140,6 +143,17 @@ pub fn step(
             s.flags = None;
             return;
         }
+        if i.mnemonic() == Mnemonic::And
+            && r.size() >= 4
+            && let Some(most) = operand(s, i, 1, loaded).as_constant()
+            && let Ok(most) = u16::try_from(most)
+            && let Some(n) = number(r)
+        {
+            half(s, r, at);
+            s.facts.push((u64::from(at) << 4 | n as u64, AT_MOST | u32::from(most)));
+            s.flags = None;
+            return;
+        }
     }
     // Whatever else it writes is not known.
     let narrow = i.op_count() > 0
@@ -188,7 +202,7 @@ fn arithmetic(s: &State, i: &Instruction, r: Register, loaded: V) -> V {
             (a, Some(k)) => a.times(k as u8),
             _ => V::Top,
         },
-        Mnemonic::And if a.is_u32() || b.is_u32() => {
+        Mnemonic::And if b.as_constant().is_none() && (a.is_u32() || b.is_u32()) => {
             V::named(u64::from(i.ip() as u32) << 4 | n as u64)
         }
         Mnemonic::Shr if a.is_u32() || b.as_constant().is_some_and(|k| k >= 32) => {
@@ -224,12 +238,41 @@ fn conditional(s: &State, i: &Instruction, loaded: V) -> V {
         {
             return v;
         }
+        // A wide index, cut to the size of the memory.
+        if let (V::Num(sum), V::Bytes(memory)) = (end, bytes)
+            && above == bytes
+            && not_above == end
+        {
+            return V::Min { sum, memory, k: 0 };
+        }
+        if let (V::Bytes(memory), V::Num(sum)) = (end, bytes)
+            && above == bytes
+            && not_above == end
+        {
+            return V::Min { sum, memory, k: 0 };
+        }
+        if let (V::Min { sum, memory, k: reach }, V::Bytes(of), V::Ptr(base, at)) =
+            (end, bytes, not_above)
+            && memory == of
+            && above == null
+            && base == memory.map_or(Base::Vmctx, Base::Memory)
+            && (at.name, at.shift, sum.shift) == (sum.name, 0, 0)
+        {
+            let behind = memory.is_some();
+            return V::Checked { k: at.k.wrapping_sub(sum.k), reach, behind };
+        }
         // The index of a table: kept if the length is above it.
         if let (V::Len(table), V::Num(Sum { name: Some(name), shift: 0, k: 0 })) = (end, bytes)
             && bytes == above
             && not_above == null
         {
-            return V::Index { table, name };
+            return V::Index { table, name: name | ENTRY };
+        }
+        if let (V::Len(table), V::Num(Sum { name: None, k, .. })) = (end, bytes)
+            && bytes == above
+            && not_above == null
+        {
+            return V::Index { table, name: constant_index(k) };
         }
         // The index of a jump table: the larger of both is not taken.
         if let (Some(last), true) = (end.as_constant(), bytes == above && not_above == end)
@@ -241,6 +284,19 @@ fn conditional(s: &State, i: &Instruction, loaded: V) -> V {
             && let Ok(last) = u32::try_from(last)
         {
             return V::Bounded(last);
+        }
+    }
+    // The first byte of a memory, unless it has none.
+    if let (V::Bytes(memory), true) = (a, b == null) {
+        let (if_empty, else_) = match code {
+            ConditionCode::e => (from, to),
+            ConditionCode::ne => (to, from),
+            _ => (V::Top, V::Top),
+        };
+        if if_empty == null
+            && let Some(v) = checked(Sum::of(1), memory, else_)
+        {
+            return v;
         }
     }
     let vmctx = V::Ptr(Base::Vmctx, Sum::of(0));
@@ -276,11 +332,32 @@ fn checked(end: Sum, memory: Option<u32>, at: V) -> Option<V> {
 }
 
 /// Forgets what a call may change: everything but what the callee keeps.
-pub fn after_call(s: &mut State, kept: &[usize]) {
+pub fn after_call(s: &mut State, i: &Instruction, kept: &[usize]) {
+    let at = i.ip() as u32;
     for r in 0..16 {
         if r != RSP && r != RBP && !kept.contains(&r) {
-            s.regs[r] = V::Top;
+            let name = WIDE | u64::from(at) << 4 | r as u64;
+            s.forget(name, at);
+            s.regs[r] = V::named(name);
         }
     }
+    // A call may write tables and move them; memories only grow.
+    let of_table = |v: &V| {
+        matches!(
+            v,
+            V::Ptr(Base::Table(_), _)
+                | V::Len(_)
+                | V::Index { .. }
+                | V::Scaled { .. }
+                | V::Entry { .. }
+                | V::Signature(_)
+                | V::EntryCode(_)
+                | V::EntryVmctx { .. }
+                | V::EntryContext(_)
+        )
+    };
+    s.regs.iter_mut().filter(|v| of_table(v)).for_each(|v| *v = V::Top);
+    s.stack.retain(|_, v| !of_table(v));
+    s.facts.retain(|(_, ty)| *ty & AT_MOST != 0);
     s.flags = None;
 }

@@ -4,10 +4,13 @@
 /// The name of an unknown number. The same name is the same number.
 pub type Name = u64;
 
+/// Bit of names of numbers that may have more than 32 bits.
+pub const WIDE: Name = 1 << 60;
+
 /// `name << shift + k`; without a name just `k`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sum {
-    /// Zero-extended from 32 bits.
+    /// A number below 2^32, unless the name is [`WIDE`].
     pub name: Option<Name>,
     pub shift: u8,
     pub k: i64,
@@ -21,13 +24,26 @@ impl Sum {
 
     /// The sum of two, if at most one has a name.
     pub fn plus(self, other: Self) -> Option<Self> {
-        let k = self.k.checked_add(other.k)?;
+        let k = self.k.wrapping_add(other.k);
         match (self.name, other.name) {
             (Some(_), Some(_)) => None,
             (None, Some(_)) => Some(Self { k, ..other }),
             _ => Some(Self { k, ..self }),
         }
     }
+}
+
+/// Bit of names of table entries, which are those of their indices.
+pub const ENTRY: Name = 1 << 57;
+
+/// The name of a constant index of a table.
+pub fn constant_index(k: i64) -> Name {
+    3 << 62 | 1 << 40 | (k as u64 & 0xffff_ffff)
+}
+
+/// The name of "this table has an element".
+pub fn has_element(table: u32) -> Name {
+    3 << 62 | 1 << 41 | u64::from(table)
 }
 
 /// What a pointer points to.
@@ -74,6 +90,12 @@ pub enum V {
         reach: i64,
         behind: bool,
     },
+    /// The smaller of a number and a memory's size, plus `k`.
+    Min {
+        sum: Sum,
+        memory: Option<u32>,
+        k: i64,
+    },
     /// An index below the length of a table; times the size of an entry.
     Index {
         table: u32,
@@ -106,6 +128,13 @@ pub enum V {
     /// An entry of the link slots.
     LinkCode,
     LinkVmctx,
+    /// The words of an imported function's link slot.
+    Linked {
+        import: u32,
+        vmctx: bool,
+    },
+    /// The return address.
+    Return,
     /// The index that a link adapter is given.
     LinkIndex,
     /// At most so much.
@@ -139,7 +168,7 @@ impl V {
     /// Whether the upper 32 bits are 0 for sure.
     pub fn is_u32(self) -> bool {
         match self {
-            Self::Num(s) if s.name.is_some() => s.shift == 0 && s.k == 0,
+            Self::Num(Sum { name: Some(n), shift, k }) => n & WIDE == 0 && shift == 0 && k == 0,
             Self::Num(s) => (0..=i64::from(u32::MAX)).contains(&s.k),
             Self::Signature(_) | Self::TypeId(_) | Self::Bounded(_) | Self::LinkIndex => true,
             _ => false,
@@ -157,7 +186,7 @@ impl V {
     /// The name in it.
     pub fn name(self) -> Option<Name> {
         match self {
-            Self::Num(s) | Self::Ptr(_, s) => s.name,
+            Self::Num(s) | Self::Ptr(_, s) | Self::Min { sum: s, .. } => s.name,
             Self::Index { name, .. }
             | Self::Scaled { name, .. }
             | Self::Entry { name, .. }
@@ -193,6 +222,12 @@ impl V {
                 if s.name.is_none() =>
             {
                 Self::Checked { k: k + s.k, reach, behind }
+            }
+            (Self::Min { sum, memory, k }, Self::Num(s))
+            | (Self::Num(s), Self::Min { sum, memory, k })
+                if s.name.is_none() =>
+            {
+                Self::Min { sum, memory, k: k.wrapping_add(s.k) }
             }
             (Self::Ptr(Base::Text, s), Self::JumpEntry { at, last })
             | (Self::JumpEntry { at, last }, Self::Ptr(Base::Text, s))
