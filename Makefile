@@ -17,7 +17,7 @@ DIST := target/dist
 LIB := $(DIST)/lib
 SO := $(LIB)/liblucet.so.$(VERSION)
 
-.PHONY: all help demo test check deps spec corpus fuzz bench bench-quick bench-hot bench-deps clean header cdylib
+.PHONY: all help demo test check deps spec corpus forms fuzz bench bench-quick bench-hot bench-deps clean header cdylib
 
 ##@ Build
 all: dist ## everything, into target/dist/
@@ -78,6 +78,9 @@ spec: ## the WebAssembly test suite, with a table per proposal
 
 corpus: ## compile and load every module in LUCET_CORPUS=DIR
 	@tests/run-corpus
+
+forms: ## the forms of compiled code, counted over the suite (and LUCET_CORPUS=DIR)
+	@$(CARGO) test $(CARGO_FLAGS) --workspace --test forms -- --nocapture
 
 fuzz: ## generated programs beside other engines, hostile input; SECONDS=60, SEED= to repeat
 	@echo "building the other engines into target/fuzz-build (minutes, the first time)"

@@ -62,6 +62,8 @@ impl Engines {
             (Ok(_), Err(e)) => Err(format!("accepted, but wasmparser says {e}")),
             (Err(e), valid_for_us) => match e.class() {
                 Class::Limit | Class::Policy => Ok(()),
+                // Valid with the proposal that atomics come with, but refused on purpose.
+                Class::Unsupported if e.to_string().contains("shared-memory") => Ok(()),
                 Class::Internal | Class::Usage => Err(format!("{e}")),
                 _ if valid_for_us.is_ok() => Err(format!("valid, but refused: {e}")),
                 Class::Unsupported => Ok(()),

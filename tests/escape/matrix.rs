@@ -164,7 +164,7 @@ fn operator(op: &Op, kind: Kind, code: Code, region: &Arc<Region>, sources: &[&S
     }
     let mut count = Count::default();
     // The parameter lies at 32; each access looked at what is around it.
-    let mut seen = Vec::from([32..40]);
+    let mut seen: Vec<_> = std::iter::once(32..40).collect();
     for source in sources {
         for offset in offsets(kind.width, size) {
             let f = v.module.find(&format!("{}, {offset}", source.name), None).unwrap();

@@ -32,7 +32,8 @@ fn region(compact: bool) -> Arc<Region> {
     let config = RegionConfig {
         slots: 8,
         stack_bytes: 1 << 20,
-        max_memory: MAX_PAGES << 16,
+        // All memories of a program together.
+        max_memory: 4 * (MAX_PAGES << 16),
         compact,
         stacks: 8,
         // An instance that does not end is a finding, not a hang.
@@ -167,7 +168,7 @@ fn linked(region: &Arc<Region>, provider: &Arc<Module>, module: &Arc<Module>, ca
         for name in ["number", "float"] {
             note_global(i, "env.", name, &mut seen);
         }
-        note_memory(i, "env.memory", &mut seen);
+        note_memory(i, "env.", "memory", &mut seen);
     }
     seen
 }
@@ -234,8 +235,8 @@ fn calls(i: &InstanceRef, case: &Case, mut seen: Seen) -> Seen {
             Err(e) => seen.start = End::Broken(e.to_string()),
         }
     }
-    if let Some(name) = case.surface.memories.first() {
-        note_memory(i, name, &mut seen);
+    for name in &case.surface.memories {
+        note_memory(i, "", name, &mut seen);
     }
     seen
 }
@@ -247,13 +248,13 @@ fn note_global(i: &InstanceRef, prefix: &str, name: &str, seen: &mut Seen) {
     }
 }
 
-fn note_memory(i: &InstanceRef, name: &str, seen: &mut Seen) {
-    let read = i.memory_size().and_then(|n| {
-        let mut bytes = vec![0; n as usize];
-        i.memory_read(0, &mut bytes).map(|()| bytes)
+fn note_memory(i: &InstanceRef, prefix: &str, name: &str, seen: &mut Seen) {
+    let read = i.exported_memory(name).and_then(|index| {
+        let mut bytes = vec![0; i.memory_size_of(index)? as usize];
+        i.memory_read_of(index, 0, &mut bytes).map(|()| bytes)
     });
     match read {
-        Ok(bytes) => seen.memories.push((name.to_owned(), Contents::of(&bytes))),
+        Ok(bytes) => seen.memories.push((format!("{prefix}{name}"), Contents::of(&bytes))),
         Err(e) => seen.start = End::Broken(e.to_string()),
     }
 }

@@ -1,0 +1,258 @@
+//! What is known of a register: numbers of 32 bits under a name, pointers with what they point to,
+//! and the results of the checks that code makes before it touches something.
+
+/// The name of an unknown number. The same name is the same number.
+pub type Name = u64;
+
+/// Bit of names of numbers that may have more than 32 bits.
+pub const WIDE: Name = 1 << 60;
+
+/// `name << shift + k`; without a name just `k`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sum {
+    /// A number below 2^32, unless the name is [`WIDE`].
+    pub name: Option<Name>,
+    pub shift: u8,
+    pub k: i64,
+}
+
+impl Sum {
+    /// A constant.
+    pub fn of(k: i64) -> Self {
+        Self { name: None, shift: 0, k }
+    }
+
+    /// The sum of two, if at most one has a name.
+    pub fn plus(self, other: Self) -> Option<Self> {
+        let k = self.k.wrapping_add(other.k);
+        match (self.name, other.name) {
+            (Some(_), Some(_)) => None,
+            (None, Some(_)) => Some(Self { k, ..other }),
+            _ => Some(Self { k, ..self }),
+        }
+    }
+}
+
+/// Bit of names of table entries, which are those of their indices.
+pub const ENTRY: Name = 1 << 57;
+
+/// The name of a constant index of a table.
+pub fn constant_index(k: i64) -> Name {
+    3 << 62 | 1 << 40 | (k as u64 & 0xffff_ffff)
+}
+
+/// The name of "this table has an element".
+pub fn has_element(table: u32) -> Name {
+    3 << 62 | 1 << 41 | u64::from(table)
+}
+
+/// What a pointer points to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Base {
+    /// Byte 0 of memory 0; instance data below it.
+    Vmctx,
+    /// Byte 0 of a memory, from its descriptor.
+    Memory(u32),
+    MemoryDescriptor(u32),
+    /// The entries of a table, from its descriptor.
+    Table(u32),
+    TableDescriptor(u32),
+    /// An imported global.
+    Cell(u32),
+    /// The function descriptors.
+    Functions,
+    /// The stack pointer at entry: the return address lies there.
+    Stack,
+    /// The array that an entry trampoline is given.
+    Slots,
+    /// The memory for results that do not fit into registers.
+    Results,
+    /// Code and constants, by offset in `.text`.
+    Text,
+}
+
+/// What is known of a value of 64 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum V {
+    /// Nothing.
+    Top,
+    /// A number.
+    Num(Sum),
+    /// A pointer.
+    Ptr(Base, Sum),
+    /// Current size of a memory; none: memory 0 of the module's own.
+    Bytes(Option<u32>),
+    /// Number of entries of a table.
+    Len(u32),
+    /// The pointer if `name + reach` lies in the memory, else 0.
+    Checked {
+        k: i64,
+        reach: i64,
+        behind: bool,
+    },
+    /// The smaller of a number and a memory's size, plus `k`.
+    Min {
+        sum: Sum,
+        memory: Option<u32>,
+        k: i64,
+    },
+    /// An index below the length of a table; times the size of an entry.
+    Index {
+        table: u32,
+        name: Name,
+    },
+    Scaled {
+        table: u32,
+        name: Name,
+    },
+    /// An entry of a table, and its fields.
+    Entry {
+        table: u32,
+        name: Name,
+        k: i64,
+    },
+    Signature(Name),
+    EntryCode(Name),
+    EntryVmctx {
+        table: u32,
+        name: Name,
+    },
+    /// The entry's vmctx, or the own one where it is 0.
+    EntryContext(Name),
+    /// Signature id of a type.
+    TypeId(u32),
+    /// Code address of an import slot, the host thunk, or the trap stub, by offset from vmctx.
+    Slot(i64),
+    /// The code that an entry trampoline is to call.
+    EntryTarget,
+    /// An entry of the link slots.
+    LinkCode,
+    LinkVmctx,
+    /// The words of an imported function's link slot.
+    Linked {
+        import: u32,
+        vmctx: bool,
+    },
+    /// The return address.
+    Return,
+    /// The index that a link adapter is given.
+    LinkIndex,
+    /// At most so much.
+    Bounded(u32),
+    /// An entry of a jump table at an offset with so many entries, and where it leads.
+    JumpEntry {
+        at: u32,
+        last: u32,
+    },
+    JumpTarget {
+        at: u32,
+        last: u32,
+    },
+    /// What a register held at entry.
+    Initial(u8),
+    /// Somewhere on the stack below the frame, while it is probed.
+    Probe,
+}
+
+impl V {
+    /// A constant.
+    pub fn constant(k: i64) -> Self {
+        Self::Num(Sum::of(k))
+    }
+
+    /// A number of 32 bits with a name.
+    pub fn named(name: Name) -> Self {
+        Self::Num(Sum { name: Some(name), shift: 0, k: 0 })
+    }
+
+    /// Whether the upper 32 bits are 0 for sure.
+    pub fn is_u32(self) -> bool {
+        match self {
+            Self::Num(Sum { name: Some(n), shift, k }) => n & WIDE == 0 && shift == 0 && k == 0,
+            Self::Num(s) => (0..=i64::from(u32::MAX)).contains(&s.k),
+            Self::Signature(_) | Self::TypeId(_) | Self::Bounded(_) | Self::LinkIndex => true,
+            _ => false,
+        }
+    }
+
+    /// The constant, if it is one.
+    pub fn as_constant(self) -> Option<i64> {
+        match self {
+            Self::Num(Sum { name: None, k, .. }) => Some(k),
+            _ => None,
+        }
+    }
+
+    /// The name in it.
+    pub fn name(self) -> Option<Name> {
+        match self {
+            Self::Num(s) | Self::Ptr(_, s) | Self::Min { sum: s, .. } => s.name,
+            Self::Index { name, .. }
+            | Self::Scaled { name, .. }
+            | Self::Entry { name, .. }
+            | Self::EntryVmctx { name, .. }
+            | Self::Signature(name)
+            | Self::EntryCode(name)
+            | Self::EntryContext(name) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// The sum of two values.
+    pub fn plus(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Num(a), Self::Num(b)) => a.plus(b).map_or(Self::Top, Self::Num),
+            (Self::Ptr(base, a), Self::Num(b)) | (Self::Num(b), Self::Ptr(base, a)) => {
+                a.plus(b).map_or(Self::Top, |s| Self::Ptr(base, s))
+            }
+            (Self::Ptr(Base::Table(t), s), Self::Scaled { table, name })
+            | (Self::Scaled { table, name }, Self::Ptr(Base::Table(t), s))
+                if t == table && s.name.is_none() =>
+            {
+                Self::Entry { table, name, k: s.k }
+            }
+            (Self::Entry { table, name, k }, Self::Num(s))
+            | (Self::Num(s), Self::Entry { table, name, k })
+                if s.name.is_none() =>
+            {
+                Self::Entry { table, name, k: k + s.k }
+            }
+            (Self::Checked { k, reach, behind }, Self::Num(s))
+            | (Self::Num(s), Self::Checked { k, reach, behind })
+                if s.name.is_none() =>
+            {
+                Self::Checked { k: k + s.k, reach, behind }
+            }
+            (Self::Min { sum, memory, k }, Self::Num(s))
+            | (Self::Num(s), Self::Min { sum, memory, k })
+                if s.name.is_none() =>
+            {
+                Self::Min { sum, memory, k: k.wrapping_add(s.k) }
+            }
+            (Self::Ptr(Base::Text, s), Self::JumpEntry { at, last })
+            | (Self::JumpEntry { at, last }, Self::Ptr(Base::Text, s))
+                if s == Sum::of(i64::from(at)) =>
+            {
+                Self::JumpTarget { at, last }
+            }
+            (Self::Top, Self::Num(s)) | (Self::Num(s), Self::Top) if s == Sum::of(0) => Self::Top,
+            (v, Self::Num(s)) | (Self::Num(s), v) if s == Sum::of(0) => v,
+            _ => Self::Top,
+        }
+    }
+
+    /// The value times a power of two, as an index in an address.
+    pub fn times(self, shift: u8) -> Self {
+        match self {
+            v if shift == 0 => v,
+            Self::Num(Sum { name: Some(n), shift: 0, k: 0 }) => {
+                Self::Num(Sum { name: Some(n), shift, k: 0 })
+            }
+            Self::Num(Sum { name: None, k, .. }) => {
+                k.checked_mul(1 << shift).map_or(Self::Top, Self::constant)
+            }
+            Self::Index { table, name } if shift == 5 => Self::Scaled { table, name },
+            _ => Self::Top,
+        }
+    }
+}
