@@ -82,6 +82,7 @@ fn loads_folded_into_operators_read_no_more_than_they_should() {
 fn operand(v: &Victim, o: &Operand, s: &Source, f: lucet::Func, bytes: &[u8]) -> u64 {
     let last = v.bytes - o.size as u64;
     let run = |at: u64| {
+        (v.kind.width.cut(at) == at).then_some(())?;
         let parameter = (s.prepare)(v.kind.width, at)?;
         v.write(32, &parameter.to_le_bytes());
         Some(v.run(f, &[v.address(parameter)]))

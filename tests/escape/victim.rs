@@ -103,7 +103,8 @@ impl Kind {
     pub fn region(&self) -> Arc<Region> {
         Region::new(RegionConfig {
             slots: 8,
-            max_memory: self.pages * PAGE,
+            // All own memories together.
+            max_memory: (self.pages + u64::from(self.second)) * PAGE,
             compact: self.packed,
             stacks: 8,
             ..RegionConfig::default()

@@ -6,8 +6,8 @@
 //!  module ─lucetc─► .text ─► pieces ─► what is known at each instruction ─► form
 //! ```
 //!
-//! The check is local to a function and knows nothing of the compiler but these forms, so it is also
-//! a plan for a verifier that reads artifacts.
+//! The check is local to a function and knows nothing of the compiler but these forms, so it is
+//! also a plan for a verifier that reads artifacts.
 
 mod access;
 mod broken;

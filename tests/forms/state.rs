@@ -38,6 +38,17 @@ fn old(block: u32, place: u64) -> Name {
     2 << 62 | u64::from(block) << 24 | place
 }
 
+/// The names of two sums that differ in nothing else.
+fn alike(a: V, b: V) -> Option<(Name, Name)> {
+    let (x, y) = match (a, b) {
+        (V::Ptr(p, x), V::Ptr(q, y)) if p == q => (x, y),
+        (V::Num(x), V::Num(y)) if (x.k, x.shift) != (0, 0) => (x, y),
+        _ => return None,
+    };
+    ((x.k, x.shift) == (y.k, y.shift)).then_some(())?;
+    Some((x.name?, y.name?))
+}
+
 impl State {
     /// At the entry, with nothing known but the registers that a callee keeps.
     pub fn new() -> Self {
@@ -113,6 +124,18 @@ impl State {
             }
             if let Some((_, v)) = seen.iter().find(|(pair, _)| *pair == (a, b)) {
                 return *v;
+            }
+            // Sums of different numbers with the same constant are one sum of the number in which
+            // those numbers meet.
+            if let Some((x, y)) = alike(a, b) {
+                let pair = (V::named(x), V::named(y));
+                let known = seen.iter().find(|(p, _)| *p == pair).and_then(|(_, v)| v.name());
+                let name = known.unwrap_or_else(|| {
+                    let name = meeting(block, place) | (x | y) & WIDE;
+                    seen.push((pair, V::named(name)));
+                    name
+                });
+                return a.renamed(name);
             }
             let v = match (a, b) {
                 (V::Ptr(Base::Stack, _) | V::Probe, V::Ptr(Base::Stack, _) | V::Probe)

@@ -65,8 +65,8 @@ fn half(s: &mut State, r: Register, at: u32) {
     }
 }
 
-/// Executes an instruction that falls through; `loaded` is what its operand in memory holds, if that
-/// is read, `stored` where on the stack it writes.
+/// Executes an instruction that falls through; `loaded` is what its operand in memory holds, if
+/// that is read, `stored` where on the stack it writes.
 pub fn step(
     s: &mut State,
     i: &Instruction,

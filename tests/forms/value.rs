@@ -198,6 +198,15 @@ impl V {
         }
     }
 
+    /// The same sum of another number.
+    pub fn renamed(self, name: Name) -> Self {
+        match self {
+            Self::Ptr(base, s) => Self::Ptr(base, Sum { name: Some(name), ..s }),
+            Self::Num(s) => Self::Num(Sum { name: Some(name), ..s }),
+            v => v,
+        }
+    }
+
     /// The sum of two values.
     pub fn plus(self, other: Self) -> Self {
         match (self, other) {
@@ -235,6 +244,7 @@ impl V {
             {
                 Self::JumpTarget { at, last }
             }
+            (Self::Probe, Self::Num(s)) if s.name.is_none() => Self::Probe,
             (Self::Top, Self::Num(s)) | (Self::Num(s), Self::Top) if s == Sum::of(0) => Self::Top,
             (v, Self::Num(s)) | (Self::Num(s), v) if s == Sum::of(0) => v,
             _ => Self::Top,
