@@ -190,7 +190,7 @@ LUCET_ENUM(lucet_outcome_kind) {
   LUCET_OUTCOME_OUT_OF_FUEL = 7,
   /** It asked to exit; `value` is the code. */
   LUCET_OUTCOME_EXITED = 8,
-  /** An exception left its outermost function: see lucet_instance_exception. */
+  /** An exception left its outermost function; it is ready: see lucet_instance_exception. */
   LUCET_OUTCOME_EXCEPTION = 9,
   /** A host function reported failure; `value` is its code. */
   LUCET_OUTCOME_HOST_ERROR = 10,

@@ -331,7 +331,7 @@ fn a_slice_ends_behind_the_host_function() {
 fn runs_inside_are_not_preempted() {
     let i = Instance::new(&region(), &guest()).unwrap();
     i.set_time_slice(200 * US).unwrap();
-    let start = i.run("nests", &[Val::I32(20_000_000)]).unwrap();
+    let start = i.run("nests", &[Val::I32(200_000_000)]).unwrap();
     // Not in the run inside, but at the latest when its host function returns.
     assert_eq!(start, Outcome::Preempted);
     assert_eq!(to_the_end(&i, start).0, Outcome::Returned(vec![Val::I32(7)]));

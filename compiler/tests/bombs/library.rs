@@ -97,7 +97,7 @@ fn refused(module: &[u8], options: &Options, limit: Limit) {
 }
 
 #[test]
-fn limits_are_exact() {
+fn compile_limits_are_exact() {
     for limit in [
         Limit::ModuleSize,
         Limit::Functions,
