@@ -190,7 +190,7 @@ LUCET_ENUM(lucet_outcome_kind) {
   LUCET_OUTCOME_OUT_OF_FUEL = 7,
   /** It asked to exit; `value` is the code. */
   LUCET_OUTCOME_EXITED = 8,
-  /** An exception left its outermost function (not in this version). */
+  /** An exception left its outermost function: see lucet_instance_exception. */
   LUCET_OUTCOME_EXCEPTION = 9,
   /** A host function reported failure; `value` is its code. */
   LUCET_OUTCOME_HOST_ERROR = 10,
@@ -559,6 +559,10 @@ void lucet_module_config_free(lucet_module_config *config);
  * when a module is loaded; that `fn` really has the C type that belongs to it (see lucet_host_fn)
  * nobody can check, so write them beside each other. Texts are copied. `user_data` is handed to
  * each call; what it points to must live as long as modules loaded with it are used.
+ *
+ * funcref stands for any type of function reference in the import. One that `fn` returns must be a
+ * function of the calling instance that fits the type; otherwise the run ends with
+ * LUCET_OUTCOME_HOST_ERROR and LUCET_STATUS_INVALID_ARGUMENT as its code.
  *
  *     static double price(lucet_vmctx *ctx, void *user_data, int32_t item);
  *     lucet_module_config_add_function(config, "shop", "price", "(i32) -> f64",
@@ -1150,6 +1154,27 @@ lucet_status lucet_instance_write_backtrace(lucet_instance *instance,
                                             char *buf,
                                             size_t cap,
                                             size_t *len);
+
+/* ---- exceptions ------------------------------------------------------------------------------ */
+
+/**
+ * After LUCET_OUTCOME_EXCEPTION: what the guest threw. The instance is as the guest left it, and
+ * can be used on.
+ *
+ * `*len` is the length of the name under which the tag is exported, 0 if it is not; at most `cap`
+ * bytes of it are written to `buf`, the terminating NUL included. `*nvalues` is how many values
+ * the exception carries; the first `room` of them are written to `values`. `buf` and `values` may
+ * be NULL if there is no room in them, `len` and `nvalues` may be NULL.
+ *
+ * LUCET_STATUS_WRONG_STATE if no run of the instance ended with an exception.
+ */
+lucet_status lucet_instance_exception(lucet_instance *instance,
+                                      char *buf,
+                                      size_t cap,
+                                      size_t *len,
+                                      lucet_val *values,
+                                      size_t room,
+                                      size_t *nvalues);
 
 /* ---- snapshots ------------------------------------------------------------------------------- */
 

@@ -5,6 +5,7 @@
 
 use crate::error::{Error, Result, Status};
 use crate::instance::Instance;
+use crate::instance::exceptions::Store;
 use crate::module::{Core, Module};
 use crate::region::Region;
 use crate::sys::lock::Mutex;
@@ -83,6 +84,8 @@ pub(crate) struct Member {
 pub(crate) struct Shared {
     pub lock: Arc<Lock>,
     pub members: Mutex<Vec<Member>>,
+    /// Exceptions that are alive, once there were any.
+    pub exceptions: Mutex<Option<Box<Store>>>,
 }
 
 impl Shared {

@@ -41,7 +41,7 @@ pub use instance::{Instance, InstanceRef, Vmctx, check_deadlines, set_watchdog};
 pub use lucet_artifact::abi::TrapCode;
 pub use lucet_artifact::{FuncType, ValType};
 pub use module::{Func, Module, ModuleConfig};
-pub use outcome::{Outcome, OutcomeKind, Trap};
+pub use outcome::{Exception, Outcome, OutcomeKind, Trap};
 pub use region::{Growth, GrowthKind, Region, RegionConfig, Rung};
 pub use snapshot::{ChildOptions, SnapshotOptions};
 pub use stats::{BUCKETS, Histogram, Stats, TRAP_CODES, Tally};

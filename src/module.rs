@@ -275,7 +275,7 @@ impl Core {
             ));
         }
         let bound = bind(&loaded, config)?;
-        let code = Arc::new(CodeInfo::new(loaded.text.base(), &loaded.traps));
+        let code = Arc::new(CodeInfo::new(loaded.text.base(), &loaded.traps, &loaded.handlers));
         let fuel = config.fuel.map_or(lucet_artifact::fuel::UNLIMITED as u64, fuel::word);
         let module = Self::build(loaded, bound, code, None, fuel)?;
         arena::set_owner(module.loaded.text.range(), std::ptr::from_ref(&*module.code) as usize);
@@ -488,6 +488,13 @@ impl Core {
         self.sigs.get(ty as usize).copied().unwrap_or(0)
     }
 
+    /// Type of the tag with this index: its parameters are what exceptions carry.
+    #[must_use]
+    pub fn tag_type(&self, index: u32) -> Option<&FuncType> {
+        let ty = self.loaded.contract.tags.get(index as usize)?;
+        self.loaded.types.types.get(*ty as usize).map(|t| &t.ty)
+    }
+
     /// Type of the function with this index.
     #[must_use]
     pub fn func_type(&self, index: u32) -> &FuncType {
@@ -603,6 +610,10 @@ impl Core {
                 arch::host_thunk()
             };
             word(l.layout.import_slot(i), code as u64);
+        }
+        // Of an instance alone; see `Layout::tag`.
+        for i in 0..l.layout.counts().own_tags {
+            word(l.layout.tag(l.layout.counts().imported_tags + i), u64::from(i) + 1);
         }
         for (i, id) in self.sigs.iter().enumerate() {
             put(l.layout.sig_id(i as u32), &id.to_le_bytes());

@@ -39,6 +39,34 @@ impl std::fmt::Display for Trap {
     }
 }
 
+/// An exception that left the function it was thrown in, and all around it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Exception {
+    /// Name under which the module that defines the tag exports it.
+    pub tag: Option<String>,
+    /// Index of the tag in that module.
+    pub index: u32,
+    /// The module, by [`crate::Module::id`].
+    pub module: u64,
+    /// What it carries.
+    pub values: Vec<Val>,
+    pub(crate) reference: u64,
+}
+
+impl std::fmt::Display for Exception {
+    /// `exception "error" (I32(3), I64(4))`
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.tag {
+            Some(name) => write!(f, "exception \"{}\" (", name.escape_debug())?,
+            None => write!(f, "exception of tag {} (", self.index)?,
+        }
+        for (i, v) in self.values.iter().enumerate() {
+            write!(f, "{}{v:?}", if i > 0 { ", " } else { "" })?;
+        }
+        f.write_str(")")
+    }
+}
+
 /// The outcome of a run or resume.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
@@ -61,6 +89,9 @@ pub enum Outcome {
     /// The fuel is used up. The instance can be resumed when it has some again, unless that was in
     /// a nested run.
     OutOfFuel,
+    /// An exception left the function that was called. The instance is as the guest left it, and
+    /// can be used on.
+    Exception(Exception),
 }
 
 /// The numbers of outcomes in the C ABI. Append-only.
@@ -103,6 +134,7 @@ impl Outcome {
             Self::Exited(_) => OutcomeKind::Exited,
             Self::HostError(_) => OutcomeKind::HostError,
             Self::OutOfFuel => OutcomeKind::OutOfFuel,
+            Self::Exception(_) => OutcomeKind::Exception,
         }
     }
 }

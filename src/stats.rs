@@ -20,6 +20,7 @@ pub(crate) enum End {
     Exited,
     HostError,
     OutOfFuel,
+    Exception,
 }
 
 /// What is timed.
@@ -51,6 +52,8 @@ pub struct Tally {
     pub host_errors: u64,
     /// Runs whose fuel was used up.
     pub out_of_fuel: u64,
+    /// Runs that an exception left.
+    pub exceptions: u64,
     /// Times of creating instances and of stretches of running, if the region keeps them.
     pub latency: Option<Box<[Histogram; 2]>>,
 }
@@ -64,6 +67,7 @@ impl Tally {
             End::Exited => Some(&mut self.exited),
             End::HostError => Some(&mut self.host_errors),
             End::OutOfFuel => Some(&mut self.out_of_fuel),
+            End::Exception => Some(&mut self.exceptions),
         };
         if let Some(counter) = counter {
             *counter += 1;
@@ -91,6 +95,7 @@ impl Tally {
             (&mut self.exited, &other.exited),
             (&mut self.host_errors, &other.host_errors),
             (&mut self.out_of_fuel, &other.out_of_fuel),
+            (&mut self.exceptions, &other.exceptions),
         ]);
         for (sum, n) in pairs {
             *sum += n;

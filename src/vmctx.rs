@@ -26,6 +26,7 @@ mod entry;
 mod registers;
 mod shortcut;
 mod table;
+pub(crate) mod unwind;
 pub(crate) mod walk;
 
 use crate::arch::{self, Exit, Kept, Registers};
@@ -350,6 +351,8 @@ pub(crate) enum Pending {
     Exit = 4,
     Terminate = 5,
     OutOfFuel = 6,
+    /// The thunk looks for this one.
+    Throw = 7,
 }
 
 /// The control block of an instance. On cache lines of its own: neighbours belong to others.
@@ -502,7 +505,8 @@ impl ControlRef {
             3 => Pending::Fail,
             4 => Pending::Exit,
             5 => Pending::Terminate,
-            _ => Pending::OutOfFuel,
+            6 => Pending::OutOfFuel,
+            _ => Pending::Throw,
         }
     }
 

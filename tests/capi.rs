@@ -127,6 +127,20 @@ fn threads_end_with_instances() {
 }
 
 #[test]
+fn exceptions_that_leave_a_run_are_told_of() {
+    const GUEST: &str = r#"(module
+      (tag $error (export "error") (param i32 f64 v128)) (tag $quiet)
+      (func (export "throw")
+        (throw $error (i32.const -7) (f64.const 2.5) (v128.const i64x2 1 2)))
+      (func (export "quiet") (throw $quiet))
+      (func (export "seven") (result i32) (i32.const 7)))"#;
+    let bytes = lucetc::compile(GUEST.as_bytes(), &lucetc::Options::default());
+    let file = out().join("exceptions.so");
+    std::fs::write(&file, bytes.unwrap_or_else(|e| panic!("{e}"))).unwrap();
+    run(Command::new(program("exceptions", &[])).arg(file));
+}
+
+#[test]
 fn fuel_limits_runs_by_steps() {
     const GUEST: &str = r#"(module (import "env" "work" (func $work))
       (func (export "down") (param i32) (result i32) (call $work)

@@ -75,7 +75,7 @@ const GUEST: &str = r#"(module
   (import "env" "work" (func $work (param i64)))
   (import "env" "nest" (func $nest (result i32)))
   (memory (export "memory") 1 4) (data $bytes "0123456789")
-  (table 40 funcref) (elem (i32.const 0) $fib $down $note) (elem $passive func $fib $fib)
+  (table 40 funcref) (elem (i32.const 0) $fib $down $note $tail) (elem $passive func $fib $fib)
   (global $g (export "g") (mut i32) (i32.const 0))
   (type $unary (func (param i32) (result i32)))
 
@@ -162,6 +162,21 @@ const GUEST: &str = r#"(module
       (i32.xor (i32.wrap_i64 (i64.reinterpret_f64 (local.get $u)))
                (i32.reinterpret_f32 (local.get $z)))))
 
+  (elem declare func $tail2)
+  (func $tail (export "tail") (type $unary)
+    (if (i32.eqz (local.get 0)) (then (return (i32.const 8))))
+    (return_call $tail2 (i32.sub (local.get 0) (i32.const 1))))
+  (func $tail2 (type $unary)
+    (if (i32.eqz (local.get 0)) (then (return (i32.const 9))))
+    (return_call_ref $unary (i32.sub (local.get 0) (i32.const 1)) (ref.func $tail3)))
+  (elem declare func $tail3)
+  (func $tail3 (type $unary)
+    (return_call_indirect (type $unary) (local.get 0) (i32.const 3)))
+  (func $tail_host (export "tail host") (param $n i32) (result i32)
+    (return_call $note (local.get $n)))
+  (func (export "tail stub") (param $n i32) (result i32)
+    (return_call_indirect (type $unary) (local.get $n) (i32.const 2)))
+  (func $tails (export "tails") (return_call $tails))
   (func (export "tight") (loop $l (br $l)))
   (func (export "free") (loop $l (nop) (block (nop)) (br_table $l $l (i32.const 0))))
   (func $two (loop $l (call $one) (br $l)))
@@ -250,6 +265,11 @@ fn finite() -> Vec<(&'static str, i32, u64)> {
         // 4 + 64; 5 + 64; local.get, local.get const call_indirect 64 add local.set; 5; 1
         ("hosts", 3, 3 * ((4 + 64) + (5 + 64) + (6 + 64) + 5) + 1),
         // 24; 18 for each kind of integer, 20 for f64, 16 for f32, 5; 11
+        // 3 + 4; 3 + 5; 3; and at the end 3 + 2
+        ("tail", 6, 3 * (7 + 8 + 3) + 5),
+        // 1 + 64; 3 + 64
+        ("tail host", 3, 1 + 64),
+        ("tail stub", 3, 3 + 64),
         ("alive", 12, 24 + 12 * (18 + 18 + 20 + 16 + 5) + 11),
     ]
 }
@@ -367,7 +387,7 @@ fn functions_with_many_loops_count_the_same() {
 #[test]
 fn endless_loops_stop() {
     let m = counted(GUEST, imports(), MemoryShape::Guarded, None);
-    for name in ["tight", "free", "calls", "nested loops", "indirectly", "fills", "asks"] {
+    for name in ["tight", "free", "calls", "nested loops", "indirectly", "fills", "asks", "tails"] {
         for fuel in [0, 1, 1000, 100_000] {
             let (i, o) = begin(&m, fuel, name, &[]);
             assert_eq!(o, Outcome::OutOfFuel, "{name}");

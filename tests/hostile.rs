@@ -10,9 +10,11 @@ mod hostile {
     pub mod kit;
     pub mod misuse;
     pub mod nested;
+    pub mod references;
     pub mod resume;
     pub mod reuse;
     pub mod stack;
+    pub mod tails;
     pub mod threads;
     pub mod traps;
 }

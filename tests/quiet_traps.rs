@@ -11,6 +11,7 @@ const GUEST: &str = r#"(module
   (memory 1) (table 2 funcref) (elem (i32.const 0) $v) (elem $passive func $v)
   (data $bytes "abc")
   (type $i (func (result i32)))
+  (global $none (ref null $i) (ref.null $i))
   (func $v)
   (func (export "div_s") (param i32 i32) (result i32) (i32.div_s (local.get 0) (local.get 1)))
   (func (export "div_u") (param i32 i32) (result i32) (i32.div_u (local.get 0) (local.get 1)))
@@ -28,6 +29,12 @@ const GUEST: &str = r#"(module
   (func (export "unreachable") unreachable)
   (func (export "call") (param i32) (call_indirect (local.get 0)))
   (func (export "typed") (param i32) (result i32) (call_indirect (type $i) (local.get 0)))
+  (func (export "call_ref") (result i32) (call_ref $i (global.get $none)))
+  (func (export "return_call_ref") (result i32) (return_call_ref $i (global.get $none)))
+  (func (export "as_non_null") (drop (ref.as_non_null (global.get $none))))
+  (func (export "tail") (param i32) (return_call_indirect (local.get 0)))
+  (func (export "typed tail") (param i32) (result i32)
+    (return_call_indirect (type $i) (local.get 0)))
   (func (export "table.get") (param i32) (drop (table.get 0 (local.get 0))))
   (func (export "table.set") (param i32) (table.set 0 (local.get 0) (ref.null func)))
   (func (export "table.fill") (param i32)
@@ -67,7 +74,7 @@ fn i64s(x: i64, y: i64) -> Vec<Val> {
 fn traps() -> Vec<(&'static str, Vec<Val>, TrapCode)> {
     use TrapCode::{
         BadSignature, IndirectCallToNull, IntegerDivisionByZero, IntegerOverflow,
-        MemoryOutOfBounds, TableOutOfBounds, Unreachable,
+        MemoryOutOfBounds, NullReference, TableOutOfBounds, Unreachable,
     };
     let mut all = vec![
         ("div_s", i32s(i32::MIN, -1), IntegerOverflow),
@@ -80,6 +87,12 @@ fn traps() -> Vec<(&'static str, Vec<Val>, TrapCode)> {
         ("call", vec![Val::I32(1)], IndirectCallToNull),
         ("call", vec![Val::I32(-1)], TableOutOfBounds),
         ("typed", vec![Val::I32(0)], BadSignature),
+        ("tail", vec![Val::I32(1)], IndirectCallToNull),
+        ("tail", vec![Val::I32(-1)], TableOutOfBounds),
+        ("typed tail", vec![Val::I32(0)], BadSignature),
+        ("call_ref", vec![], NullReference),
+        ("return_call_ref", vec![], NullReference),
+        ("as_non_null", vec![], NullReference),
     ];
     for name in ["div_s", "div_u", "rem_s", "rem_u"] {
         all.push((name, i32s(5, 0), IntegerDivisionByZero));
@@ -126,6 +139,10 @@ fn checked_traps_raise_no_signal() {
                 let expected = match name {
                     "unreachable" => 0x00..=0x00,
                     "call" | "typed" => 0x11..=0x11,
+                    "tail" | "typed tail" => 0x13..=0x13,
+                    "call_ref" => 0x14..=0x14,
+                    "return_call_ref" => 0x15..=0x15,
+                    "as_non_null" => 0xd4..=0xd4,
                     "table.get" | "table.set" => 0x25..=0x26,
                     n if n.starts_with("table") || n.starts_with("memory") => 0xfc..=0xfc,
                     n if n.ends_with("64") => 0x7f..=0x82,

@@ -148,11 +148,25 @@ pub enum Builtin {
     /// `(packed import and number of the result: i64, value: i64)`: a reference that a host
     /// function returned; it must be one that the result's type allows.
     CheckResult = 14,
+    /// `(tag: i64, payload: i64)`: throws a new exception; its values are at that address, a value
+    /// slot each. Does not return.
+    Throw = 15,
+    /// `(exnref: i64, unused: i64)`: throws an exception again that was caught as a reference,
+    /// which is not null. Does not return.
+    ThrowRef = 16,
+    /// `(exnref: i64, unused: i64)`: lets an exception go on that a handler got and does not catch.
+    /// Does not return.
+    Rethrow = 17,
+    /// `(exnref: i64, payload: i64)`: copies the values of an exception to that address, unless it
+    /// is 0, and lets go of the exception: a handler caught it and keeps no reference.
+    TakeException = 18,
+    /// `(exnref: i64, payload: i64)`: copies the values of an exception to that address.
+    ReadException = 19,
 }
 
 impl Builtin {
     /// Every builtin, in order.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 20] = [
         Self::MemoryGrow,
         Self::MemoryCopy,
         Self::MemoryFill,
@@ -168,6 +182,11 @@ impl Builtin {
         Self::FusedF32x2,
         Self::FusedF64,
         Self::CheckResult,
+        Self::Throw,
+        Self::ThrowRef,
+        Self::Rethrow,
+        Self::TakeException,
+        Self::ReadException,
     ];
 
     /// Parameter and result types, without `vmctx` and index.
@@ -187,6 +206,11 @@ impl Builtin {
             Self::OutOfFuel => (&[], &[]),
             Self::FusedF32x2 | Self::FusedF64 => (&[I64, I64, I64], &[I64]),
             Self::CheckResult => (&[I64, I64], &[]),
+            Self::Throw
+            | Self::ThrowRef
+            | Self::Rethrow
+            | Self::TakeException
+            | Self::ReadException => (&[I64, I64], &[]),
         }
     }
 }

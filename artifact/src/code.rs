@@ -1,5 +1,6 @@
-//! What is known about `.text`: functions, trap sites, the way back from a pc to the wasm file, and
-//! hints for a verifier. Sections `.lucet.funcs`, `.lucet.traps`, `.lucet.pcmap`, `.lucet.hints`.
+//! What is known about `.text`: functions, trap sites, where exceptions are caught, the way back
+//! from a pc to the wasm file, and hints for a verifier. Sections `.lucet.funcs`, `.lucet.traps`,
+//! `.lucet.handlers`, `.lucet.pcmap`, `.lucet.hints`.
 
 use crate::abi::TrapCode;
 use crate::codec::{DecodeError, EncodeError, Reader, Writer};
@@ -168,6 +169,81 @@ impl TrapTable {
         }
         r.finish()?;
         Ok(Self { sites })
+    }
+}
+
+/// A call that may be left by an exception which its function catches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Handler {
+    /// Offset in `.text` of the call's return address.
+    pub call: u32,
+    /// Offset in `.text` where the function goes on if the call is left by an exception.
+    pub target: u32,
+    /// Distance from the function's frame pointer down to its stack pointer, in bytes.
+    pub frame: u32,
+}
+
+/// Section `.lucet.handlers`: all such calls, ascending. The unwinder looks return addresses up in
+/// it. Encoded as a count, then 12 bytes each.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct HandlerTable {
+    /// The calls, return addresses strictly ascending.
+    pub handlers: Vec<Handler>,
+}
+
+impl HandlerTable {
+    /// Encodes the section.
+    pub fn encode(&self) -> Result<Vec<u8>, EncodeError> {
+        let mut w = Writer::new();
+        w.count(self.handlers.len(), limits::MAX_HANDLERS, "number of handlers")?;
+        for h in &self.handlers {
+            w.u32(h.call);
+            w.u32(h.target);
+            w.u32(h.frame);
+        }
+        Ok(w.into_bytes())
+    }
+
+    /// Decodes the section. Both addresses of each handler must lie in the same one of the own
+    /// functions of `funcs`, of which `imported` are imported: nothing else catches.
+    pub fn decode(bytes: &[u8], funcs: &FuncTable, imported: usize) -> Result<Self, DecodeError> {
+        let mut r = Reader::new(bytes);
+        let n = r.count(limits::MAX_HANDLERS, 12, "number of handlers")?;
+        let mut handlers = Vec::with_capacity(n);
+        let mut own = funcs.funcs.get(imported..).unwrap_or_default();
+        let mut last = 0;
+        for _ in 0..n {
+            let at = r.pos();
+            let bad =
+                |what, found: u32| Err(DecodeError::Invalid { what, at, found: found.into() });
+            let h = Handler {
+                call: r.u32("call with a handler")?,
+                target: r.u32("handler")?,
+                frame: r.u32("frame of a handler")?,
+            };
+            // Functions ascend as calls do: the first one that ends behind the call holds it.
+            let end = |f: &FuncRecord| u64::from(f.offset) + u64::from(f.size);
+            while own.first().is_some_and(|f| end(f) <= h.call.into()) {
+                own = own.get(1..).unwrap_or_default();
+            }
+            // Behind a call lies at least what it returns to, and before it at least the call.
+            let inside =
+                |f: &&FuncRecord, offset: u32| f.offset < offset && u64::from(offset) < end(f);
+            let f = own.first().filter(|f| inside(f, h.call));
+            if h.call <= last || f.is_none() {
+                return bad("call with a handler", h.call);
+            }
+            if f.is_none_or(|f| !inside(&f, h.target)) {
+                return bad("handler", h.target);
+            }
+            if !h.frame.is_multiple_of(8) {
+                return bad("frame of a handler", h.frame);
+            }
+            last = h.call;
+            handlers.push(h);
+        }
+        r.finish()?;
+        Ok(Self { handlers })
     }
 }
 

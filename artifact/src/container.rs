@@ -38,6 +38,8 @@ pub const EXPORTS: &str = ".lucet.exports";
 pub const FUNCS: &str = ".lucet.funcs";
 /// [`crate::code::TrapTable`].
 pub const TRAPS: &str = ".lucet.traps";
+/// [`crate::code::HandlerTable`]: where exceptions are caught; in modules that catch any.
+pub const HANDLERS: &str = ".lucet.handlers";
 /// [`crate::code::PcMap`].
 pub const PCMAP: &str = ".lucet.pcmap";
 /// [`crate::code::Hints`]: ranges of constants and jump tables in `.text`.
@@ -58,7 +60,7 @@ pub const STRTAB: &str = ".strtab";
 pub const SHSTRTAB: &str = ".shstrtab";
 
 /// Every section an artifact may have, in file order. Any other name is refused by the loader.
-pub const SECTION_ORDER: [&str; 18] = [
+pub const SECTION_ORDER: [&str; 19] = [
     EH_FRAME_HDR,
     EH_FRAME,
     TEXT,
@@ -68,6 +70,7 @@ pub const SECTION_ORDER: [&str; 18] = [
     EXPORTS,
     FUNCS,
     TRAPS,
+    HANDLERS,
     PCMAP,
     HINTS,
     INIT,

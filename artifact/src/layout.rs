@@ -179,8 +179,9 @@ impl Layout {
         Self::at(self.link_slots, i, self.counts.imported_functions, 16)
     }
 
-    /// Cell (`u64`) with the identity of tag `i`, imported ones first: the address of the cell that
-    /// the instance which defines the tag has for it. A cell of an own tag holds its own address.
+    /// Cell (`u64`) with the identity of tag `i`, imported ones first: a number that no other tag
+    /// has which can meet it, and not 0. In a group it is the address of the cell that the instance
+    /// which defines the tag has for it; of an instance alone, the tag's index plus one.
     #[must_use]
     pub fn tag(&self, i: u32) -> i32 {
         Self::at(self.tags, i, self.counts.imported_tags + self.counts.own_tags, 8)

@@ -67,6 +67,8 @@ pub const MAX_IMAGE_BYTES: u64 = 1 << 29;
 pub const MAX_IMAGE_RUNS: usize = 100_000;
 /// Most trap sites.
 pub const MAX_TRAP_SITES: usize = 100_000_000;
+/// Most calls that may be left by an exception which their function catches.
+pub const MAX_HANDLERS: usize = 50_000_000;
 /// Most ranges of untrusted hints (constants and jump tables inside `.text`).
 pub const MAX_HINTS: usize = 10_000_000;
 /// Longest version string, in bytes.

@@ -4,7 +4,9 @@
 mod support;
 
 use lucet_artifact::abi::TrapCode;
-use lucet_artifact::code::{FuncRecord, FuncTable, Hints, NO_REF, PcMap, PcRow, TrapTable};
+use lucet_artifact::code::{
+    FuncRecord, FuncTable, Handler, HandlerTable, Hints, NO_REF, PcMap, PcRow, TrapTable,
+};
 use lucet_artifact::contract::{
     Contract, Export, ExportKind, Exports, Import, ImportKind, Imports,
 };
@@ -156,6 +158,58 @@ fn funcs() {
          40000000 23010000 00000000 07000000 00000000 30000000 08000000 05000000",
     );
     assert_eq!(FuncTable::decode(&bytes, 0x163, 2, 8, 5, 1), Ok(table));
+}
+
+/// Two own functions, at 0x20 and 0x80.
+fn two_functions() -> FuncTable {
+    let at = |offset, size| FuncRecord {
+        offset,
+        size,
+        ty: 0,
+        name: 0,
+        reference: NO_REF,
+        frame: 0,
+        pops: 0,
+        pcmap: 0,
+    };
+    FuncTable { funcs: vec![at(NO_CODE, 0), at(0x20, 0x40), at(0x80, 0x10)] }
+}
+
+#[test]
+fn handlers() {
+    let funcs = two_functions();
+    let of = |call, target, frame| Handler { call, target, frame };
+    let table =
+        HandlerTable { handlers: vec![of(0x25, 0x5f, 0x18), of(0x30, 0x21, 0), of(0x81, 0x8f, 8)] };
+    let bytes = table.encode().unwrap();
+    same(
+        &bytes,
+        "03000000 25000000 5f000000 18000000 30000000 21000000 00000000 81000000 8f000000 08000000",
+    );
+    assert_eq!(HandlerTable::decode(&bytes, &funcs, 1), Ok(table));
+    for (what, bad) in [
+        ("call", vec![of(0x20, 0x30, 0)]),
+        ("call", vec![of(0x60, 0x30, 0)]),
+        ("call", vec![of(0, 0x30, 0)]),
+        ("call", vec![of(0x7f, 0x85, 0)]),
+        ("call", vec![of(u32::MAX, 0x30, 0)]),
+        ("call", vec![of(0x30, 0x31, 0), of(0x30, 0x31, 0)]),
+        ("call", vec![of(0x81, 0x82, 0), of(0x30, 0x31, 0)]),
+        ("handler", vec![of(0x30, 0x20, 0)]),
+        ("handler", vec![of(0x30, 0x60, 0)]),
+        ("handler", vec![of(0x30, 0x85, 0)]),
+        ("handler", vec![of(0x81, 0x30, 0)]),
+        ("handler", vec![of(0x81, u32::MAX, 0)]),
+        ("frame", vec![of(0x30, 0x31, 4)]),
+    ] {
+        let bytes = HandlerTable { handlers: bad.clone() }.encode().unwrap();
+        let e = HandlerTable::decode(&bytes, &funcs, 1).expect_err(what).to_string();
+        assert!(e.contains(what), "{bad:x?}: {e}");
+    }
+    // An imported function's stub catches nothing.
+    let stub = FuncTable { funcs: funcs.funcs.into_iter().skip(1).collect() };
+    let bytes = HandlerTable { handlers: vec![of(0x30, 0x31, 0)] }.encode().unwrap();
+    assert!(HandlerTable::decode(&bytes, &stub, 1).is_err());
 }
 
 #[test]

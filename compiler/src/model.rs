@@ -6,7 +6,7 @@
 
 use cranelift_codegen::gimli::write::CommonInformationEntry;
 use cranelift_codegen::isa::unwind::systemv::UnwindInfo;
-use lucet_artifact::code::{FuncRecord, Hints, PcRow, TrapTable};
+use lucet_artifact::code::{FuncRecord, HandlerTable, Hints, PcRow, TrapTable};
 use lucet_artifact::contract::{Contract, Exports, Imports};
 use lucet_artifact::init::Init;
 use lucet_artifact::types::TypeTable;
@@ -59,6 +59,8 @@ pub struct Compiled {
     pub glue: Vec<Glue>,
     /// Trap sites.
     pub traps: TrapTable,
+    /// Calls that exceptions may leave to a landing pad.
+    pub handlers: HandlerTable,
     /// Constants and jump tables inside functions.
     pub hints: Hints,
     /// Unwind information: offset in `.text` of the piece of code it is for; ascending.

@@ -396,6 +396,63 @@ fn pops_are_those_of_the_code() {
     }
 }
 
+/// A function that calls others instead of returning makes room for the arguments of any of them in
+/// place of its own, and takes that off the stack when it does return.
+#[test]
+fn tail_calls_make_room() {
+    let (i20, i40) = ("i64 ".repeat(20), "i64 ".repeat(40));
+    let (c20, c40) = ("i64.const 1 ".repeat(20), "i64.const 1 ".repeat(40));
+    let wat = format!(
+        "(module (type $a (func (param {i20}))) (type $b (func (param {i40})))
+          (func $f (param i32)
+            (if (local.get 0) (then {c20} return_call $a))
+            (if (local.get 0) (then {c40} ref.func $b return_call_ref $b)))
+          (func $a (type $a) {c40} return_call $b)
+          (func $b (type $b) (return_call $f (i32.const 1)))
+          (elem declare func $b))"
+    );
+    let c = compile(&wat);
+    let pops: Vec<_> = c.funcs.iter().map(|f| f.record.pops).collect();
+    // vmctx and five more are in registers.
+    assert_eq!(pops, [288, 288, 288]);
+    assert_eq!(popped(&wat), [288]);
+    assert_eq!(c.contract.features & feature::TAIL_CALL, feature::TAIL_CALL);
+}
+
+#[test]
+fn what_a_module_uses_is_in_its_contract() {
+    const ALL: u64 = feature::TAIL_CALL | feature::EXTENDED_CONST | feature::FUNCTION_REFERENCES;
+    for (text, bits) in [
+        ("(func $f) (table 1 funcref) (elem (i32.const 0) $f) (elem func $f)", 0),
+        ("(func (param funcref externref)) (global i32 (i32.const 1))", 0),
+        ("(func $f return_call $f)", feature::TAIL_CALL),
+        ("(table 1 funcref) (func (return_call_indirect (i32.const 0)))", feature::TAIL_CALL),
+        ("(global i32 (i32.add (i32.const 1) (i32.const 2)))", feature::EXTENDED_CONST),
+        (
+            "(memory 1) (data (offset (i32.mul (i32.const 1) (i32.const 2))) \"x\")",
+            feature::EXTENDED_CONST,
+        ),
+        ("(type $t (func)) (func (param (ref null $t)))", feature::FUNCTION_REFERENCES),
+        ("(func (result (ref extern)) unreachable)", feature::FUNCTION_REFERENCES),
+        ("(type $t (func)) (func (local (ref null $t)))", feature::FUNCTION_REFERENCES),
+        ("(type $t (func)) (table 1 (ref null $t))", feature::FUNCTION_REFERENCES),
+        ("(table 1 funcref (ref.func $f)) (func $f)", feature::FUNCTION_REFERENCES),
+        ("(func (drop (ref.as_non_null (ref.null func))))", feature::FUNCTION_REFERENCES),
+        (
+            "(type $t (func)) (func (return_call_ref $t (ref.null $t)))",
+            feature::FUNCTION_REFERENCES | feature::TAIL_CALL,
+        ),
+    ] {
+        let c = compile(&format!("(module {text})"));
+        assert_eq!(c.contract.features & ALL, bits, "{text}");
+    }
+    // Types that refer to themselves came with garbage collection.
+    let e = try_compile("(module (type $t (func (param (ref null $t)))))", &options());
+    let e = e.expect_err("a recursive type");
+    assert_eq!(e.class(), Class::Unsupported);
+    assert!(e.0[0].message.starts_with("gc is not supported"), "{e}");
+}
+
 #[test]
 fn bombs_are_refused_in_bounded_time() {
     // Two bytes each for a call that carries a thousand values.

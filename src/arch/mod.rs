@@ -16,6 +16,6 @@ compile_error!("lucet runs on x86-64 Linux only; a port adds a file to src/arch/
 pub(crate) use impure::impure_entry;
 pub(crate) use registers::Registers;
 pub(crate) use x86_64::{
-    Exit, Kept, ThreadWords, code_range, current, enter, host_thunk, leave_to_host, proceed,
-    read_fault, resume, set_current, thread_words, trap_stub,
+    Exit, Kept, ThreadWords, code_range, current, enter, host_thunk, landing, leave_to_host,
+    proceed, read_fault, resume, set_current, thread_words, trap_stub,
 };

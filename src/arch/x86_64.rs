@@ -25,6 +25,8 @@
 //!   words, from where they go into the instance: pushing them could overflow the guest's stack.
 //! * A guest that was interrupted anywhere (its time slice is over) goes on by `rt_sigreturn`, see
 //!   [`super::registers`]; the frame for that lies on the host's stack.
+//! * An exception comes back to the guest as the result of the host call that threw it, through
+//!   `lucet_arch_landing`; see [`crate::vmctx::unwind`].
 //! * Leaving early (trap, yield, failure) loads the host's stack pointer and jumps to an epilogue
 //!   that pops the registers and *jumps* to the return address: a `ret` there would be
 //!   mispredicted, as calls and returns no longer pair up.
@@ -334,13 +336,33 @@ lucet_arch_host_thunk:
     jnz 4b
     jmp 2b
 
-    # A pending action: leave the guest so that it could be resumed at exactly this point.
+    # A pending action: leave the guest so that it could be resumed at exactly this point. An
+    # exception may land in the guest: as if this had been called from there.
 5:
+    cmp dword ptr [rbx + {pending}], {throw}
+    je 20f
+21:
     mov rax, [rip + lucet_arch_tls@GOTTPOFF]
     mov r10, fs:[rax]
     mov [r10 + {leaver}], rbx
     mov r11d, 2
     jmp 7f
+
+    # An exception: rsp and rbp become those of four words that `vmctx::unwind` wrote.
+20:
+    mov rax, [rip + lucet_arch_tls@GOTTPOFF]
+    mov r10, fs:[rax]
+    mov rsp, [r10 + {host_sp}]
+    mov rdi, rbx
+    mov rsi, rbp
+    call {land}
+    lea rsp, [rbp - 8]
+    test rax, rax
+    jz 21b
+    mov rsp, rax
+    lea rbp, [rax + 8]
+    mov rax, rdx
+    jmp 8b
 
     # A request on the way out: ask whether to leave. The argument registers wait on the host's
     # stack.
@@ -419,6 +441,16 @@ lucet_arch_host_thunk:
     mov eax, r11d
     jmp lucet_arch_leave
 
+    # Where an exception comes back to the guest: rax is the exception, the thunk popped the tag's
+    # identity into rbx, and the landing pad's address is next.
+    .p2align 4
+    .hidden lucet_arch_landing
+    .globl lucet_arch_landing
+    .type lucet_arch_landing, @function
+lucet_arch_landing:
+    mov rdx, rbx
+    ret
+
     .hidden lucet_arch_end
     .globl lucet_arch_end
 lucet_arch_end:
@@ -440,6 +472,8 @@ lucet_arch_end:
     tls_size = const size_of::<ThreadWords>(),
     ucontext = const UCONTEXT,
     rt_sigreturn = const libc::SYS_rt_sigreturn,
+    throw = const crate::vmctx::Pending::Throw as u32,
+    land = sym crate::vmctx::unwind::land_in_thunk,
     asked = sym crate::instance::asked_in_thunk,
 );
 
@@ -466,6 +500,7 @@ unsafe extern "C" {
     fn lucet_arch_leave_by_signal();
     fn lucet_arch_trap_stub();
     fn lucet_arch_host_thunk();
+    fn lucet_arch_landing();
     static lucet_arch_start: u8;
     static lucet_arch_end: u8;
 }
@@ -538,6 +573,11 @@ pub(crate) fn host_thunk() -> usize {
 /// Address of the trap stub, for instance data.
 pub(crate) fn trap_stub() -> usize {
     lucet_arch_trap_stub as *const () as usize
+}
+
+/// Return address of a host call behind which an exception lands; the word above it is where.
+pub(crate) fn landing() -> usize {
+    lucet_arch_landing as *const () as usize
 }
 
 /// The addresses of the routines above: a fault there, at a guest stack's guard, is the guest's.

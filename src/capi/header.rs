@@ -11,7 +11,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 /// Files of `src/capi` that declare something, in the order in which C can read them.
-const SECTIONS: [(&str, &str); 13] = [
+const SECTIONS: [(&str, &str); 14] = [
     ("status", "statuses and outcomes"),
     ("val", "values"),
     ("library", "the library"),
@@ -22,6 +22,7 @@ const SECTIONS: [(&str, &str); 13] = [
     ("growth", "growth"),
     ("stats", "statistics"),
     ("backtrace", "backtraces"),
+    ("exception", "exceptions"),
     ("snapshot", "snapshots"),
     ("vmctx", "inside a host function"),
     ("fuel", "fuel"),

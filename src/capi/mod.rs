@@ -30,6 +30,7 @@
 mod args;
 mod backtrace;
 mod error;
+mod exception;
 mod fuel;
 mod group;
 mod growth;

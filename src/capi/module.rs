@@ -88,6 +88,10 @@ pub(super) fn change<R>(
 /// nobody can check, so write them beside each other. Texts are copied. `user_data` is handed to
 /// each call; what it points to must live as long as modules loaded with it are used.
 ///
+/// funcref stands for any type of function reference in the import. One that `fn` returns must be a
+/// function of the calling instance that fits the type; otherwise the run ends with
+/// LUCET_OUTCOME_HOST_ERROR and LUCET_STATUS_INVALID_ARGUMENT as its code.
+///
 ///     static double price(lucet_vmctx *ctx, void *user_data, int32_t item);
 ///     lucet_module_config_add_function(config, "shop", "price", "(i32) -> f64",
 ///                                      (lucet_host_fn)price, &shop);

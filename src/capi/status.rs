@@ -91,7 +91,7 @@ pub enum lucet_outcome_kind {
     LUCET_OUTCOME_OUT_OF_FUEL = 7,
     /// It asked to exit; `value` is the code.
     LUCET_OUTCOME_EXITED = 8,
-    /// An exception left its outermost function (not in this version).
+    /// An exception left its outermost function: see lucet_instance_exception.
     LUCET_OUTCOME_EXCEPTION = 9,
     /// A host function reported failure; `value` is its code.
     LUCET_OUTCOME_HOST_ERROR = 10,
@@ -172,6 +172,7 @@ impl From<Ended> for lucet_outcome {
             Ended::Exited(c) => plain(OutcomeKind::Exited, c),
             Ended::HostError(c) => plain(OutcomeKind::HostError, c),
             Ended::OutOfFuel => plain(OutcomeKind::OutOfFuel, 0),
+            Ended::Exception(_) => plain(OutcomeKind::Exception, 0),
             Ended::Trapped(t) => Self {
                 kind: OutcomeKind::Trapped as i32,
                 trap_code: t.code as i32,

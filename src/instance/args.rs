@@ -4,7 +4,7 @@
 //! Nothing here allocates for up to [`FEW`] arguments, because it stands on the path of each
 //! request.
 
-use super::{Fault, tables};
+use super::{Fault, exceptions, tables};
 use crate::error::{Error, Result, Status};
 use crate::module::{Core, Func};
 use crate::value::Val;
@@ -37,7 +37,12 @@ pub(super) fn check_reference(control: ControlRef, ty: ValType, v: &Val) -> Resu
             }
             (Some(_), _) => Ok(()),
         },
-        HeapType::NoFunc | HeapType::NoExtern | HeapType::NoExn | HeapType::Exn => {
+        HeapType::Exn if exceptions::is_alive(control, r) => Ok(()),
+        HeapType::Exn => bad(
+            "a reference to an exception that is none of this instance or its group, or that the \
+             guest does not keep any more",
+        ),
+        HeapType::NoFunc | HeapType::NoExtern | HeapType::NoExn => {
             bad("a reference where only null is allowed")
         }
     }

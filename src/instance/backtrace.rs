@@ -107,7 +107,7 @@ impl Inner {
         self.backtrace.clear();
     }
 
-    fn stack_range(&self) -> Option<Range<usize>> {
+    pub(super) fn stack_range(&self) -> Option<Range<usize>> {
         self.stack.map(|s| s.bottom..s.top)
     }
 

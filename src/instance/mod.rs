@@ -7,6 +7,7 @@
 //! * [`limits`]: what it may use, and who is asked
 //! * [`memory`], [`tables`]: what builtins and the host do to them
 //! * [`memories`]: what the host sees of memories while nobody runs
+//! * [`exceptions`]: exceptions that are alive, and where they go
 //! * [`fuel`]: runs limited by steps
 //! * [`deadline`], [`watch`]: ending runs from outside, from either side
 //! * [`host`]: what a host function may do with the instance that called it
@@ -17,6 +18,7 @@ mod backtrace;
 mod capture;
 pub(crate) mod constant;
 mod deadline;
+pub(crate) mod exceptions;
 pub(crate) mod fuel;
 mod host;
 mod limits;
@@ -39,6 +41,7 @@ use crate::vmctx::{self, ControlRef, InstanceData, Lease, Pending, ResumeFn, Sta
 pub(crate) use args::{Callee, check_result, is_checked};
 use deadline::Limits;
 pub(crate) use deadline::asked_in_thunk;
+pub(crate) use exceptions::land;
 pub use host::Vmctx;
 use lucet_artifact::abi::TrapCode;
 use lucet_artifact::contract::ExportKind;
@@ -69,6 +72,8 @@ pub(crate) enum Fault {
     Paused(memory::Rest),
     /// The fuel is used up; the guest can go on when it has some again.
     OutOfFuel,
+    /// An exception was thrown; this is the reference to it. The guest goes on where it is caught.
+    Throw(u64),
 }
 
 /// Notes why the guest must not go on; the host thunk acts on it when the host function returns.
@@ -81,6 +86,7 @@ pub(crate) fn set_fault(control: ControlRef, fault: Fault) {
         Fault::Exit(_) => Pending::Exit,
         Fault::Terminate | Fault::Interrupted => Pending::Terminate,
         Fault::OutOfFuel => Pending::OutOfFuel,
+        Fault::Throw(_) => Pending::Throw,
     };
     if matches!(control.pending(), Pending::None | Pending::Yield) {
         control.with(|i| i.fault = Some(fault));
@@ -175,6 +181,10 @@ pub struct Inner {
     others: Option<Box<memory::Others>>,
     pub(crate) tables: Vec<Table>,
     globals: Vec<ImportedGlobal>,
+    /// Imported tags.
+    tags: Vec<exceptions::Tag>,
+    /// Exceptions that are alive, once there were any; of members, the group has them.
+    exceptions: Option<Box<exceptions::Store>>,
     dropped_elems: Vec<bool>,
     dropped_datas: Vec<bool>,
     stack: Option<Stack>,
@@ -255,6 +265,7 @@ impl Inner {
         self.suspended = None;
         self.preempted = None;
         self.fault = None;
+        self.forget_exceptions();
         self.dropped_elems.clear();
         self.dropped_datas.clear();
         for t in &mut self.tables {

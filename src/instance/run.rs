@@ -11,11 +11,11 @@ use super::deadline::{Begin, Nested};
 use super::warm::results;
 use super::watch::Reason;
 use super::{At, Fault, IDLE, Inner, InstanceRef, Preempted, Suspended};
-use super::{backtrace, deadline, memory, set_fault};
+use super::{backtrace, deadline, exceptions, memory, set_fault};
 use crate::arch::{Exit, Kept};
 use crate::error::{Error, Result, Status};
 use crate::module::{CallInfo, Returns};
-use crate::outcome::{Outcome, Trap};
+use crate::outcome::{Exception, Outcome, Trap};
 use crate::pause::{self, Guard};
 use crate::region::Stack;
 use crate::stats::End;
@@ -25,6 +25,7 @@ use crate::vmctx::walk::Start;
 use crate::vmctx::{self, Activation, ControlRef, GuestCall, Lease, Pending, State};
 use lucet_artifact::ValType;
 use lucet_artifact::abi::TrapCode;
+use std::sync::Arc;
 
 /// How a stretch of execution ended, without the results.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,6 +48,8 @@ pub enum Ended {
     HostError(u64),
     /// The fuel is used up; the guest is suspended if it could be.
     OutOfFuel,
+    /// An exception left the function that was called.
+    Exception(Arc<Exception>),
 }
 
 impl Ended {
@@ -61,6 +64,7 @@ impl Ended {
             Self::Exited(c) => Outcome::Exited(c),
             Self::HostError(c) => Outcome::HostError(c),
             Self::OutOfFuel => Outcome::OutOfFuel,
+            Self::Exception(e) => Outcome::Exception(Arc::unwrap_or_clone(e)),
         }
     }
 
@@ -86,12 +90,13 @@ impl Ended {
             Self::Exited(_) => Some(End::Exited),
             Self::OutOfFuel => Some(End::OutOfFuel),
             Self::HostError(_) => Some(End::HostError),
+            Self::Exception(_) => Some(End::Exception),
         }
     }
 
     pub(super) fn next(&self) -> State {
         match self {
-            Self::Returned => State::Ready,
+            Self::Returned | Self::Exception(_) => State::Ready,
             Self::Yielded(_) => State::Suspended,
             Self::Preempted => State::Preempted,
             _ => State::Faulted,
@@ -320,6 +325,10 @@ fn leave_otherwise(control: ControlRef, leaver: ControlRef, at: Place, returns: 
             }
             Ended::OutOfFuel
         }
+        Some(Fault::Throw(reference)) => match exceptions::describe(leaver, reference) {
+            Some(exception) => Ended::Exception(exception),
+            None => Ended::HostError(Status::Internal as u64),
+        },
         None => Ended::HostError(Status::Internal as u64),
     }
 }
@@ -396,6 +405,10 @@ pub(super) fn start(control: ControlRef, index: u32, args: &[u128], what: &str) 
         Ended::Terminated => Err(fail("was terminated".into())),
         Ended::TimedOut => Err(fail("took longer than it may".into())),
         Ended::OutOfFuel => Err(fail("used up the fuel that instances begin with".into())),
+        Ended::Exception(e) => {
+            exceptions::left(control, &e);
+            Err(fail(format!("threw: {e}")))
+        }
         Ended::Yielded(_) | Ended::Preempted => Err(fail("was suspended".into())),
     }
 }
@@ -414,15 +427,20 @@ pub(super) fn nested(
         ));
     }
     let inside = Nested::begin();
+    let keep = exceptions::Keep::begin(control);
     let ended = execute(control, index, args, false, result);
+    drop(keep);
     drop(inside);
     let ended = ended?;
     if vmctx::guest_sp_of(control).is_none() {
         // Called on another member's stack, so this was the only run on its own.
         release_stack(control);
     }
-    if ended != Ended::Returned {
-        set_fault(control, Fault::Nested(ended.clone()));
+    match &ended {
+        Ended::Returned => {}
+        // It goes on when the host function returns.
+        Ended::Exception(e) => set_fault(control, Fault::Throw(e.reference)),
+        other => set_fault(control, Fault::Nested(other.clone())),
     }
     Ok(ended)
 }
@@ -498,12 +516,12 @@ impl InstanceRef {
         drop(i);
         let run = deadline::begin(control, begin)?;
         lease.set_next(State::Faulted);
-        let value = if finished {
+        let (guest_sp, value) = if finished {
             control.inner().suspended = None;
-            value
+            (guest_sp, value)
         } else {
             match finish_host_call(control, value) {
-                Ok(value) => value,
+                Ok(place) => place,
                 Err(ended) => {
                     let ended = ended.unless(run.end());
                     lease.set_next(over(control, &ended));
@@ -631,6 +649,9 @@ pub(super) fn settle(control: ControlRef, ended: &Ended) -> State {
         Ended::OutOfFuel if control.inner().suspended.is_some() => State::Suspended,
         ended => ended.next(),
     };
+    if let Ended::Exception(e) = ended {
+        exceptions::left(control, e);
+    }
     if let Some(end) = ended.counted() {
         control.with(|i| i.region.home().count(end));
     }
@@ -640,16 +661,27 @@ pub(super) fn settle(control: ControlRef, ended: &Ended) -> State {
     next
 }
 
-/// Runs the resume function: the host call's result, or another end of the run.
+/// Runs the resume function: where the guest goes on, and the host call's result; or another end
+/// of the run.
 #[inline(never)]
-fn finish_host_call(control: ControlRef, value: u64) -> std::result::Result<u64, Ended> {
+fn finish_host_call(control: ControlRef, value: u64) -> std::result::Result<(usize, u64), Ended> {
     let suspended = control.inner().suspended;
-    let Some((s, f)) = suspended.and_then(|s| Some((s, s.resume?))) else { return Ok(value) };
+    let Some((s, f)) = suspended.and_then(|s| Some((s, s.resume?))) else {
+        return Err(Ended::HostError(Status::Internal as u64));
+    };
     let place = (s.guest_sp, s.entry);
     let result = vmctx::call_resume_fn(f, control, place, s.leaver, value, s.state);
     if s.leaver.pending() == Pending::None {
         control.with(|i| i.suspended = None);
-        return Ok(result);
+        return Ok((s.guest_sp, result));
+    }
+    if s.leaver.pending() == Pending::Throw {
+        // It may land in the guest, as if the host function had thrown at first.
+        let landed = exceptions::land(s.leaver, control, vmctx::suspended_fp(s.guest_sp));
+        if let Some(landed) = landed {
+            control.with(|i| i.suspended = None);
+            return Ok(landed);
+        }
     }
     // Another thread than the one on which the guest left may be here: nothing of it is this one's.
     let Suspended { guest_sp, kept, slots, entry, returns, .. } = s;

@@ -186,6 +186,7 @@ pub(super) fn restart(mut lease: Lease) -> Result<()> {
         i.suspended = None;
         i.preempted = None;
         i.fault = None;
+        i.forget_exceptions();
         i.backtrace.clear();
         for t in &mut i.tables {
             *t = Table::Own(None);
@@ -277,6 +278,8 @@ fn occupy(
         others: memory::Others::new(&module.loaded.contract.memories, further),
         tables: module.loaded.contract.tables.iter().map(|_| Table::Own(None)).collect(),
         globals: Vec::new(),
+        tags: Vec::new(),
+        exceptions: None,
         dropped_elems: Vec::new(),
         dropped_datas: Vec::new(),
         stack: None,
@@ -380,6 +383,10 @@ fn own_state(control: ControlRef, module: &Core) -> Result<()> {
         TableEntry::seal(&mut all);
         i.data.set_u64(layout::FUNC_DESCS, all.as_ptr() as u64);
         i.descriptors = Some(all);
+        let counts = module.loaded.layout.counts();
+        for t in (counts.imported_tags..).take(counts.own_tags as usize) {
+            i.data.set_u64(module.loaded.layout.tag(t), i.tag_identity(t));
+        }
     });
     own_tables(control, module)?;
     for (n, expr) in module.loaded.init.globals.iter().enumerate() {
@@ -460,6 +467,7 @@ fn show(kind: &str, (size, max): (u64, Option<u64>), wide: bool) -> String {
 /// Resolves imports against the members of a group, then host functions.
 fn link(control: ControlRef, module: &Arc<Core>, group: &group::Shared) -> Result<()> {
     let (mut functions, mut tables, mut globals, mut memories) = (0u32, 0u32, 0u32, 0u32);
+    let mut tags = 0;
     for import in &module.loaded.imports.imports {
         let member = group.find(&import.module);
         let export = member.as_ref().and_then(|m| m.module.export(&import.name));
@@ -536,8 +544,13 @@ fn link(control: ControlRef, module: &Arc<Core>, group: &group::Shared) -> Resul
                 link_global(control, module, globals, cell);
                 globals += 1;
             }
-            // The loader accepts none yet.
-            ImportKind::Tag(_) => return Err(missing(import)),
+            ImportKind::Tag(want) => {
+                let Some((m, (ExportKind::Tag, t))) = found else {
+                    return Err(wrong_kind(import, found.is_some()));
+                };
+                link_tag(control, module, tags, (import, want), m, t)?;
+                tags += 1;
+            }
         }
     }
     Ok(())
@@ -615,4 +628,30 @@ fn link_global(control: ControlRef, module: &Core, n: u32, cell: ImportedGlobal)
         i.globals.push(cell);
         i.data.set_u64(module.loaded.layout.imported_global(n), address);
     });
+}
+
+/// Imported tag `n`: tag `t` of a member. Types must be the same.
+fn link_tag(
+    control: ControlRef,
+    module: &Core,
+    n: u32,
+    (import, want): (&Import, u32),
+    member: &group::Member,
+    t: u32,
+) -> Result<()> {
+    let have = member.module.loaded.contract.tags.get(t as usize).copied().unwrap_or(u32::MAX);
+    if member.module.signature(have) != module.signature(want) {
+        let show = |m: &Core, ty: u32| match m.loaded.types.types.get(ty as usize) {
+            Some(t) => format!("a tag {}", t.ty),
+            None => "a tag".into(),
+        };
+        return Err(mismatch(import, show(module, want), show(&member.module, have)));
+    }
+    let tag = member.control.with(|i| i.tag(member.control, t)).ok_or_else(|| missing(import))?;
+    let identity = tag.identity();
+    control.with(|i| {
+        i.tags.push(tag);
+        i.data.set_u64(module.loaded.layout.tag(n), identity);
+    });
+    Ok(())
 }

@@ -33,7 +33,7 @@ pub(crate) use verify::is_reseed_type;
 use crate::error::{Error, Result, Status};
 use crate::sys::sealed::{SealedSlice, read_at};
 use crate::sys::{errno_error, io_error};
-use lucet_artifact::code::{FuncTable, PcMap, TrapTable};
+use lucet_artifact::code::{FuncTable, HandlerTable, PcMap, TrapTable};
 use lucet_artifact::contract::{Contract, Exports, Imports};
 use lucet_artifact::init::Init;
 use lucet_artifact::layout::Layout;
@@ -89,6 +89,8 @@ pub struct Loaded {
     pub funcs: FuncTable,
     /// Where it may trap.
     pub traps: Arc<TrapTable>,
+    /// Where exceptions land.
+    pub handlers: Arc<HandlerTable>,
     /// How an instance begins.
     pub init: Init,
     /// Where instance data lies; computed here, not read.
@@ -225,6 +227,7 @@ fn finish(sealed: SealedFile, file: Option<&File>, options: &LoadOptions) -> Res
         exports: facts.exports,
         funcs: facts.funcs,
         traps: Arc::new(facts.traps),
+        handlers: Arc::new(facts.handlers),
         init: facts.init,
         layout: facts.layout,
         snapshot: facts.snapshot,

@@ -125,6 +125,7 @@ impl Loaded {
             exports: self.exports.clone(),
             funcs: self.funcs.clone(),
             traps: self.traps.clone(),
+            handlers: self.handlers.clone(),
             init: state.init,
             layout: self.layout,
             snapshot: Some(state.info),

@@ -15,14 +15,14 @@
 
 use super::elf::Elf;
 use super::expr::Scope;
-use super::supported::{self, unsupported};
+use super::supported;
 use crate::error::{Error, Result, Status};
 use lucet_artifact::ValType;
-use lucet_artifact::code::{FuncTable, Hints, NO_REF, TrapTable};
+use lucet_artifact::code::{FuncTable, HandlerTable, Hints, NO_REF, TrapTable};
 use lucet_artifact::codec::DecodeError;
 use lucet_artifact::container::{
-    CONTRACT, DATA, EXPORTS, FUNCS, FUNCTION_ALIGN, HINTS, IMAGE, IMPORTS, INIT, PCMAP, SNAPSHOT,
-    STRTAB, TEXT, TRAPS, TYPES,
+    CONTRACT, DATA, EXPORTS, FUNCS, FUNCTION_ALIGN, HANDLERS, HINTS, IMAGE, IMPORTS, INIT, PCMAP,
+    SNAPSHOT, STRTAB, TEXT, TRAPS, TYPES,
 };
 use lucet_artifact::contract::{
     Contract, ExportKind, Exports, ImportKind, Imports, MemoryDecl, layout_counts,
@@ -49,6 +49,7 @@ pub(super) struct Facts {
     pub(super) exports: Exports,
     pub(super) funcs: FuncTable,
     pub(super) traps: TrapTable,
+    pub(super) handlers: HandlerTable,
     pub(super) init: Init,
     pub(super) snapshot: Option<Snapshot>,
     pub(super) layout: Layout,
@@ -116,6 +117,11 @@ pub(super) fn verify(body: &[u8], elf: &Elf, snapshot: bool) -> Result<Facts> {
     check_code(&types, &funcs, imported.functions.len())?;
     check_exports(&exports, &funcs)?;
     let traps = decoded(TRAPS, TrapTable::decode(bytes(TRAPS), len(TEXT)))?;
+    let handlers = match elf.section(HANDLERS) {
+        Some(_) => HandlerTable::decode(bytes(HANDLERS), &funcs, imported.functions.len()),
+        None => Ok(HandlerTable::default()),
+    };
+    let handlers = decoded(HANDLERS, handlers)?;
     if elf.section(HINTS).is_some() {
         decoded(HINTS, Hints::decode(bytes(HINTS), len(TEXT)))?;
     }
@@ -141,6 +147,7 @@ pub(super) fn verify(body: &[u8], elf: &Elf, snapshot: bool) -> Result<Facts> {
         exports,
         funcs,
         traps,
+        handlers,
         init,
         snapshot,
         layout,
@@ -152,11 +159,6 @@ pub(super) fn verify(body: &[u8], elf: &Elf, snapshot: bool) -> Result<Facts> {
     })
 }
 
-/// Whether the runtime knows values of this type.
-fn is_supported(ty: ValType) -> bool {
-    ty.reference().is_none_or(|t| t.heap.top() != HeapType::Exn)
-}
-
 /// Whether a type that the contract names is one of the table, if it is concrete.
 fn check_reference(what: &str, i: usize, ty: ValType, types: usize) -> Result<()> {
     if let Some(HeapType::Concrete(t)) = ty.reference().map(|t| t.heap)
@@ -164,9 +166,6 @@ fn check_reference(what: &str, i: usize, ty: ValType, types: usize) -> Result<()
     {
         let message = format!("{what} {i} refers to type {t}, there are {types}");
         return Err(invalid(CONTRACT, message));
-    }
-    if !is_supported(ty) {
-        return Err(unsupported(format!("{what} {i} is {ty}: not supported yet")));
     }
     Ok(())
 }
@@ -189,9 +188,6 @@ fn check_named_types(contract: &Contract, types: &TypeTable) -> Result<()> {
             return Err(invalid(CONTRACT, format_args!("tag {i} has results: {ty}")));
         }
     }
-    if !contract.tags.is_empty() {
-        return Err(unsupported("exception tags: exceptions are not supported yet"));
-    }
     Ok(())
 }
 
@@ -199,9 +195,6 @@ fn check_types(types: &TypeTable, text_len: u64) -> Result<()> {
     let in_text = |at: u32| at.is_multiple_of(FUNCTION_ALIGN) && u64::from(at) < text_len;
     let mut seen = HashSet::with_capacity(types.types.len());
     for (i, t) in types.types.iter().enumerate() {
-        if t.ty.values().any(|t| !is_supported(t)) {
-            return Err(unsupported(format!("type {i} is {}: not supported yet", t.ty)));
-        }
         if !seen.insert(&t.ty) {
             return Err(invalid(TYPES, format_args!("type {i}, {}, is repeated", t.ty)));
         }

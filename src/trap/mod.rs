@@ -14,8 +14,9 @@ mod thread;
 pub use handler::handle_signal;
 pub(crate) use handler::interrupted;
 use lucet_artifact::abi::TrapCode;
-use lucet_artifact::code::TrapTable;
+use lucet_artifact::code::{HandlerTable, TrapTable};
 pub use report::{Backtrace, Frame, FrameKind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 pub(crate) use thread::{is_prepared, prepare_thread};
 
@@ -27,6 +28,8 @@ pub(crate) struct CodeInfo {
     /// Offsets in `.text`, ascending.
     offsets: Box<[u32]>,
     codes: Box<[u8]>,
+    /// Where exceptions land.
+    handlers: Arc<HandlerTable>,
     /// Places that were looked up lately: offset in `.text` plus one, and offset in the wasm file.
     /// The pc map is read from the start of a function, which takes a while in a large one; a guest
     /// that traps does so at the same place again.
@@ -36,11 +39,17 @@ pub(crate) struct CodeInfo {
 const RECENT: usize = 16;
 
 impl CodeInfo {
-    pub(crate) fn new(base: usize, traps: &TrapTable) -> Self {
+    pub(crate) fn new(base: usize, traps: &TrapTable, handlers: &Arc<HandlerTable>) -> Self {
         let (offsets, codes) =
             traps.sites.iter().map(|(o, c)| (*o, *c as u8)).unzip::<_, _, Vec<_>, Vec<_>>();
         let recent = [const { AtomicU64::new(0) }; RECENT];
-        Self { base, offsets: offsets.into(), codes: codes.into(), recent }
+        Self {
+            base,
+            offsets: offsets.into(),
+            codes: codes.into(),
+            handlers: handlers.clone(),
+            recent,
+        }
     }
 
     /// The offset in the wasm file of the code at `offset`: the one found last time, or what
@@ -68,5 +77,13 @@ impl CodeInfo {
         let offset = u32::try_from(pc.checked_sub(self.base)?).ok()?;
         let i = self.offsets.binary_search(&offset).ok()?;
         TrapCode::from_u8(*self.codes.get(i)?)
+    }
+    /// Where an exception lands that leaves the call which returns to `pc`: address of the landing
+    /// pad, and the size of the frame below its frame pointer.
+    pub(crate) fn handler(&self, pc: usize) -> Option<(usize, u32)> {
+        let offset = u32::try_from(pc.checked_sub(self.base)?).ok()?;
+        let all = &self.handlers.handlers;
+        let i = all.binary_search_by_key(&offset, |h| h.call).ok()?;
+        all.get(i).map(|h| (self.base + h.target as usize, h.frame))
     }
 }

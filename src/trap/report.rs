@@ -69,6 +69,10 @@ fn words(b: Builtin) -> &'static str {
         Builtin::FusedF32x2 => "f32x4.relaxed_madd",
         Builtin::FusedF64 => "f64x2.relaxed_madd",
         Builtin::CheckResult => "a reference that the host returned",
+        Builtin::Throw => "throw",
+        Builtin::ThrowRef => "throw_ref",
+        Builtin::Rethrow => "an exception that was not caught",
+        Builtin::TakeException | Builtin::ReadException => "catch",
     }
 }
 

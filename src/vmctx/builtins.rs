@@ -7,7 +7,7 @@
 
 use super::{Control, ControlRef, HostEntry};
 use crate::error::Status;
-use crate::instance::{self, memory, tables};
+use crate::instance::{self, exceptions, memory, tables};
 use lucet_artifact::abi::{Builtin, TrapCode};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -114,6 +114,26 @@ extern "C" fn check_result(ctx: *const Control, _: usize, which: u64, value: u64
     border(ctx, |c| instance::check_result(c, import, result, value).map(|()| 0));
 }
 
+extern "C" fn throw(ctx: *const Control, _: usize, tag: u64, values: u64) {
+    border(ctx, |c| Err(exceptions::throw(c, tag, values)));
+}
+
+extern "C" fn throw_ref(ctx: *const Control, _: usize, reference: u64, _: u64) {
+    border(ctx, |c| Err(exceptions::throw_again(c, reference, true)));
+}
+
+extern "C" fn rethrow(ctx: *const Control, _: usize, reference: u64, _: u64) {
+    border(ctx, |c| Err(exceptions::throw_again(c, reference, false)));
+}
+
+extern "C" fn take_exception(ctx: *const Control, _: usize, reference: u64, to: u64) {
+    border(ctx, |c| exceptions::caught(c, reference, to, false).map(|()| 0));
+}
+
+extern "C" fn read_exception(ctx: *const Control, _: usize, reference: u64, to: u64) {
+    border(ctx, |c| exceptions::caught(c, reference, to, true).map(|()| 0));
+}
+
 /// Stands at the unused indices between builtins and imports: only damaged code can call it.
 extern "C" fn no_such_builtin(ctx: *const Control) {
     border(ctx, |_| Err(instance::Fault::Trap(TrapCode::Unreachable)));
@@ -143,6 +163,11 @@ pub(crate) fn entries() -> Vec<HostEntry> {
             Builtin::FusedF32x2 => fused_f32x2 as *const (),
             Builtin::FusedF64 => fused_f64 as *const (),
             Builtin::CheckResult => check_result as *const (),
+            Builtin::Throw => throw as *const (),
+            Builtin::ThrowRef => throw_ref as *const (),
+            Builtin::Rethrow => rethrow as *const (),
+            Builtin::TakeException => take_exception as *const (),
+            Builtin::ReadException => read_exception as *const (),
         };
         all[b as usize].code = code as usize;
     }

@@ -147,6 +147,11 @@ fn walk(stack: &Range<usize>, start: Start, budget: &mut u32, visit: &mut dyn Fn
     while *budget > 0 && fp >= lowest {
         *budget -= 1;
         let (Some(next), Some(to)) = (word(fp), fp.checked_add(8).and_then(word)) else { return };
+        // An exception is about to land: see `unwind`.
+        let to = match fp.checked_add(16).filter(|_| to == arch::landing()).and_then(word) {
+            Some(pad) => pad,
+            None => to,
+        };
         if !is_guest(to) {
             return;
         }
@@ -212,7 +217,7 @@ fn frame_at(pc: usize, sp: usize) -> FrameAt {
     if matches!(after.first(), Some(0xc3 | 0xc2)) || shrinks(before) {
         return FrameAt::Callers(sp);
     }
-    match grows(pc, before, after) {
+    match grows(before, after) {
         Some(n) => FrameAt::Moved(sp.wrapping_add(n)),
         None => FrameAt::Pointer,
     }
@@ -246,39 +251,41 @@ fn only_moves(moves: &[u8]) -> bool {
     moves.get(n..).is_some_and(only_moves)
 }
 
-/// By how much the frame of a function is about to be moved, if `pc` is among the moves.
-fn grows(pc: usize, before: &[u8], after: &[u8]) -> Option<usize> {
-    let start = (pc & !31)..=pc;
-    let code = |at: usize| -> Option<u8> {
-        match at.checked_sub(pc) {
-            Some(n) => after.get(n).copied(),
-            None => before.len().checked_sub(pc - at).and_then(|n| before.get(n)).copied(),
-        }
-    };
-    let first = *start.start();
-    [first, first.wrapping_sub(32)].into_iter().find_map(|base| {
-        let is = |at: usize, bytes: &[u8]| {
-            bytes.iter().enumerate().all(|(i, b)| code(at.wrapping_add(i)) == Some(*b))
+/// By how much the frame of a function is about to be moved, if `pc` is among the moves. (Between
+/// the first two instructions of the function and these may stand probes of a large frame.)
+fn grows(before: &[u8], after: &[u8]) -> Option<usize> {
+    // Bytes from making room to the end of the moves, at most.
+    const LONGEST: usize = 48;
+    (0..=before.len().min(LONGEST)).find_map(|back| {
+        let begin = before.len() - back;
+        let code = |at: usize| -> Option<u8> {
+            match (begin + at).checked_sub(before.len()) {
+                Some(n) => after.get(n).copied(),
+                None => before.get(begin + at).copied(),
+            }
         };
-        if !is(base, &SET_UP) {
-            return None;
-        }
-        let (n, moved) = if is(base + 4, &[0x48, 0x83, 0xec]) {
-            (u32::from(code(base + 7)?), base + 8)
-        } else if is(base + 4, &[0x48, 0x81, 0xec]) {
+        let is = |at: usize, bytes: &[u8]| {
+            bytes.iter().enumerate().all(|(i, b)| code(at + i) == Some(*b))
+        };
+        // sub rsp, n
+        let (n, moved) = if is(0, &[0x48, 0x83, 0xec]) {
+            (u32::from(code(3)?), 4)
+        } else if is(0, &[0x48, 0x81, 0xec]) {
             let mut n = [0; 4];
             for (i, b) in n.iter_mut().enumerate() {
-                *b = code(base + 7 + i)?;
+                *b = code(3 + i)?;
             }
-            (u32::from_le_bytes(n), base + 11)
+            (u32::from_le_bytes(n), 7)
         } else {
             return None;
         };
-        let wide = |n: u32| if n < 128 { 5 } else { 8 };
         // mov rbp, rsp, then the frame pointer's move (4 bytes to store it), then the return
         // address's (5 bytes to store it).
-        let (begin, end) = (moved + 3, moved + 3 + wide(n) + 4 + wide(n + 8) + 5);
-        (is(moved, &SET_UP[1..]) && (begin..end).contains(&pc)).then_some(n as usize)
+        let wide = |n: u32| if n < 128 { 5 } else { 8 };
+        let first = [0x4c, 0x8b, if n < 128 { 0x5c } else { 0x9c }, 0x24];
+        let (start, end) = (moved + 3, moved + 3 + wide(n) + 4 + wide(n + 8) + 5);
+        let inside = (start..end).contains(&back);
+        (inside && is(moved, &SET_UP[1..]) && is(start, &first)).then_some(n as usize)
     })
 }
 
@@ -303,15 +310,32 @@ mod tests {
 
     #[test]
     fn a_growing_frame_is_where_it_was_until_the_moves_are_done() {
-        let mut code = SET_UP.to_vec();
-        code.extend([0x48, 0x83, 0xec, 0x20, 0x48, 0x89, 0xe5]);
-        let moves = code.len();
-        code.extend([0x4c, 0x8b, 0x5c, 0x24, 0x20, 0x4c, 0x89, 0x1c, 0x24]);
-        code.extend([0x4c, 0x8b, 0x5c, 0x24, 0x28, 0x4c, 0x89, 0x5c, 0x24, 0x08, 0x90, 0x90]);
-        let (base, end) = (0x1000, code.len() - 2);
-        for at in 0..code.len() {
-            let found = grows(base + at, &code[..at], &code[at..]);
-            assert_eq!(found, (moves..end).contains(&at).then_some(0x20), "at byte {at}");
+        let little = |code: &mut Vec<u8>| {
+            code.extend([0x48, 0x83, 0xec, 0x20, 0x48, 0x89, 0xe5]);
+            let moves = code.len();
+            code.extend([0x4c, 0x8b, 0x5c, 0x24, 0x20, 0x4c, 0x89, 0x1c, 0x24]);
+            code.extend([0x4c, 0x8b, 0x5c, 0x24, 0x28, 0x4c, 0x89, 0x5c, 0x24, 0x08]);
+            (moves..code.len(), 0x20)
+        };
+        // Large: the frame is probed before.
+        let much = |code: &mut Vec<u8>| {
+            code.extend([0x48, 0x81, 0xec, 0, 0x10, 0, 0, 0xc7, 0x04, 0x24, 0, 0, 0, 0]);
+            code.extend([0x48, 0x81, 0xc4, 0, 0x10, 0, 0]);
+            code.extend([0x48, 0x81, 0xec, 0x40, 0x1f, 0, 0, 0x48, 0x89, 0xe5]);
+            let moves = code.len();
+            code.extend([0x4c, 0x8b, 0x9c, 0x24, 0x40, 0x1f, 0, 0, 0x4c, 0x89, 0x1c, 0x24]);
+            code.extend([0x4c, 0x8b, 0x9c, 0x24, 0x48, 0x1f, 0, 0]);
+            code.extend([0x4c, 0x89, 0x5c, 0x24, 0x08]);
+            (moves..code.len(), 0x1f40)
+        };
+        for large in [false, true] {
+            let mut code = SET_UP.to_vec();
+            let (moves, n) = if large { much(&mut code) } else { little(&mut code) };
+            code.extend([0x48, 0x83, 0xec, 0x30]);
+            for at in 0..code.len() {
+                let found = grows(&code[..at], &code[at..]);
+                assert_eq!(found, moves.contains(&at).then_some(n), "at byte {at}");
+            }
         }
     }
 

@@ -84,7 +84,7 @@ fn file_header() {
         ("no section", "e_shnum", |b| put16(b, 60, 0)),
         ("too few sections", "e_shnum", |b| put16(b, 60, 11)),
         ("too many sections", "e_shnum", |b| put16(b, 60, 0xffff)),
-        ("one section too many", "e_shnum", |b| put16(b, 60, 20)),
+        ("one section too many", "e_shnum", |b| put16(b, 60, 21)),
         ("no section names", "e_shstrndx", |b| put16(b, 62, 0)),
         ("section names beyond", "e_shstrndx", |b| put16(b, 62, 0xffff)),
         ("section names elsewhere", "", |b| {

@@ -7,10 +7,12 @@
 #![allow(dead_code)]
 
 use lucet_artifact::abi::TrapCode;
-use lucet_artifact::code::{FuncRecord, FuncTable, Hints, NO_REF, PcMap, PcRow, TrapTable};
+use lucet_artifact::code::{
+    FuncRecord, FuncTable, Handler, HandlerTable, Hints, NO_REF, PcMap, PcRow, TrapTable,
+};
 use lucet_artifact::container::{
-    CONTRACT, DATA, EH_FRAME, EH_FRAME_HDR, EXPORTS, FUNCS, HINTS, IMAGE, IMPORTS, INIT, PCMAP,
-    SECTION_ORDER, SHSTRTAB, SNAPSHOT, STRTAB, SYMTAB, TEXT, TRAPS, TYPES,
+    CONTRACT, DATA, EH_FRAME, EH_FRAME_HDR, EXPORTS, FUNCS, HANDLERS, HINTS, IMAGE, IMPORTS, INIT,
+    PCMAP, SECTION_ORDER, SHSTRTAB, SNAPSHOT, STRTAB, SYMTAB, TEXT, TRAPS, TYPES,
 };
 use lucet_artifact::contract::{
     Contract, Export, ExportKind, Exports, Import, ImportKind, Imports, MemoryDecl, cpu,
@@ -39,6 +41,7 @@ pub struct Parts {
     pub funcs: FuncTable,
     pub traps: TrapTable,
     pub pcmap: Vec<u8>,
+    pub handlers: Option<HandlerTable>,
     pub hints: Option<Hints>,
     pub init: Init,
     pub data: Vec<u8>,
@@ -133,6 +136,9 @@ pub fn sample() -> Parts {
             sites: vec![(130, TrapCode::Unreachable), (140, TrapCode::MemoryOutOfBounds)],
         },
         pcmap: pcmap.into_bytes(),
+        handlers: Some(HandlerTable {
+            handlers: vec![Handler { call: 133, target: 140, frame: 16 }],
+        }),
         hints: Some(Hints { data: vec![(150, 10)] }),
         init: sample_init(),
         data: b"hellopassive".to_vec(),
@@ -212,6 +218,7 @@ impl Parts {
             EXPORTS => self.exports.encode().unwrap(),
             FUNCS => self.funcs.encode().unwrap(),
             TRAPS => self.traps.encode().unwrap(),
+            HANDLERS => self.handlers.as_ref()?.encode().unwrap(),
             PCMAP => self.pcmap.clone(),
             HINTS => self.hints.as_ref()?.encode().unwrap(),
             INIT => self.init.encode().unwrap(),

@@ -6,8 +6,8 @@ use lucet::Status;
 use lucet::Status::{InvalidArtifact as Invalid, UnsupportedArtifact as Unsupported};
 use lucet_artifact::code::{Hints, NO_REF};
 use lucet_artifact::contract::{Export, ExportKind, ImportKind, MemoryDecl};
-use lucet_artifact::init::{ConstOp, DataSegment, ElemItem, ImageRun, SegmentMode};
-use lucet_artifact::types::{GlobalType, MemoryShape, MemoryType, NO_CODE};
+use lucet_artifact::init::{ConstOp, DataSegment, ElemItem, ElemSegment, ImageRun, SegmentMode};
+use lucet_artifact::types::{GlobalType, HeapType, MemoryShape, MemoryType, NO_CODE, TableType};
 use lucet_artifact::{RefType, ValType};
 
 type Case = (&'static str, Status, &'static str, fn(&mut Parts));
@@ -265,6 +265,80 @@ fn imports_agree_with_the_contract() {
     ]);
 }
 
+/// A module with a table of references to functions of type 0, all function 1 at first.
+fn typed(p: &mut Parts) {
+    let elem = RefType { nullable: false, heap: HeapType::Concrete(0) };
+    p.contract.tables.push(TableType { elem, min: 2, max: None, is64: false });
+    p.init.tables.push(Some(vec![ConstOp::RefFunc(1)]));
+    p.init.elems.push(ElemSegment {
+        mode: SegmentMode::Active { target: 1, offset: vec![ConstOp::I32(0)] },
+        ty: elem,
+        items: vec![ElemItem::Func(1), ElemItem::Expr(vec![ConstOp::RefFunc(0)])],
+    });
+    p.fix_layout();
+}
+
+#[test]
+fn typed_references() {
+    let mut parts = sample();
+    typed(&mut parts);
+    load_bytes(&parts.build()).expect("a typed table");
+    type Change = fn(&mut Parts);
+    let cases: [(&str, &str, Change); 13] = [
+        ("no such type", "refers to type 2, there are 2", |p| {
+            p.contract.tables[1].elem.heap = HeapType::Concrete(2);
+        }),
+        ("global of no such type", "global 2 refers to type 9", |p| {
+            let elem = RefType { nullable: true, heap: HeapType::Concrete(9) };
+            p.contract.globals.push(GlobalType { ty: elem.into(), mutable: true });
+            p.init.globals.push(vec![ConstOp::RefNull]);
+            p.fix_layout();
+        }),
+        ("a type that refers to itself", "type of a reference", |p| {
+            let elem = RefType { nullable: true, heap: HeapType::Concrete(1) };
+            p.types.types[1].ty.params.push(elem.into());
+        }),
+        ("no initial element", "table 1: there is none", |p| p.init.tables[1] = None),
+        ("initially null", "table 1: its type is", |p| {
+            p.init.tables[1] = Some(vec![ConstOp::RefNull]);
+        }),
+        ("initially of another type", "table 1: its type is", |p| {
+            p.funcs.funcs[2].reference = 2;
+            p.init.tables[1] = Some(vec![ConstOp::RefFunc(2)]);
+        }),
+        ("initially a global's value", "global 1 is mutable", |p| {
+            p.init.tables[1] = Some(vec![ConstOp::GlobalGet(1)]);
+        }),
+        ("initially an own global's value", "global 1 has no value yet", |p| {
+            p.contract.globals[1].mutable = false;
+            p.init.tables[0] = Some(vec![ConstOp::GlobalGet(1)]);
+        }),
+        ("initially two", "table 1: it leaves 2 values", |p| {
+            p.init.tables[1] = Some(vec![ConstOp::RefFunc(1), ConstOp::RefFunc(1)]);
+        }),
+        ("no reference to it", "table 1: function 2 has no reference index", |p| {
+            p.init.tables[1] = Some(vec![ConstOp::RefFunc(2)]);
+        }),
+        ("null item", "segment 1: item 0: null in a segment of (ref 0)", |p| {
+            p.init.elems[1].items[0] = ElemItem::Null;
+        }),
+        ("null expression", "segment 1: item 1", |p| {
+            p.init.elems[1].items[1] = ElemItem::Expr(vec![ConstOp::RefNull]);
+        }),
+        ("a wider segment", "segment 1: its type is not that of table 1", |p| {
+            p.init.elems[1].ty.nullable = true;
+        }),
+    ];
+    for (name, part, change) in cases {
+        let mut parts = sample();
+        typed(&mut parts);
+        change(&mut parts);
+        let e = load_bytes(&parts.build()).expect_err(name);
+        assert_eq!(e.status(), Invalid, "{name}: {e}");
+        assert!(e.message().contains(part), "{name}: {e}");
+    }
+}
+
 #[test]
 fn types_and_code() {
     refuse(&[
@@ -306,6 +380,15 @@ fn types_and_code() {
         ("pc map", Invalid, "pc map offset", |p| p.funcs.funcs[1].pcmap = 1000),
         ("trap beyond", Invalid, "trap site", |p| p.traps.sites[1].0 = 192),
         ("trap twice", Invalid, "trap site", |p| p.traps.sites[1].0 = 130),
+        ("handler elsewhere", Invalid, ".lucet.handlers", |p| {
+            p.handlers.as_mut().unwrap().handlers[0].target = 161;
+        }),
+        ("handler of a stub's call", Invalid, "call with a handler", |p| {
+            p.handlers.as_mut().unwrap().handlers[0].call = 100;
+        }),
+        ("handler's frame", Invalid, "frame of a handler", |p| {
+            p.handlers.as_mut().unwrap().handlers[0].frame = 7;
+        }),
         ("hints", Invalid, ".lucet.hints", |p| {
             p.hints = Some(Hints { data: vec![(150, u32::MAX)] });
         }),

@@ -13,6 +13,9 @@ pub const EVERYTHING: &str = r#"(module
   (table $x (export "x") 2 20 externref)
   (table $empty 0 funcref)
   (type $f (func (result i64)))
+  (table $f (export "f") 5 60 (ref null $f) (ref.func $two))
+  (table $sure 3 (ref $f) (ref.func $two))
+  (elem declare func $three)
   (global $i (export "i") (mut i32) (i32.const 1))
   (global $l (export "l") (mut i64) (i64.const 2))
   (global $s (export "s") (mut f32) (f32.const 1.5))
@@ -66,6 +69,22 @@ pub const EVERYTHING: &str = r#"(module
     (i64.extend_i32_u (ref.is_null (global.get $r))))
   (func (export "grow_table") (param i32 i64) (result i64)
     (i64.extend_i32_s (table.grow $t (global.get $r) (i32.and (local.get 0) (i32.const 7)))))
+  (func (export "typed") (param i32 i64) (result i64)
+    (local $n i32)
+    (local.set $n (i32.rem_u (local.get 0) (table.size $f)))
+    (if (i32.and (local.get 0) (i32.const 64))
+      (then (table.set $f (local.get $n) (ref.null $f))))
+    (if (i32.and (local.get 0) (i32.const 128))
+      (then (table.set $f (local.get $n) (ref.func $three))
+            (table.set $sure (i32.const 1) (ref.func $three))))
+    (if (i32.and (local.get 0) (i32.const 256))
+      (then (drop (table.grow $f (ref.func $two) (i32.const 1)))))
+    (block $null
+      (i64.add
+        (call_ref $f (br_on_null $null (table.get $f (local.get $n))))
+        (call_indirect $sure (type $f) (i32.rem_u (local.get 0) (i32.const 3))))
+      (return))
+    (i64.const -7))
   (func (export "init") (param i32 i64) (result i64)
     (table.init $t $passive (i32.const 4) (i32.const 0) (i32.const 3)) (i64.const 0))
   (func (export "data_init") (param i32 i64) (result i64)
@@ -77,9 +96,10 @@ pub const EVERYTHING: &str = r#"(module
     (data.drop $bytes) (i64.const 0)))"#;
 
 /// Functions of [`EVERYTHING`] and of how many thousand calls each is made.
-pub const CALLS: [(&str, u32); 14] = [
-    ("store", 250),
-    ("load", 150),
+pub const CALLS: [(&str, u32); 15] = [
+    ("store", 200),
+    ("load", 100),
+    ("typed", 100),
     ("last", 50),
     ("grow", 40),
     ("globals", 150),
@@ -140,8 +160,10 @@ pub fn memory(i: &Instance) -> Vec<u8> {
 /// Exported globals, sizes of tables.
 pub fn visible(i: &Instance) -> String {
     let globals = ["i", "l", "s", "d"].map(|g| i.global_get(g).unwrap());
-    let table = i.table_elements("t").unwrap();
-    let nulls: Vec<_> = table.iter().map(|e| *e == 0).collect();
+    let nulls = ["t", "f"].map(|t| {
+        let table = i.table_elements(t).unwrap();
+        table.iter().map(|e| *e == 0).collect::<Vec<_>>()
+    });
     format!("{globals:?} {nulls:?} {:?}", i.table_elements("x").unwrap())
 }
 

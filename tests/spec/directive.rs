@@ -193,7 +193,7 @@ impl<'f> Runner<'f> {
         let args: Vec<Val> = call.args.iter().map(compare::argument).collect::<Result<_, _>>()?;
         let outcome =
             self.run_in_portions(instance, call.name, &args).map_err(|e| e.to_string())?;
-        if !matches!(outcome, Outcome::Returned(_)) {
+        if !matches!(outcome, Outcome::Returned(_) | Outcome::Exception(_)) {
             instance.recover().map_err(|e| format!("not recovered after {outcome:?}: {e}"))?;
         }
         Ok(outcome)
@@ -330,8 +330,10 @@ impl<'f> Runner<'f> {
         let WastExecute::Invoke(call) = exec else {
             return Err("only a call can throw".into());
         };
-        let outcome = self.invoke(&call)?;
-        Err(format!("{outcome:?}, not an exception").into())
+        match self.invoke(&call)? {
+            Outcome::Exception(_) => Ok(()),
+            other => Err(format!("{other:?}, not an exception").into()),
+        }
     }
 
     /// Instantiation must trap.

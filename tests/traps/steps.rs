@@ -76,25 +76,35 @@ fn no_frame_is_lost_at_any_instruction() {
     let consts = "(global.get $n)".repeat(14);
     let wat = format!(
         r#"(module (import "env" "step" (func $step (param i32)))
-  (memory 1) (type $v (func)) (table 1 funcref) (elem (i32.const 0) $leafless)
+  (memory 1) (type $v (func)) (type $two (func (param i64 i64) (result i64)))
+  (elem declare func $end) (table 1 funcref) (elem (i32.const 0) $leafless)
   (global $n (mut i64) (i64.const 0))
   (func $leaf (param i64) (result i64) (i64.add (local.get 0) (i64.const 1)))
   (func $leafless (i64.store (i32.const 8) (global.get $n)))
   (func $wide (param {params}) (result i64)
     (i64.add (call $leaf (local.get 0)) (local.get 13)))
+  (func $few (param i64) (result i64) (return_call $many {consts}))
+  (func $many (param {params}) (result i64)
+    (return_call_ref $two (local.get 0) (local.get 13) (ref.func $end)))
+  (func $end (type $two) (i64.add (local.get 0) (call $leaf (local.get 1))))
   (func $outer (export "outer")
     (call $step (i32.const 1))
     (global.set $n (call $leaf (global.get $n)))
     (global.set $n (call $wide {consts}))
     (call_indirect (type $v) (i32.const 0))
+    (global.set $n (call $few (global.get $n)))
     (call $step (i32.const 0))))"#
     );
-    let legal: [&[&str]; 5] = [
+    let legal: [&[&str]; 9] = [
         &["outer"],
         &["leaf", "outer"],
         &["wide", "outer"],
         &["leaf", "wide", "outer"],
         &["leafless", "outer"],
+        &["few", "outer"],
+        &["many", "outer"],
+        &["end", "outer"],
+        &["leaf", "end", "outer"],
     ];
     install();
     for s in settings(1) {
@@ -108,7 +118,7 @@ fn no_frame_is_lost_at_any_instruction() {
         i.set_backtrace(true).unwrap();
         // The watchdog is a thread, which is not to be made inside the handler.
         i.set_time_limit(1_000_000_000_000).unwrap();
-        let mut met = [0usize; 5];
+        let mut met = [0usize; 9];
         let mut steps = 0;
         loop {
             LEFT.store(steps, Ordering::Relaxed);

@@ -33,13 +33,17 @@ pub struct Cost {
 /// The largest function for which optimising takes seconds at most.
 const PLAIN: Cost = Cost {
     values: 700_000,
-    insts: 250_000,
-    blocks: 20_000,
-    params: 60_000,
+    insts: 400_000,
+    blocks: 30_000,
+    params: 100_000,
     calls: 20_000,
     targets: 200_000,
     loops: 64,
 };
+
+/// Nested loops take time for each instruction in them and each level: more levels than those of
+/// [`PLAIN`] are allowed while their product with the instructions is not beyond this.
+const DEEP: u64 = 4_000_000;
 
 impl Cost {
     /// Counts.
@@ -70,7 +74,7 @@ impl Cost {
             || params > PLAIN.params
             || calls > PLAIN.calls
             || targets > PLAIN.targets
-            || loops > PLAIN.loops
+            || loops > PLAIN.loops && loops.saturating_mul(insts) > DEEP
     }
 
     /// Bytes of memory that compiling takes at most, found by measuring.

@@ -1,11 +1,11 @@
 //! Code that is no function of the module: entry trampolines, link adapters, import stubs, the
-//! routine for used up fuel (`docs/design/calling.md`, `docs/design/fuel.md`).
+//! glue that throws, the routine for used up fuel (`docs/design/`: calling, exceptions, fuel).
 
 use crate::translate::abi::{self, clif_type};
-use crate::translate::body::{Body, OUT_OF_FUEL};
+use crate::translate::body::{Body, OUT_OF_FUEL, THROW};
 use crate::translate::{Env, Fail, Res, Translated};
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{Function, InstBuilder, MemFlagsData, UserFuncName, types};
+use cranelift_codegen::ir::{Function, InstBuilder, MemFlagsData, TrapCode, UserFuncName, types};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use lucet_artifact::abi::{Builtin, FIRST_IMPORT, VALUE_SLOT, link_slot, results_by_pointer};
 use lucet_artifact::layout;
@@ -111,6 +111,19 @@ pub fn stub(
     let found = Translated { tails: body.tails, ..Translated::default() };
     body.b.finalize(env.target);
     Ok(found)
+}
+
+/// What throws: calls one of the builtins that never return, by number. It is there because only a
+/// call in the guest's convention may be left by an exception.
+pub fn throw(env: &Env<'_>, func: &mut Function, context: &mut FunctionBuilderContext) -> Res<()> {
+    func.name = UserFuncName::user(THROW, 0);
+    func.signature = abi::throw();
+    let (mut body, params) = Body::new(env, FunctionBuilder::new(func, context))?;
+    let [which, a, b] = params[..] else { return Err(Fail::Internal("parameters of the glue")) };
+    body.builtin_by_number(Builtin::Throw, which, &[a, b]);
+    body.b.ins().trap(TrapCode::unwrap_user(lucet_artifact::abi::TrapCode::Unreachable as u8));
+    body.b.finalize(env.target);
+    Ok(())
 }
 
 /// What is called when fuel is used up: asks the runtime until there is some. It is the only

@@ -84,6 +84,7 @@ pub fn text(
             Job::Stub(f) => format!("import stub {f} {:?}", plan.name(f)),
             Job::Entry(t) => format!("entry trampoline {t}"),
             Job::Adapter(t) => format!("link adapter {t}"),
+            Job::Throw => "glue that throws".to_owned(),
             Job::OutOfFuel => "routine for used up fuel".to_owned(),
         };
         budget.check()?;
@@ -93,17 +94,21 @@ pub fn text(
     Ok(out)
 }
 
-/// All pieces in the order of `.text`: own functions, then import stubs, trampolines, adapters, and
-/// at the end the routine for used up fuel, if the module counts it.
+/// All pieces in the order of `.text`: own functions, then import stubs, trampolines, adapters,
+/// and at the end the glue that throws and the routine for used up fuel, if the module has use for
+/// them.
 ///
-/// A stub exists for imports that are exported, referred to, or the start function.
+/// A stub exists for imports that are exported, referred to, the start function, or called where
+/// exceptions are caught.
 fn jobs(plan: &Plan<'_>) -> Vec<Job> {
     let (imported, all) = (plan.imported.funcs, plan.func_types.len() as u32);
     // The runtime enters the start function like any other, so an imported one needs a stub too.
     let start = plan.contract.start;
     let referred = |f: &u32| {
         let reference = plan.references.get(*f as usize);
-        start == Some(*f) || reference.is_some_and(|r| *r != NO_REF)
+        start == Some(*f)
+            || reference.is_some_and(|r| *r != NO_REF)
+            || plan.exceptions.stubs.contains(f)
     };
     let mut adapted = vec![false; plan.types.len()];
     for i in &plan.imports.imports {
@@ -120,6 +125,7 @@ fn jobs(plan: &Plan<'_>) -> Vec<Job> {
         .chain((0..imported).filter(referred).map(Job::Stub))
         .chain(types.clone().map(Job::Entry))
         .chain(types.filter(adapted).map(Job::Adapter))
+        .chain(plan.exceptions.throws.then_some(Job::Throw))
         .chain(plan.contract.fuel.then_some(Job::OutOfFuel))
         .collect()
 }

@@ -4,17 +4,19 @@ use super::cost::Cost;
 use super::{Targets, glue};
 use crate::error::{Class, Diagnostic};
 use crate::panics::caught;
-use crate::translate::body::{FUNCTIONS, OUT_OF_FUEL};
+use crate::translate::body::{FUNCTIONS, OUT_OF_FUEL, THROW};
 use crate::translate::{self, Env, Fail, Translated};
 use cranelift_codegen::binemit::Reloc;
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::{self, ExternalName};
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_codegen::isa::unwind::{UnwindInfo, systemv};
-use cranelift_codegen::{CodegenError, CompiledCode, Context, FinalizedRelocTarget};
+use cranelift_codegen::{
+    CodegenError, CompiledCode, Context, FinalizedMachExceptionHandler, FinalizedRelocTarget,
+};
 use cranelift_frontend::FunctionBuilderContext;
 use lucet_artifact::abi::TrapCode;
-use lucet_artifact::code::PcRow;
+use lucet_artifact::code::{Handler, PcRow};
 use lucet_artifact::types::{FuncType, NO_CODE, ValType};
 use wasmparser::FunctionBody;
 
@@ -29,15 +31,19 @@ pub enum Job {
     Entry(u32),
     /// Link adapter, by type.
     Adapter(u32),
+    /// Glue that throws.
+    Throw,
     /// Routine for used up fuel.
     OutOfFuel,
 }
 
 /// What a direct call goes to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Target {
-    /// Own function, by function index.
+    /// Own function or import stub, by function index.
     Function(u32),
+    /// Glue that throws.
+    Throw,
     /// Routine for used up fuel.
     OutOfFuel,
 }
@@ -58,6 +64,8 @@ pub struct Piece {
     pub align: u32,
     pub calls: Vec<CallSite>,
     pub traps: Vec<(u32, TrapCode)>,
+    /// Offsets in the piece.
+    pub handlers: Vec<Handler>,
     pub rows: Vec<PcRow>,
     pub unwind: Option<systemv::UnwindInfo>,
     pub frame: u32,
@@ -190,7 +198,7 @@ fn guarded<T>(
     };
     Err(match job {
         Job::Function(f) | Job::Stub(f) => d.in_function(f, env.plan.name(f)),
-        Job::Entry(_) | Job::Adapter(_) | Job::OutOfFuel => d,
+        Job::Entry(_) | Job::Adapter(_) | Job::Throw | Job::OutOfFuel => d,
     })
 }
 
@@ -212,6 +220,7 @@ fn build(env: &Env<'_>, job: Job, s: &mut Scratch) -> Result<Translated, Error> 
         Job::Stub(f) => return Ok(glue::stub(env, f, func, builder)?),
         Job::Entry(t) => glue::entry(env, t, func, builder)?,
         Job::Adapter(t) => glue::adapter(env, t, func, builder)?,
+        Job::Throw => glue::throw(env, func, builder)?,
         Job::OutOfFuel => glue::out_of_fuel(env, func, builder)?,
     }
     Ok(Translated::default())
@@ -231,6 +240,7 @@ fn extract(isa: &dyn TargetIsa, context: &Context) -> Result<Piece, Error> {
         // What calls a library routine cannot be linked: the artifact has no relocations.
         let target = match target {
             Some(n) if n.namespace == FUNCTIONS => Target::Function(n.index),
+            Some(n) if n.namespace == THROW => Target::Throw,
             Some(n) if n.namespace == OUT_OF_FUEL => Target::OutOfFuel,
             _ => return Err(Error::Internal(format!("code refers to {:?}", r.target))),
         };
@@ -240,6 +250,7 @@ fn extract(isa: &dyn TargetIsa, context: &Context) -> Result<Piece, Error> {
     for t in buffer.traps() {
         traps.push((t.offset, trap_code(t.code)?));
     }
+    let handlers = handlers(code)?;
     let unwind = match code.create_unwind_info(isa)? {
         Some(UnwindInfo::SystemV(info)) => Some(info),
         _ => None,
@@ -249,12 +260,29 @@ fn extract(isa: &dyn TargetIsa, context: &Context) -> Result<Piece, Error> {
         align: buffer.alignment,
         calls,
         traps,
+        handlers,
         rows: rows(code),
         unwind,
         frame: buffer.frame_layout().map_or(0, |f| f.frame_to_fp_offset),
         features: 0,
         tail_args: 0,
     })
+}
+
+/// The calls that exceptions may leave to a landing pad.
+fn handlers(code: &CompiledCode) -> Result<Vec<Handler>, Error> {
+    let mut handlers = Vec::new();
+    for site in code.buffer.call_sites() {
+        let target = match site.exception_handlers {
+            [] => continue,
+            [FinalizedMachExceptionHandler::Default(target)] => *target,
+            other => return Err(Error::Internal(format!("handlers {other:?}"))),
+        };
+        let frame = site.frame_offset.ok_or_else(|| Error::Internal("no frame size".to_owned()))?;
+        handlers.push(Handler { call: site.ret_addr, target, frame });
+    }
+    handlers.sort_by_key(|h| h.call);
+    Ok(handlers)
 }
 
 fn trap_code(code: ir::TrapCode) -> Result<TrapCode, Error> {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  ┌───────────┬──┬───────────┬──┬────────┬──┬─────────────┬──┬──────────┬──┬──────┐
-//!  │ function 0│cc│ function 1│cc│ stubs  │cc│ trampolines │cc│ adapters │cc│(fuel)│
+//!  │ function 0│cc│ function 1│cc│ stubs  │cc│ trampolines │cc│ adapters │cc│ glue │
 //!  └───────────┴──┴───────────┴──┴────────┴──┴─────────────┴──┴──────────┴──┴──────┘
 //!   each on a 32-byte boundary, int3 (0xcc) between
 //! ```
@@ -17,9 +17,10 @@ use crate::model::{Compiled, CompiledFunc, Glue};
 use crate::plan::Plan;
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::isa::TargetIsa;
-use lucet_artifact::code::{FuncRecord, Hints, TrapTable};
+use lucet_artifact::code::{FuncRecord, Handler, HandlerTable, Hints, TrapTable};
 use lucet_artifact::limits;
 use lucet_artifact::types::{NO_CODE, TypeRecord, TypeTable};
+use std::collections::HashMap;
 
 /// Alignment of every piece, in bytes.
 const ALIGN: u32 = 32;
@@ -44,8 +45,9 @@ pub fn lay_out(
     jobs: &[Job],
     pieces: Vec<Piece>,
 ) -> Result<Compiled, Errors> {
-    let (text, offsets) = text(&plan, isa, &pieces)?;
+    let (text, offsets) = text(isa, jobs, &pieces)?;
     let mut traps = TrapTable::default();
+    let mut handlers = HandlerTable::default();
     let mut unwind = Vec::new();
     let mut glue = Vec::new();
     let mut funcs = functions(&plan);
@@ -59,6 +61,7 @@ pub fn lay_out(
         let size = piece.code.len() as u32;
         plan.contract.features |= piece.features;
         sites(&mut traps, offset, &piece)?;
+        catching(&mut handlers, offset, &piece)?;
         min_stack = min_stack.max(piece.frame);
         if let Some(info) = piece.unwind {
             unwind.push((offset, info));
@@ -83,6 +86,7 @@ pub fn lay_out(
                 ty.adapter = offset;
                 glue.push(Glue { name: format!("lucet_adapter[{t}]"), offset, size });
             }
+            Job::Throw => glue.push(Glue { name: "lucet_throw".to_owned(), offset, size }),
             Job::OutOfFuel => glue.push(Glue { name: "lucet_fuel".to_owned(), offset, size }),
         }
     }
@@ -100,6 +104,7 @@ pub fn lay_out(
         funcs,
         glue,
         traps,
+        handlers,
         hints: Hints::default(),
         unwind,
         cie,
@@ -108,8 +113,8 @@ pub fn lay_out(
 
 /// Concatenates the pieces and resolves calls between them.
 fn text(
-    plan: &Plan<'_>,
     isa: &dyn TargetIsa,
+    jobs: &[Job],
     pieces: &[Piece],
 ) -> Result<(Vec<u8>, Vec<u32>), Errors> {
     let total: u64 = pieces.iter().map(|p| (p.code.len() as u64).next_multiple_of(64)).sum();
@@ -118,25 +123,24 @@ fn text(
     }
     let mut builder = isa.text_section_builder(pieces.len());
     let mut control = ControlPlane::default();
+    let callee = |job: &Job| match *job {
+        Job::Function(f) | Job::Stub(f) => Some(Target::Function(f)),
+        Job::Throw => Some(Target::Throw),
+        Job::OutOfFuel => Some(Target::OutOfFuel),
+        Job::Entry(_) | Job::Adapter(_) => None,
+    };
+    let labels: HashMap<_, _> =
+        jobs.iter().enumerate().filter_map(|(i, job)| Some((callee(job)?, i))).collect();
     let mut offsets: Vec<u32> = Vec::with_capacity(pieces.len());
     for p in pieces {
         let at = builder.append(true, &p.code, p.align.max(ALIGN), &mut control);
         offsets.push(at as u32);
         for c in &p.calls {
-            // Labels are numbers of pieces: own functions come first, the fuel routine last.
-            let target = match c.target {
-                Target::Function(f) => {
-                    f.checked_sub(plan.imported.funcs).filter(|t| (*t as usize) < plan.bodies.len())
-                }
-                Target::OutOfFuel => pieces
-                    .len()
-                    .checked_sub(1)
-                    .filter(|_| plan.contract.fuel)
-                    .map(|last| last as u32),
-            };
+            // Labels are numbers of pieces.
+            let target = labels.get(&c.target).copied();
             let target = target.ok_or_else(|| internal("call of a function without code"))?;
             let site = at + u64::from(c.offset);
-            if !builder.resolve_reloc(site, c.kind, c.addend, target as usize) {
+            if !builder.resolve_reloc(site, c.kind, c.addend, target) {
                 return Err(internal(format!("relocation {:?} is left", c.kind)));
             }
         }
@@ -183,4 +187,15 @@ fn sites(traps: &mut TrapTable, offset: u32, piece: &Piece) -> Result<(), Errors
     traps.sites.extend(sites);
     let (n, max) = (traps.sites.len() as u64, limits::MAX_TRAP_SITES as u64);
     if n > max { Err(too_large("trap sites", n, max)) } else { Ok(()) }
+}
+
+/// Adds the calls of a piece that exceptions may leave to a landing pad.
+fn catching(table: &mut HandlerTable, offset: u32, piece: &Piece) -> Result<(), Errors> {
+    table.handlers.extend(piece.handlers.iter().map(|h| Handler {
+        call: offset + h.call,
+        target: offset + h.target,
+        frame: h.frame,
+    }));
+    let (n, max) = (table.handlers.len() as u64, limits::MAX_HANDLERS as u64);
+    if n > max { Err(too_large("calls that exceptions may leave", n, max)) } else { Ok(()) }
 }

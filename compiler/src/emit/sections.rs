@@ -8,7 +8,7 @@ use crate::error::Errors;
 use crate::model::Compiled;
 use lucet_artifact::code::{FuncRecord, FuncTable, PcMap};
 use lucet_artifact::container::{
-    CONTRACT, DATA, EXPORTS, FUNCS, HINTS, IMPORTS, INIT, PCMAP, TRAPS, TYPES,
+    CONTRACT, DATA, EXPORTS, FUNCS, HANDLERS, HINTS, IMPORTS, INIT, PCMAP, TRAPS, TYPES,
 };
 use std::borrow::Cow;
 
@@ -51,6 +51,9 @@ impl<'a> Sections<'a> {
         add(EXPORTS, c.exports.encode().map_err(limit)?);
         add(FUNCS, encode_funcs(&funcs)?);
         add(TRAPS, c.traps.encode().map_err(limit)?);
+        if !c.handlers.handlers.is_empty() {
+            add(HANDLERS, c.handlers.encode().map_err(limit)?);
+        }
         add(PCMAP, pcmap);
         if !c.hints.data.is_empty() {
             add(HINTS, c.hints.encode().map_err(limit)?);

@@ -343,6 +343,9 @@ fn declared_features(p: &mut Parsed<'_>) {
     if all.contains(&ValType::V128) {
         p.features |= feature::SIMD;
     }
+    if !p.tags.is_empty() {
+        p.features |= feature::EXCEPTIONS;
+    }
     let refs: Vec<_> = all.into_iter().filter_map(ValType::reference).collect();
     if p.tables.len() > 1 || p.tables.iter().any(|t| t.elem != RefType::FUNC) || !refs.is_empty() {
         p.features |= feature::REFERENCE_TYPES;

@@ -33,6 +33,7 @@ pub const SUPPORTED: WasmFeatures = WasmFeatures::MUTABLE_GLOBAL
     .union(WasmFeatures::MULTI_MEMORY)
     .union(WasmFeatures::MEMORY64)
     .union(WasmFeatures::THREADS)
+    .union(WasmFeatures::EXCEPTIONS)
     .union(WasmFeatures::GC_TYPES);
 
 /// What a module is first judged with, if it is not valid with the supported features: everything

@@ -4,6 +4,7 @@
 //! Everything here depends on the module and the options only, never on the order in which
 //! functions are compiled, so the artifact is the same for any number of threads.
 
+mod exceptions;
 mod image;
 mod memory;
 
@@ -19,6 +20,7 @@ use lucet_artifact::{ABI_VERSION, limits, trailer};
 use std::collections::{BTreeMap, HashMap};
 use wasmparser::FunctionBody;
 
+pub use exceptions::Exceptions;
 pub use memory::Access;
 
 /// The plan of a module.
@@ -54,6 +56,8 @@ pub struct Plan<'a> {
     pub data: Vec<u8>,
     /// Pages of the memory image.
     pub image: Vec<u8>,
+    /// Glue that exceptions need.
+    pub exceptions: Exceptions,
     /// Bodies of own functions.
     pub bodies: Vec<FunctionBody<'a>>,
 }
@@ -114,6 +118,7 @@ pub fn plan<'a>(wasm: &[u8], parsed: Parsed<'a>, options: &Options) -> Result<Pl
     let start = parsed.start.filter(|f| *f < parsed.imported.funcs);
     let references = references(&parsed, start, &func_types);
     let names = function_names(&parsed.names, &parsed.exports, func_types.len());
+    let exceptions = exceptions::scan(&parsed.bodies, !tags.is_empty(), parsed.imported.funcs)?;
     let folded = image::fold(parsed.datas, &memories, &options.limits)?;
     let contract = Contract {
         abi_version: ABI_VERSION,
@@ -156,6 +161,7 @@ pub fn plan<'a>(wasm: &[u8], parsed: Parsed<'a>, options: &Options) -> Result<Pl
         },
         data: folded.data,
         image: folded.image,
+        exceptions,
         bodies: parsed.bodies,
     })
 }

@@ -85,6 +85,15 @@ pub fn out_of_fuel() -> Signature {
     with_vmctx(CallConv::PreserveAll)
 }
 
+/// The glue that throws: `(vmctx, number of a builtin, its arguments)`, in the guest's convention,
+/// so that what it throws can land at its call.
+#[must_use]
+pub fn throw() -> Signature {
+    let mut s = with_vmctx(CallConv::Tail);
+    s.params.extend([types::I32, types::I64, types::I64].map(AbiParam::new));
+    s
+}
+
 /// An entry trampoline: System V, `(vmctx, code, slots)`.
 #[must_use]
 pub fn entry() -> Signature {

@@ -2,11 +2,12 @@
 //! guest code. Translated functions and import stubs are both built on it.
 
 use super::abi::{self, Regions, clif_type};
+use super::exn::Target;
 use super::fuel::Fuel;
 use super::{Env, Fail, Res};
 use crate::limits::Limit;
 use cranelift_codegen::ir::{
-    self, ExternalName, FuncRef, InstBuilder, MemFlagsData, SigRef, Signature, StackSlot,
+    self, Block, ExternalName, FuncRef, InstBuilder, MemFlagsData, SigRef, Signature, StackSlot,
     StackSlotData, StackSlotKind, UserExternalName, Value, types,
 };
 use cranelift_frontend::FunctionBuilder;
@@ -23,12 +24,15 @@ pub(super) enum Sig {
     Builtin(u8),
     Trap,
     OutOfFuel,
+    Throw,
 }
 
 /// Namespace of own functions among direct callees.
 pub const FUNCTIONS: u32 = 0;
 /// Namespace of the routine for used up fuel.
 pub const OUT_OF_FUEL: u32 = 2;
+/// Namespace of the glue that throws.
+pub const THROW: u32 = 3;
 
 /// A function under construction.
 pub struct Body<'e, 'f> {
@@ -52,6 +56,8 @@ pub struct Body<'e, 'f> {
     pub(super) fuel: Option<Fuel>,
     /// Types of the functions that it calls instead of returning.
     pub tails: BTreeSet<u32>,
+    // Landing pads of the open `try_table`s, once there are calls that may land there.
+    pub(super) landings: Vec<Option<Block>>,
 }
 
 /// A stack slot that has room for `n` value slots, one per function and purpose.
@@ -95,6 +101,7 @@ impl<'e, 'f> Body<'e, 'f> {
             spent: 0,
             fuel: None,
             tails: BTreeSet::new(),
+            landings: Vec::new(),
         };
         Ok((body, params))
     }
@@ -138,15 +145,16 @@ impl<'e, 'f> Body<'e, 'f> {
     /// Calls a function of the module by index, imported or own. `args` without vmctx.
     pub fn call(&mut self, func: u32, args: &[Value]) -> Res<Vec<Value>> {
         let ty = *self.env.plan.func_types.get(func as usize).ok_or(Fail::Internal("callee"))?;
-        if func < self.env.plan.imported.funcs {
+        // Where exceptions may land, an import is called through its stub, like an own function.
+        if func < self.env.plan.imported.funcs && !self.is_guarded() {
             return self.call_import(func, ty, args);
         }
         let of = self.ty(ty)?;
         let callee = self.callee(FUNCTIONS, func, Sig::Guest(ty), || abi::guest(of));
         let args = self.guest_args(self.vmctx, args)?;
         self.store_fuel();
-        let inst = self.b.ins().call(callee, &args);
-        let results = self.b.inst_results(inst).to_vec();
+        let results = self.call_code(Target::Known(callee), &args)?;
+        self.keep_exnrefs(&of.results, &results);
         self.load_fuel();
         Ok(results)
     }
@@ -171,6 +179,11 @@ impl<'e, 'f> Body<'e, 'f> {
         f
     }
 
+    /// The glue that throws.
+    pub(super) fn throw_glue(&mut self) -> FuncRef {
+        self.callee(THROW, 0, Sig::Throw, abi::throw)
+    }
+
     /// Calls the module's routine for used up fuel, which returns when there is some again.
     pub(super) fn call_out_of_fuel(&mut self) {
         let callee = self.callee(OUT_OF_FUEL, 0, Sig::OutOfFuel, abi::out_of_fuel);
@@ -190,8 +203,8 @@ impl<'e, 'f> Body<'e, 'f> {
         let signature = self.signature(Sig::Guest(ty), || abi::guest(of));
         let args = self.guest_args(vmctx, args)?;
         self.store_fuel();
-        let inst = self.b.ins().call_indirect(signature, code, &args);
-        let results = self.b.inst_results(inst).to_vec();
+        let results = self.call_code(Target::Code(signature, code), &args)?;
+        self.keep_exnrefs(&of.results, &results);
         self.load_fuel();
         Ok(results)
     }
@@ -223,12 +236,12 @@ impl<'e, 'f> Body<'e, 'f> {
         if !results_by_pointer(&of.results) {
             let inst = self.b.ins().call_indirect(signature, code, &all);
             let results = self.b.inst_results(inst).to_vec();
+            self.keep_exnrefs(&of.results, &results);
             self.load_fuel();
             self.check_host_results(import, of, &results)?;
             return Ok(results);
         }
-        let slot = self.results_slot(of.results.len() as u32);
-        let to = self.b.ins().stack_addr(types::I64, slot, 0);
+        let to = self.slots_address(of.results.len());
         // What the host function leaves unwritten must not be what was on the stack before.
         let zero = self.b.ins().iconst(types::I64, 0);
         for half in 0..of.results.len() as i32 * 2 {
@@ -237,16 +250,24 @@ impl<'e, 'f> Body<'e, 'f> {
         all.push(to);
         self.b.ins().call_indirect(signature, code, &all);
         self.load_fuel();
-        let from = self.b.ins().stack_addr(types::I64, slot, 0);
-        let results = self.load_slots(from, of);
+        let from = self.slots_address(of.results.len());
+        let results = self.load_slots(from, &of.results);
+        self.keep_exnrefs(&of.results, &results);
         self.check_host_results(import, of, &results)?;
         Ok(results)
     }
 
-    /// Loads the results of a type from an array of value slots.
-    pub fn load_slots(&mut self, from: Value, ty: &FuncType) -> Vec<Value> {
-        let mut values = Vec::with_capacity(ty.results.len());
-        for (i, t) in ty.results.iter().enumerate() {
+    /// Address of the function's array of at least `n` value slots, which calls leave alone that
+    /// are not given it.
+    pub(super) fn slots_address(&mut self, n: usize) -> Value {
+        let slot = self.results_slot(n as u32);
+        self.b.ins().stack_addr(types::I64, slot, 0)
+    }
+
+    /// Loads values of these types from an array of value slots.
+    pub fn load_slots(&mut self, from: Value, types: &[ValType]) -> Vec<Value> {
+        let mut values = Vec::with_capacity(types.len());
+        for (i, t) in types.iter().enumerate() {
             let offset = (i as u32 * VALUE_SLOT) as i32;
             values.push(self.b.ins().load(clif_type(*t), MemFlagsData::trusted(), from, offset));
         }
@@ -281,9 +302,19 @@ impl<'e, 'f> Body<'e, 'f> {
 
     /// Calls a builtin of the runtime; returns its result, if it has one.
     pub fn builtin(&mut self, which: Builtin, args: &[Value]) -> Option<Value> {
-        let signature = self.signature(Sig::Builtin(which as u8), || abi::builtin(which));
-        let code = self.code_slot(layout::HOST_THUNK);
         let index = self.b.ins().iconst(types::I32, i64::from(which as u8));
+        self.builtin_by_number(which, index, args)
+    }
+
+    /// Calls the builtin with number `index`, which has the signature of `like`.
+    pub fn builtin_by_number(
+        &mut self,
+        like: Builtin,
+        index: Value,
+        args: &[Value],
+    ) -> Option<Value> {
+        let signature = self.signature(Sig::Builtin(like as u8), || abi::builtin(like));
+        let code = self.code_slot(layout::HOST_THUNK);
         let mut all = vec![self.vmctx, index];
         all.extend_from_slice(args);
         let inst = self.b.ins().call_indirect(signature, code, &all);

@@ -13,6 +13,7 @@
 //! so neither the stack's types nor depth matter there.
 
 use super::abi::clif_type;
+use super::exn::is_exnref;
 use super::{Fail, Res, Translator};
 use crate::limits::Limit;
 use cranelift_codegen::ir::{Block, BlockArg, BlockCall, InstBuilder, JumpTableData, Value};
@@ -20,7 +21,7 @@ use lucet_artifact::abi::TrapCode;
 use lucet_artifact::contract::feature;
 use lucet_artifact::types::ValType;
 use std::collections::BTreeMap;
-use wasmparser::{BlockType, BrTable, Operator};
+use wasmparser::{BlockType, BrTable, Catch, Operator};
 
 /// What kind of construct a frame is for.
 enum Kind {
@@ -30,6 +31,8 @@ enum Kind {
     // The `else` branch is still to come: where it starts, and the operands it starts with.
     If { otherwise: Block, params: Vec<Value> },
     Else,
+    // A `try_table`; its landing pad is the innermost of the body's.
+    Try(Vec<Catch>),
 }
 
 /// The types of a construct's parameters or results.
@@ -73,6 +76,11 @@ impl<'e> Frame<'e> {
         Self { kind: Kind::Function, exit: None, params: NONE, results, height: 0 }
     }
 
+    /// That of a `try_table`.
+    pub(super) fn try_table(catches: Vec<Catch>, params: Types<'e>, results: Types<'e>) -> Self {
+        Self { kind: Kind::Try(catches), exit: None, params, results, height: 0 }
+    }
+
     /// Types that a branch to this frame carries.
     fn label(&self) -> Types<'e> {
         match self.kind {
@@ -111,7 +119,10 @@ impl<'e> Translator<'e, '_> {
     /// Skips an operator that cannot be reached, except the ends of reachable constructs.
     pub(super) fn unreachable_operator(&mut self, op: &Operator<'_>) -> Res<()> {
         match op {
-            Operator::Block { .. } | Operator::Loop { .. } | Operator::If { .. } => self.dead += 1,
+            Operator::Block { .. }
+            | Operator::Loop { .. }
+            | Operator::If { .. }
+            | Operator::TryTable { .. } => self.dead += 1,
             Operator::End if self.dead > 0 => self.dead -= 1,
             Operator::End => self.end()?,
             Operator::Else if self.dead == 0 => self.else_()?,
@@ -120,7 +131,7 @@ impl<'e> Translator<'e, '_> {
         Ok(())
     }
 
-    fn block_type(&mut self, ty: BlockType) -> Res<(Types<'e>, Types<'e>)> {
+    pub(super) fn block_type(&mut self, ty: BlockType) -> Res<(Types<'e>, Types<'e>)> {
         let plan = self.body.env.plan;
         Ok(match ty {
             BlockType::Empty => (NONE, NONE),
@@ -139,9 +150,14 @@ impl<'e> Translator<'e, '_> {
     }
 
     fn open(&mut self, kind: Kind, params: Types<'e>, results: Types<'e>) -> Res<()> {
-        let height = self.stack.len().checked_sub(params.len());
-        let height = height.ok_or(Fail::Internal("block parameters"))?;
-        self.control.push(Frame { kind, exit: None, params, results, height });
+        self.open_frame(Frame { kind, exit: None, params, results, height: 0 })
+    }
+
+    /// Opens a construct, whose parameters are the operands on top.
+    pub(super) fn open_frame(&mut self, mut frame: Frame<'e>) -> Res<()> {
+        let height = self.stack.len().checked_sub(frame.params.len());
+        frame.height = height.ok_or(Fail::Internal("block parameters"))?;
+        self.control.push(frame);
         Ok(())
     }
 
@@ -150,6 +166,10 @@ impl<'e> Translator<'e, '_> {
         let block = self.body.b.create_block();
         for t in params {
             self.body.b.append_block_param(block, clif_type(*t));
+        }
+        if params.iter().any(|t| is_exnref(*t)) {
+            let values = self.body.b.block_params(block).to_vec();
+            self.body.keep_exnrefs(params, &values);
         }
         Ok(block)
     }
@@ -221,12 +241,20 @@ impl<'e> Translator<'e, '_> {
             self.else_()?;
         }
         let depth = self.control.len().checked_sub(1).ok_or(Fail::Internal("end"))?;
-        if self.reachable && self.frame(depth)?.exit.is_some() {
+        let pad = match self.frame(depth)?.kind {
+            Kind::Try(_) => self.body.landings.pop().flatten(),
+            _ => None,
+        };
+        if self.reachable && (self.frame(depth)?.exit.is_some() || pad.is_some()) {
             let exit = self.exit(depth)?;
             let results = self.frame(depth)?.results.len();
             self.jump(exit, results)?;
         }
         let frame = self.control.pop().ok_or(Fail::Internal("end"))?;
+        if let (Kind::Try(catches), Some(pad)) = (&frame.kind, pad) {
+            self.land(pad, catches, frame.height)?;
+            self.reachable = false;
+        }
         if let Kind::Loop { header } = frame.kind {
             self.loops = self.loops.saturating_sub(1);
             self.body.b.seal_block(header);
@@ -280,7 +308,7 @@ impl<'e> Translator<'e, '_> {
     }
 
     /// Accounts for a branch: merging control flow may carry every local along every branch.
-    fn branch(&mut self) -> Res<()> {
+    pub(super) fn branch(&mut self) -> Res<()> {
         self.branches += 1;
         let variables = self.locals.len() as u64 + u64::from(self.body.fuel.is_some());
         self.within(Limit::Merges, self.branches.saturating_mul(variables))
@@ -308,7 +336,7 @@ impl<'e> Translator<'e, '_> {
         Ok(())
     }
 
-    fn br(&mut self, relative: u32) -> Res<()> {
+    pub(super) fn br(&mut self, relative: u32) -> Res<()> {
         let at = self.position(relative)?;
         let n = self.frame(at)?.label().len();
         if matches!(self.frame(at)?.kind, Kind::Function) {

@@ -87,11 +87,14 @@ fn charges_itself(op: &Operator<'_>, imported: u32) -> bool {
 fn price(op: &Operator<'_>, imported: u32) -> u64 {
     match op {
         Operator::Block { .. }
+        | Operator::TryTable { .. }
         | Operator::Loop { .. }
         | Operator::Else
         | Operator::End
         | Operator::Nop => STRUCTURAL,
         Operator::MemoryGrow { .. }
+        | Operator::Throw { .. }
+        | Operator::ThrowRef
         | Operator::TableSet { .. }
         | Operator::DataDrop { .. }
         | Operator::ElemDrop { .. } => RUNTIME_CALL,

@@ -5,6 +5,7 @@
 //! looked up first, and only those become variables.
 
 use super::abi::clif_type;
+use super::exn::is_exnref;
 use super::{Fail, Res, Translator};
 use crate::limits::Limit;
 use crate::parse::Parsed;
@@ -58,6 +59,7 @@ impl Translator<'_, '_> {
         types: &[ValType],
         params: &[Value],
     ) -> Res<()> {
+        self.body.keep_exnrefs(types, params);
         for (t, value) in types.iter().zip(params) {
             let var = self.variable(*t, *value);
             self.locals.first.push(var);
@@ -96,6 +98,9 @@ impl Translator<'_, '_> {
 
     fn variable(&mut self, t: ValType, value: Value) -> Variable {
         let var = self.body.b.declare_var(clif_type(t));
+        if is_exnref(t) {
+            self.body.b.declare_var_needs_stack_map(var);
+        }
         self.body.b.def_var(var, value);
         var
     }

@@ -13,6 +13,7 @@
 //!  simd.rs      vectors, by table                simd_*.rs   their accesses, relaxed operators
 //!  wide.rs      128-bit integers in two halves   locals.rs   locals
 //!  refs.rs      typed references                 tail.rs     tail calls
+//!  exn.rs       exceptions
 //! ```
 //!
 //! Bodies were validated, so what cannot happen is [`Fail::Internal`], never a panic.
@@ -23,6 +24,7 @@ mod atomic;
 pub mod body;
 mod checked;
 mod control;
+mod exn;
 pub mod fuel;
 mod locals;
 mod memory;
@@ -268,9 +270,13 @@ impl<'e> Translator<'e, '_> {
             Operator::GlobalGet { global_index } => self.global_get(*global_index)?,
             Operator::GlobalSet { global_index } => self.global_set(*global_index)?,
             Operator::Select => self.select()?,
-            Operator::TypedSelect { .. } => {
+            Operator::TypedSelect { ty } => {
                 self.features |= feature::REFERENCE_TYPES;
                 self.select()?;
+                let ty = crate::parse::Parsed::val_type(*ty)
+                    .ok_or(Fail::Internal("type of a select"))?;
+                let v = self.stack.last().copied();
+                self.body.keep_exnrefs(&[ty], v.as_slice());
             }
             Operator::Call { function_index } => self.call(*function_index)?,
             _ => {
@@ -282,7 +288,8 @@ impl<'e> Translator<'e, '_> {
                     || self.atomic(op)?
                     || self.wide(op)?
                     || self.refs(op)?
-                    || self.tail(op)?;
+                    || self.tail(op)?
+                    || self.exception(op)?;
                 if !done {
                     return Err(Fail::Internal("operator without translation"));
                 }
@@ -301,6 +308,7 @@ impl<'e> Translator<'e, '_> {
     fn call(&mut self, func: u32) -> Res<()> {
         let ty = self.body.env.plan.func_type(func).ok_or(Fail::Internal("callee"))?;
         let args = self.pop_n(ty.params.len())?;
+        self.call_branch()?;
         let results = self.body.call(func, &args)?;
         self.stack.extend(results);
         Ok(())
@@ -320,6 +328,7 @@ impl<'e> Translator<'e, '_> {
         let (ty, base, offset) = self.global(index)?;
         let flags = self.body.regions.globals();
         let v = self.body.b.ins().load(clif_type(ty), flags, base, offset);
+        self.body.keep_exnrefs(&[ty], &[v]);
         self.push(v);
         Ok(())
     }

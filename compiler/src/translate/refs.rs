@@ -27,6 +27,7 @@ impl Translator<'_, '_> {
         match op {
             Operator::CallRef { type_index } => {
                 let (callee, args) = self.referred_callee(*type_index)?;
+                self.call_branch()?;
                 let results = self.body.call_guest(callee.ty, callee.code, callee.vmctx, &args)?;
                 self.stack.extend(results);
             }

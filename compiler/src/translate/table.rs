@@ -65,6 +65,9 @@ impl<'e> Translator<'e, '_> {
                 let index = self.pop()?;
                 let entry = self.entry(*table, index)?;
                 let v = self.entry_word(entry, table_entry::FUNCREF);
+                let elem = self.body.env.plan.contract.tables.get(*table as usize).map(|t| t.elem);
+                let elem = elem.ok_or(Fail::Internal("table index"))?;
+                self.body.keep_exnrefs(&[elem.into()], &[v]);
                 self.push(v);
             }
             Operator::TableSize { table } => {
@@ -170,6 +173,7 @@ impl<'e> Translator<'e, '_> {
         let (ty, of) = self.callee_type(wasm_type)?;
         let index = self.pop()?;
         let args = self.pop_n(of.params.len())?;
+        self.call_branch()?;
         let entry = self.entry(table, index)?;
 
         let (tables, constant) = (self.body.regions.tables(), self.body.regions.constant());

@@ -8,7 +8,7 @@ use cranelift_codegen::isa::unwind::UnwindInfo;
 use cranelift_codegen::isa::{CallConv, OwnedTargetIsa, lookup};
 use cranelift_codegen::settings::{self, Configurable};
 use lucet_artifact::abi::TrapCode;
-use lucet_artifact::code::{FuncRecord, Hints, NO_REF, PcRow, TrapTable};
+use lucet_artifact::code::{FuncRecord, HandlerTable, Hints, NO_REF, PcRow, TrapTable};
 use lucet_artifact::container::TEXT_FILLER;
 use lucet_artifact::contract::{
     Contract, Export, ExportKind, Exports, Import, ImportKind, Imports, cpu,
@@ -80,6 +80,7 @@ pub fn empty() -> Compiled {
         funcs: vec![],
         glue: vec![],
         traps: TrapTable::default(),
+        handlers: HandlerTable::default(),
         hints: Hints::default(),
         unwind: vec![],
         cie: isa().create_systemv_cie().unwrap(),
