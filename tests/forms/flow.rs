@@ -393,9 +393,10 @@ impl<'a> Walk<'a> {
                     equal.facts.push((n, t));
                 }
                 // The end of a loop that touches each page of a large frame.
-                Some((V::Probe | V::Ptr(Base::Stack, _), V::Ptr(Base::Stack, k)))
-                    if i.op_count() > 0 =>
-                {
+                Some((V::Ptr(Base::Stack, k), rsp)) if rsp == s.regs[RSP] => {
+                    equal.regs[RSP] = V::Ptr(Base::Stack, k);
+                }
+                Some((rsp, V::Ptr(Base::Stack, k))) if rsp == s.regs[RSP] => {
                     equal.regs[RSP] = V::Ptr(Base::Stack, k);
                 }
                 _ => {}
