@@ -6,7 +6,7 @@ use crate::host;
 use crate::value::{Contents, End, Seen, Type, Value, extern_number, extern_word};
 use lucet::{
     Control, Group, HostCode, Imports, Instance, InstanceRef, Module, ModuleConfig, Outcome,
-    OutcomeKind, Region, RegionConfig, Status, TrapCode, Val, Vmctx,
+    Region, RegionConfig, Status, TrapCode, Val, Vmctx,
 };
 use lucet_artifact::types::MemoryShape;
 use lucetc::{Class, Options};
@@ -178,6 +178,7 @@ fn failure(e: &lucet::Error) -> End {
         (Status::StartFailed, Some(TrapCode::StackOverflow)) => End::Unknown("stack"),
         (Status::StartFailed, Some(code)) => End::Trapped(code),
         (Status::StartFailed, None) if e.message().contains("fuel") => End::Unknown("fuel"),
+        (Status::StartFailed, None) if e.message().contains("threw") => End::Exception,
         (Status::LimitExceeded, _) => End::Unknown("limit"),
         _ => End::Broken(format!("{:?}: {e}", e.status())),
     }
@@ -284,10 +285,8 @@ fn call(i: &InstanceRef, name: &str, args: &[Val], case: &Case) -> lucet::Result
                 i.recover()?;
                 return Ok(End::Trapped(t.code));
             }
-            other if other.kind() == OutcomeKind::Exception => {
-                i.recover()?;
-                return Ok(End::Exception);
-            }
+            // The instance is ready for the next call.
+            Outcome::Exception(_) => return Ok(End::Exception),
             other => return Ok(End::Broken(format!("{other:?}"))),
         }
     }
