@@ -199,7 +199,7 @@ fn stack(m: &Module<'_>, p: &Piece, s: &State, k: i64, a: Access) -> bool {
     let incoming = match p.role {
         Role::Function(ty) => pops(m.ty(ty)),
         Role::Adapter(ty) => i64::from(host_call_stack_bytes(m.ty(ty))),
-        Role::Entry(_) | Role::Fuel => 0,
+        Role::Entry(_) | Role::Fuel | Role::Throw => 0,
     };
     // Tail calls move the return address: where it is in the end is looked at when it is used.
     s.depth().is_some_and(|low| k >= low) && k + a.size <= 8 + incoming
@@ -276,6 +276,7 @@ pub fn entry(m: &Module<'_>, p: &Piece) -> State {
             s.regs[next()] = V::Ptr(Base::Slots, Sum::of(0));
         }
         Role::Adapter(_) => s.regs[next()] = V::LinkIndex,
+        Role::Throw => s.regs[next()] = V::Thrower,
         Role::Fuel => {
             for (r, v) in s.regs.iter_mut().enumerate().filter(|(r, _)| ![4, 7].contains(r)) {
                 *v = V::Initial(r as u8);

@@ -6,6 +6,7 @@ use crate::report::Form;
 use iced_x86::{
     Code, Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind, Register,
 };
+use lucet_artifact::code::Handler;
 use lucet_artifact::types::MemoryShape;
 use lucetc::Options;
 use lucetc::model::Compiled;
@@ -37,6 +38,17 @@ const PROGRAM: &str = r#"(module
   (func $pass (param i32) (result i32) (call $many (local.get 0) (local.get 0) (local.get 0)
     (local.get 0) (local.get 0) (local.get 0) (local.get 0) (local.get 0)))
   (func $trap unreachable))"#;
+
+const THROWER: &str = r#"(module
+  (import "env" "f" (func $imported))
+  (memory 1)
+  (tag $e (param i32))
+  (func $throw (param i32) (throw $e (local.get 0)))
+  (func $catch (param i32) (result i32)
+    (block $caught (result i32)
+      (try_table (catch $e $caught) (call $throw (local.get 0)))
+      (i32.const 1))
+    (i32.load offset=0x1000)))"#;
 
 const IMPORTER: &str = r#"(module
   (import "env" "m" (memory 1))
@@ -78,6 +90,14 @@ fn damages() -> Vec<Damage> {
     let damage = |what, function, find, change, form| Damage {
         what,
         text: PROGRAM,
+        function,
+        find,
+        change,
+        form,
+    };
+    let thrower = |what, function, find, change, form| Damage {
+        what,
+        text: THROWER,
         function,
         find,
         change,
@@ -235,6 +255,27 @@ fn damages() -> Vec<Damage> {
             Form::Constant,
         ),
         damage("a trap that goes on", "trap", |i| is(i, Mnemonic::Ud2), nops, Form::Trap),
+        thrower(
+            "a number that throws nothing",
+            "throw",
+            |i| i.code() == Code::Mov_r32_imm32 && i.op0_register() == Register::ESI,
+            |b| b[1] = 0,
+            Form::Throw,
+        ),
+        thrower(
+            "throwing that goes on",
+            "lucet_throw",
+            |i| is(i, Mnemonic::Ud2),
+            nops,
+            Form::Throw,
+        ),
+        thrower(
+            "a landing pad that expects a register",
+            "catch",
+            |i| memory(i) && i.op0_register() == Register::RDI,
+            nops,
+            Form::UnknownAccess,
+        ),
         importer(
             "a memory that is not compared",
             "near",
@@ -276,9 +317,12 @@ fn compile(text: &str) -> Compiled {
 
 /// The first instruction of a function that is meant: offset and length.
 fn find(c: &Compiled, d: &Damage) -> Option<(usize, usize)> {
-    let f = c.funcs.iter().find(|f| f.name == d.function)?.record;
-    let code = c.text.get(f.offset as usize..(f.offset + f.size) as usize)?;
-    let decoder = Decoder::with_ip(64, code, f.offset.into(), DecoderOptions::NONE);
+    let named = c.funcs.iter().find(|f| f.name == d.function);
+    let glue = c.glue.iter().find(|g| g.name == d.function);
+    let function = named.map(|f| (f.record.offset, f.record.size));
+    let (offset, size) = function.or(glue.map(|g| (g.offset, g.size)))?;
+    let code = c.text.get(offset as usize..(offset + size) as usize)?;
+    let decoder = Decoder::with_ip(64, code, offset.into(), DecoderOptions::NONE);
     let mut all = decoder.into_iter();
     all.find(|i| (d.find)(i)).map(|i| (i.ip() as usize, i.len()))
 }
@@ -286,7 +330,7 @@ fn find(c: &Compiled, d: &Damage) -> Option<(usize, usize)> {
 /// Whether all damage is noticed.
 pub fn every_form_can_be_broken() -> bool {
     let mut good = true;
-    for text in [PROGRAM, IMPORTER] {
+    for text in [PROGRAM, IMPORTER, THROWER] {
         let c = compile(text);
         let report = flow::check(&Module::new(&c));
         if report.violations() != 0 {
@@ -313,6 +357,16 @@ pub fn every_form_can_be_broken() -> bool {
         c.text[at] = 0x90;
     }
     good &= flow::check(&Module::new(&c)).of(Form::Piece).1 > 0;
-    println!("{} forms broken, noticed: {good}", damages().len() + 1);
+    let handlers: [fn(&mut Handler); 3] =
+        [|h| h.frame += 8, |h| h.call += 1, |h| h.target = 1 << 20];
+    for (n, change) in handlers.iter().enumerate() {
+        let mut c = compile(THROWER);
+        c.handlers.handlers.iter_mut().for_each(change);
+        if flow::check(&Module::new(&c)).of(Form::Landing).1 == 0 {
+            println!("damage {n} of handlers: not noticed");
+            good = false;
+        }
+    }
+    println!("{} forms broken, noticed: {good}", damages().len() + handlers.len() + 1);
     good
 }

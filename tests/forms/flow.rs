@@ -17,8 +17,8 @@ use lucet_artifact::layout;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Registers that a function in the guest's convention keeps, and one in System V's.
-const TAIL: [usize; 5] = [3, 12, 13, 14, 15];
-const SYSTEM_V: [usize; 5] = TAIL;
+pub const TAIL: [usize; 5] = [3, 12, 13, 14, 15];
+pub const SYSTEM_V: [usize; 5] = TAIL;
 /// All of them, for the fuel routine.
 const ALL: [usize; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
 
@@ -41,9 +41,9 @@ pub fn check(m: &Module<'_>) -> Report {
     report
 }
 
-struct Walk<'a> {
-    m: &'a Module<'a>,
-    p: &'a Piece,
+pub struct Walk<'a> {
+    pub m: &'a Module<'a>,
+    pub p: &'a Piece,
     info: InstructionInfoFactory,
     /// Beginnings of blocks, with what is known there.
     blocks: BTreeMap<u32, State>,
@@ -52,6 +52,9 @@ struct Walk<'a> {
     work: BTreeSet<u32>,
     /// Instructions and jump tables, to see whether they overlap.
     extents: BTreeMap<u32, u32>,
+    /// Landing pads that the block reaches, and the return addresses of all their calls.
+    pub landings: Vec<(u32, State)>,
+    pub landed: BTreeSet<u32>,
 }
 
 /// What an instruction leads to.
@@ -74,10 +77,12 @@ impl<'a> Walk<'a> {
             ends: BTreeMap::new(),
             work: BTreeSet::from([p.start]),
             extents: BTreeMap::new(),
+            landings: Vec::new(),
+            landed: BTreeSet::new(),
         }
     }
 
-    fn decode(&self, at: u32) -> Instruction {
+    pub fn decode(&self, at: u32) -> Instruction {
         let code = &self.m.compiled.text[..self.p.end as usize];
         let rest = code.get(at as usize..).unwrap_or_default();
         Decoder::with_ip(64, rest, at.into(), DecoderOptions::NONE).decode()
@@ -92,13 +97,15 @@ impl<'a> Walk<'a> {
                 return;
             }
             let mut ignored = Report::default();
-            for (to, state) in self.block(block, &mut ignored) {
+            let ways = self.block(block, &mut ignored);
+            for (to, state) in std::mem::take(&mut self.landings).into_iter().chain(ways) {
                 self.reach(to, state);
             }
         }
         for block in self.blocks.keys().copied().collect::<Vec<_>>() {
             self.block(block, report);
         }
+        self.all_landed(report);
         let mut end = self.p.start;
         for (from, to) in &self.extents {
             report.note(Form::Jump, *from >= end || *to == *from, || {
@@ -153,7 +160,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn words(&self, i: &Instruction) -> String {
+    pub fn words(&self, i: &Instruction) -> String {
         format!("{:x}: {i} in {:x?}", i.ip(), self.p)
     }
 
@@ -205,7 +212,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn inside(&self, at: u32) -> bool {
+    pub fn inside(&self, at: u32) -> bool {
         (self.p.start..self.p.end).contains(&at)
     }
 
@@ -256,21 +263,28 @@ impl<'a> Walk<'a> {
     fn direct_call(&mut self, s: &mut State, i: &Instruction, report: &mut Report) {
         let own = |v: V| v == V::Ptr(Base::Vmctx, Sum::of(0));
         let role = self.m.starts.get(&(i.near_branch_target() as u32)).copied();
+        if role == Some(Role::Throw) {
+            return self.call_throw(s, i, report);
+        }
         let good = match role {
             Some(Role::Function(ty)) => self.context(s, ty, own),
             Some(Role::Fuel) => own(s.regs[7]),
             _ => false,
         };
         report.note(Form::DirectCall, good, || self.words(i));
+        let before = s.clone();
         match role {
-            Some(Role::Function(ty)) => self.called(s, i, ty),
+            Some(Role::Function(ty)) => {
+                self.called(s, i, ty);
+                self.lands(&before, s, i, report);
+            }
             Some(Role::Fuel) => after_call(s, i, &ALL),
             _ => after_call(s, i, &[]),
         }
     }
 
     /// A function in the guest's convention returned: it took its arguments off the stack.
-    fn called(&self, s: &mut State, i: &Instruction, ty: u32) {
+    pub fn called(&self, s: &mut State, i: &Instruction, ty: u32) {
         s.regs[RSP] = s.regs[RSP].plus(V::constant(pops(self.m.ty(ty))));
         after_call(s, i, &TAIL);
     }
@@ -289,6 +303,7 @@ impl<'a> Walk<'a> {
                 report.note(Form::Trap, good, || self.words(i));
                 after_call(s, i, &SYSTEM_V);
             }
+            V::Slot(k) if self.p.role == Role::Throw => self.thrower_calls(s, i, k, report),
             V::Slot(k) => {
                 let good = if k == i64::from(layout::HOST_THUNK) {
                     index.is_some_and(|n| (0..i64::from(FIRST_IMPORT)).contains(&n))
@@ -308,6 +323,7 @@ impl<'a> Walk<'a> {
                     Some(ty) => self.entry_context(s, ty, name),
                 };
                 report.note(Form::IndirectCall, good, || self.words(i));
+                let before = s.clone();
                 match known {
                     Some(ty) if ty != NOT_NULL => self.called(s, i, ty),
                     _ => {
@@ -320,6 +336,7 @@ impl<'a> Walk<'a> {
                         after_call(s, i, &TAIL);
                     }
                 }
+                self.lands(&before, s, i, report);
             }
             _ => self.glue_call(s, i, target, report),
         }
@@ -481,6 +498,8 @@ impl<'a> Walk<'a> {
         let (pops, kept) = match self.p.role {
             Role::Function(ty) => (pops(self.m.ty(ty)), self.kept(s, &TAIL)),
             Role::Entry(_) | Role::Adapter(_) => (0, self.kept(s, &SYSTEM_V)),
+            // It does not return.
+            Role::Throw => (0, false),
             Role::Fuel => {
                 let others: Vec<usize> =
                     ALL.into_iter().filter(|r| ![4, 5, 7].contains(r)).collect();

@@ -12,6 +12,7 @@
 mod access;
 mod broken;
 mod flow;
+mod landing;
 mod list;
 mod module;
 mod report;

@@ -18,6 +18,8 @@ pub enum Role {
     Adapter(u32),
     /// The routine for used up fuel.
     Fuel,
+    /// The glue that throws.
+    Throw,
 }
 
 /// A piece.
@@ -37,6 +39,8 @@ pub struct Module<'a> {
     pub starts: BTreeMap<u32, Role>,
     /// Trap sites.
     pub traps: BTreeMap<u32, u8>,
+    /// Calls that exceptions may leave, by return address: landing pad, and size of the frame.
+    pub handlers: BTreeMap<u32, (u32, u32)>,
     /// Bytes behind 4 GiB that no access may reach; none: every access is checked.
     pub guard: Option<i64>,
     pub imported_tables: u32,
@@ -63,6 +67,7 @@ impl<'a> Module<'a> {
             let role = match (types, adapter) {
                 (Some(t), _) => Role::Entry(t as u32),
                 (_, Some(t)) => Role::Adapter(t as u32),
+                _ if g.name == "lucet_throw" => Role::Throw,
                 _ => Role::Fuel,
             };
             pieces.push(Piece { start: g.offset, end: g.offset + g.size, role });
@@ -80,6 +85,7 @@ impl<'a> Module<'a> {
             starts: pieces.iter().map(|p| (p.start, p.role)).collect(),
             pieces,
             traps: c.traps.sites.iter().map(|(at, code)| (*at, *code as u8)).collect(),
+            handlers: c.handlers.handlers.iter().map(|h| (h.call, (h.target, h.frame))).collect(),
             guard: guarded.then(|| c.contract.memories[0].guard_bytes as i64),
             imported_tables: imported(|k| matches!(k, ImportKind::Table(_))),
             imported_functions: imported(|k| matches!(k, ImportKind::Func(_))),

@@ -24,6 +24,8 @@ pub enum Form {
     Trap,
     IndirectCall,
     GlueCall,
+    Throw,
+    Landing,
     TailCall,
     Return,
     Jump,
@@ -35,7 +37,7 @@ pub enum Form {
 
 impl Form {
     /// Every form, with its words.
-    pub const ALL: [(Self, &'static str); 25] = [
+    pub const ALL: [(Self, &'static str); 27] = [
         (Self::GuardedAccess, "memory 0, guarded: [vmctx + index + offset]"),
         (Self::ConstantAccess, "memory 0, constant address"),
         (Self::CheckedAccess, "memory 0, checked, null if outside"),
@@ -55,6 +57,8 @@ impl Form {
         (Self::Trap, "call of the trap stub, ud2 behind it"),
         (Self::IndirectCall, "indirect call, signature compared"),
         (Self::GlueCall, "call of a trampoline's or adapter's target"),
+        (Self::Throw, "call of the glue that throws, and its call"),
+        (Self::Landing, "landing pad of a call, frame as the handler says"),
         (Self::TailCall, "tail call"),
         (Self::Return, "return, frame and registers as they were"),
         (Self::Jump, "jump inside the function"),

@@ -358,6 +358,10 @@ pub fn after_call(s: &mut State, i: &Instruction, kept: &[usize]) {
     };
     s.regs.iter_mut().filter(|v| of_table(v)).for_each(|v| *v = V::Top);
     s.stack.retain(|_, v| !of_table(v));
+    // What lies below the stack pointer, and the arguments that were there, belonged to the callee.
+    if let Some(low) = s.depth() {
+        s.stack.retain(|k, _| *k >= low);
+    }
     s.facts.retain(|(_, ty)| *ty & AT_MOST != 0);
     s.flags = None;
 }

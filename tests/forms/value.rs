@@ -137,6 +137,8 @@ pub enum V {
     Return,
     /// The index that a link adapter is given.
     LinkIndex,
+    /// The number that the glue that throws is given: its callers are checked.
+    Thrower,
     /// At most so much.
     Bounded(u32),
     /// An entry of a jump table at an offset with so many entries, and where it leads.
@@ -170,7 +172,8 @@ impl V {
         match self {
             Self::Num(Sum { name: Some(n), shift, k }) => n & WIDE == 0 && shift == 0 && k == 0,
             Self::Num(s) => (0..=i64::from(u32::MAX)).contains(&s.k),
-            Self::Signature(_) | Self::TypeId(_) | Self::Bounded(_) | Self::LinkIndex => true,
+            Self::Signature(_) | Self::TypeId(_) | Self::Bounded(_) => true,
+            Self::LinkIndex | Self::Thrower => true,
             _ => false,
         }
     }
