@@ -17,6 +17,7 @@ mod plugin;
 mod refusals;
 
 use lucet_artifact::types::MemoryShape;
+use lucetc::limits::Limit;
 use refusals::Refusals;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -144,7 +145,9 @@ fn module(name: &str, path: &Path, shape: MemoryShape, refusals: &Refusals) -> R
         Ok(w) => w,
         Err(e) => return Result::Failed(e.to_string()),
     };
-    let options = lucetc::Options { memory: shape, threads: 1, ..lucetc::Options::default() };
+    let mut options = lucetc::Options { memory: shape, threads: 1, ..lucetc::Options::default() };
+    // Whatever else the machine is doing.
+    options.limits.set(Limit::Time, 3_600);
     let begun = Instant::now();
     let compiled = lucetc::compile(&wasm, &options);
     let seconds = begun.elapsed().as_secs_f64();
