@@ -13,6 +13,9 @@ use lucet_artifact::layout;
 /// What no size of a memory reaches.
 const BEYOND: i64 = 1 << 48;
 
+/// Bytes at address 0 that no process maps.
+const NOWHERE: i64 = 4096;
+
 /// Bytes that a 32-bit index reaches.
 const REACH: i64 = 1 << 32;
 
@@ -32,7 +35,7 @@ pub fn address(s: &State, i: &Instruction) -> V {
     let displacement = V::constant(i.memory_displacement64() as i64);
     // A pointer may stand on either side; a scaled index must not be a pointer.
     if shift == 2
-        && let (V::Ptr(Base::Text, t), V::Bounded(last)) = (base, index)
+        && let (V::Ptr(Base::Text, t), V::Bounded { last, .. }) = (base, index)
         && displacement == V::constant(0)
     {
         return V::JumpEntry { at: t.k as u32, last };
@@ -78,11 +81,13 @@ pub fn classify(
             };
             (form, inside(k, 0, high) && listed(), V::Top)
         }
-        V::Checked { k, reach, behind } => {
+        V::Checked { k, reach, behind, null } => {
             let form = if behind { Form::DescriptorAccess } else { Form::CheckedAccess };
             // An end that no memory reaches: always null.
             let never = reach >= BEYOND;
-            (form, (never || inside(k, 0, reach)) && listed(), V::Top)
+            // What is null must still be where nothing is.
+            let nowhere = null >= 0 && null + a.size <= NOWHERE;
+            (form, (never || inside(k, 0, reach)) && nowhere && listed(), V::Top)
         }
         V::Ptr(Base::Cell(_), Sum { name: None, k, .. }) => {
             (Form::ImportedGlobal, inside(k, 0, 16), V::Top)

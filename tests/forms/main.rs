@@ -14,6 +14,7 @@ mod broken;
 mod flow;
 mod landing;
 mod list;
+mod meeting;
 mod module;
 mod report;
 mod state;
@@ -78,13 +79,13 @@ fn checked(what: &str, modules: &[(String, Vec<u8>)], least: usize) -> bool {
         for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| {
                 while let Some((name, wasm)) = modules.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    for options in ways() {
+                    for (way, options) in ways().into_iter().enumerate() {
                         let found = one(wasm, &options);
                         let mut total = total.lock().expect("no thread panics");
                         match found {
                             Ok(mut r) => {
                                 for e in r.examples.values_mut().flatten() {
-                                    *e = format!("{name}: {e}");
+                                    *e = format!("{name}, way {way}: {e}");
                                 }
                                 total.0.add(r);
                                 total.1 += 1;

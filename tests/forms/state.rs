@@ -1,8 +1,9 @@
 //! What is known at a place of a function, and what is still known where two ways meet.
 
+use crate::meeting::Meeting;
 use crate::value::{Base, ENTRY, Name, Sum, V, WIDE};
 use iced_x86::Register;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Number of a register, if it is a general one.
 pub fn number(r: Register) -> Option<usize> {
@@ -29,24 +30,9 @@ pub struct State {
     pub facts: Vec<(Name, u32)>,
 }
 
-/// Names that are made where ways meet, and those of values that were overwritten in a loop.
-fn meeting(block: u32, place: u64) -> Name {
-    1 << 62 | u64::from(block) << 24 | place
-}
-
-fn old(block: u32, place: u64) -> Name {
-    2 << 62 | u64::from(block) << 24 | place
-}
-
-/// The names of two sums that differ in nothing else.
-fn alike(a: V, b: V) -> Option<(Name, Name)> {
-    let (x, y) = match (a, b) {
-        (V::Ptr(p, x), V::Ptr(q, y)) if p == q => (x, y),
-        (V::Num(x), V::Num(y)) if (x.k, x.shift) != (0, 0) => (x, y),
-        _ => return None,
-    };
-    ((x.k, x.shift) == (y.k, y.shift)).then_some(())?;
-    Some((x.name?, y.name?))
+/// Names of values that were overwritten in a loop.
+fn old(at: u32, n: u64) -> Name {
+    2 << 62 | u64::from(at) << 24 | n
 }
 
 impl State {
@@ -69,23 +55,34 @@ impl State {
         }
     }
 
-    /// A new number gets this name: nothing else has it any more.
+    /// Every value that is known.
+    fn values(&mut self) -> impl Iterator<Item = &mut V> {
+        let flags = self.flags.iter_mut().flat_map(|(a, b)| [a, b]);
+        self.regs.iter_mut().chain(self.stack.values_mut()).chain(flags)
+    }
+
+    /// A new number gets this name: what had it before has another one from here on, that nothing
+    /// else has.
     pub fn forget(&mut self, name: Name, at: u32) {
-        let aged = |v: &mut V, place: u64| {
-            if v.name().is_some_and(|n| n & !ENTRY == name) {
-                *v = if v.is_u32() { V::named(old(at, place)) } else { V::Top };
+        let named = |n: Name| n & !ENTRY == name;
+        let found = self.values().any(|v| v.name().is_some_and(named));
+        if !found {
+            self.facts.retain(|(n, _)| !named(*n));
+            return;
+        }
+        let clean = !(ENTRY | WIDE);
+        let used: BTreeSet<Name> =
+            self.values().filter_map(|v| v.name()).map(|n| n & clean).collect();
+        let free = (0..).map(|n| old(at, n)).find(|n| !used.contains(n)).unwrap_or_default();
+        let new = |n: Name| free | name & WIDE | n & ENTRY;
+        self.facts.retain(|(n, _)| *n & clean != free);
+        for v in self.values() {
+            if let Some(n) = v.name().filter(|n| named(*n)) {
+                *v = v.renamed(new(n));
             }
-        };
-        for (r, v) in self.regs.iter_mut().enumerate() {
-            aged(v, r as u64);
         }
-        for (k, v) in &mut self.stack {
-            aged(v, 16 + (k.unsigned_abs() & 0xff_ffff) * 2);
-        }
-        self.facts.retain(|(n, _)| *n & !ENTRY != name);
-        let named = |v: V| v.name().is_some_and(|n| n & !ENTRY == name);
-        if self.flags.is_some_and(|(a, b)| named(a) || named(b)) {
-            self.flags = None;
+        for (n, _) in self.facts.iter_mut().filter(|(n, _)| named(*n)) {
+            *n = new(*n);
         }
     }
 
@@ -108,66 +105,45 @@ impl State {
         for k in hit {
             self.stack.remove(&k);
         }
-        if size == 8 && v != V::Top {
+        // Whole words that have a number of their own (see `place`).
+        if size == 8 && v != V::Top && at % 8 == 0 && at.abs() < 1 << 24 {
             self.stack.insert(at, v);
         }
     }
 
     /// Meets another state at the beginning of a block; whether anything changed.
     pub fn meet(&mut self, other: &Self, block: u32) -> bool {
-        let before = self.clone();
-        // Places that held the same on each of the two ways hold the same where they meet.
-        let mut seen: Vec<((V, V), V)> = Vec::new();
-        let mut join = |a: V, b: V, place: u64| {
-            if a == b {
-                return a;
-            }
-            if let Some((_, v)) = seen.iter().find(|(pair, _)| *pair == (a, b)) {
-                return *v;
-            }
-            // Sums of different numbers with the same constant are one sum of the number in which
-            // those numbers meet.
-            if let Some((x, y)) = alike(a, b) {
-                let pair = (V::named(x), V::named(y));
-                let known = seen.iter().find(|(p, _)| *p == pair).and_then(|(_, v)| v.name());
-                let name = known.unwrap_or_else(|| {
-                    let name = meeting(block, place) | (x | y) & WIDE;
-                    seen.push((pair, V::named(name)));
-                    name
-                });
-                return a.renamed(name);
-            }
-            let v = match (a, b) {
-                (V::Ptr(Base::Stack, _) | V::Probe, V::Ptr(Base::Stack, _) | V::Probe)
-                    if place == RSP as u64 =>
-                {
-                    V::Probe
+        let mut meeting = Meeting::new(block);
+        let flags = |s: &Self, n: usize| s.flags.map(|(a, b)| [a, b][n]).unwrap_or(V::Top);
+        let (a, b) = (&*self, other);
+        let mut places: Vec<(u64, V, V)> = Vec::with_capacity(18 + a.stack.len());
+        places.extend((0..16).map(|r| (r as u64, a.regs[r], b.regs[r])));
+        places.extend((0..2).map(|n| (16 + n as u64, flags(a, n), flags(b, n))));
+        let both = a.stack.iter().filter_map(|(k, v)| Some((*k, *v, *b.stack.get(k)?)));
+        places.extend(both.map(|(k, v, w)| (place(k), v, w)));
+        // Numbers first, so that sums are sums of those.
+        let mut joined = vec![V::Top; places.len()];
+        for numbers in [true, false] {
+            for (n, (place, v, w)) in places.iter().enumerate() {
+                if matches!((v, w), (V::Num(_), V::Num(_))) == numbers {
+                    joined[n] = meeting.join(*v, *w, *place);
                 }
-                _ if a.is_u32() && b.is_u32() => V::named(meeting(block, place)),
-                _ => V::named(meeting(block, place) | WIDE),
-            };
-            seen.push(((a, b), v));
-            v
-        };
-        for r in 0..16 {
-            self.regs[r] = join(self.regs[r], other.regs[r], r as u64);
-        }
-        let keys: Vec<i64> = self.stack.keys().copied().collect();
-        for k in keys {
-            let v = match (self.stack.get(&k), other.stack.get(&k)) {
-                (Some(a), Some(b)) => join(*a, *b, 16 + (k.unsigned_abs() & 0xff_ffff) * 2),
-                _ => V::Top,
-            };
-            if v == V::Top {
-                self.stack.remove(&k);
-            } else {
-                self.stack.insert(k, v);
             }
         }
-        if self.flags != other.flags {
-            self.flags = None;
-        }
-        self.facts.retain(|f| other.facts.contains(f));
-        *self != before
+        let mut new = Self::new();
+        new.regs.copy_from_slice(&joined[..16]);
+        new.flags = a.flags.and(b.flags).map(|_| (joined[16], joined[17]));
+        let keys = a.stack.keys().filter(|k| b.stack.contains_key(k));
+        let words = keys.copied().zip(joined[18..].iter().copied());
+        new.stack = words.filter(|(_, v)| *v != V::Top).collect();
+        new.facts = meeting.facts(&a.facts, &b.facts);
+        let changed = new != *self;
+        *self = new;
+        changed
     }
+}
+
+/// The number of a word of the stack among all places.
+fn place(k: i64) -> u64 {
+    18 + (k.unsigned_abs() / 8) * 2 + u64::from(k < 0)
 }

@@ -191,7 +191,13 @@ pub fn step(
 fn arithmetic(s: &State, i: &Instruction, r: Register, loaded: V) -> V {
     let n = number(r).unwrap_or(0);
     let (a, b) = (s.regs[n], operand(s, i, 1, loaded));
-    let same = i.op_count() > 1 && i.op_kind(1) == OpKind::Register && i.op_register(1) == r;
+    // The same register, or a copy.
+    let other = (i.op_count() > 1 && i.op_kind(1) == OpKind::Register).then(|| i.op_register(1));
+    let copy = |o: Register| {
+        let held = number(o).map(|o| s.regs[o]);
+        o.size() == r.size() && a.is_exact() && held == Some(a)
+    };
+    let same = other.is_some_and(|o| o == r || copy(o));
     match i.mnemonic() {
         Mnemonic::Xor | Mnemonic::Sub if same && r.size() >= 4 => V::constant(0),
         _ if !r.is_gpr64() => V::Top,
@@ -218,7 +224,9 @@ fn conditional(s: &State, i: &Instruction, loaded: V) -> V {
     if to == from {
         return to;
     }
-    let (a, b) = s.flags.unwrap_or((V::Top, V::Top));
+    let (to, from) = (to.number(), from.number());
+    let (a, b) = s.flags.map_or((V::Top, V::Top), |(a, b)| (a.number(), b.number()));
+    let own = u64::from(i.ip() as u32) << 4 | number(i.op_register(0)).unwrap_or(0) as u64;
     // `greater` when the first operand is what is above the second, unsigned.
     let null = V::constant(0);
     let code = i.condition_code();
@@ -259,7 +267,7 @@ fn conditional(s: &State, i: &Instruction, loaded: V) -> V {
             && (at.name, at.shift, sum.shift) == (sum.name, 0, 0)
         {
             let behind = memory.is_some();
-            return V::Checked { k: at.k.wrapping_sub(sum.k), reach, behind };
+            return V::Checked { k: at.k.wrapping_sub(sum.k), reach, behind, null: 0 };
         }
         // The index of a table: kept if the length is above it.
         if let (V::Len(table), V::Num(Sum { name: Some(name), shift: 0, k: 0 })) = (end, bytes)
@@ -278,12 +286,12 @@ fn conditional(s: &State, i: &Instruction, loaded: V) -> V {
         if let (Some(last), true) = (end.as_constant(), bytes == above && not_above == end)
             && let Ok(last) = u32::try_from(last)
         {
-            return V::Bounded(last);
+            return V::Bounded { last, name: own };
         }
         if let (Some(last), true) = (bytes.as_constant(), end == not_above && above == bytes)
             && let Ok(last) = u32::try_from(last)
         {
-            return V::Bounded(last);
+            return V::Bounded { last, name: own };
         }
     }
     // The first byte of a memory, unless it has none.
@@ -311,8 +319,7 @@ fn conditional(s: &State, i: &Instruction, loaded: V) -> V {
         }
     }
     if to.is_u32() && from.is_u32() {
-        let n = number(i.op_register(0)).unwrap_or(0) as u64;
-        return V::named(u64::from(i.ip() as u32) << 4 | n);
+        return V::named(own);
     }
     V::Top
 }
@@ -325,7 +332,7 @@ fn checked(end: Sum, memory: Option<u32>, at: V) -> Option<V> {
     };
     match at {
         V::Ptr(b, sum) if b == base && sum.name == end.name && sum.shift == 0 && end.shift == 0 => {
-            Some(V::Checked { k: sum.k, reach: end.k, behind: memory.is_some() })
+            Some(V::Checked { k: sum.k, reach: end.k, behind: memory.is_some(), null: 0 })
         }
         _ => None,
     }

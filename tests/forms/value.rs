@@ -8,7 +8,7 @@ pub type Name = u64;
 pub const WIDE: Name = 1 << 60;
 
 /// `name << shift + k`; without a name just `k`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Sum {
     /// A number below 2^32, unless the name is [`WIDE`].
     pub name: Option<Name>,
@@ -47,7 +47,7 @@ pub fn has_element(table: u32) -> Name {
 }
 
 /// What a pointer points to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Base {
     /// Byte 0 of memory 0; instance data below it.
     Vmctx,
@@ -72,7 +72,7 @@ pub enum Base {
 }
 
 /// What is known of a value of 64 bits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum V {
     /// Nothing.
     Top,
@@ -84,11 +84,12 @@ pub enum V {
     Bytes(Option<u32>),
     /// Number of entries of a table.
     Len(u32),
-    /// The pointer if `name + reach` lies in the memory, else 0.
+    /// The pointer if `name + reach` lies in the memory, else 0; `null` was added to that since.
     Checked {
         k: i64,
         reach: i64,
         behind: bool,
+        null: i64,
     },
     /// The smaller of a number and a memory's size, plus `k`.
     Min {
@@ -139,8 +140,11 @@ pub enum V {
     LinkIndex,
     /// The number that the glue that throws is given: its callers are checked.
     Thrower,
-    /// At most so much.
-    Bounded(u32),
+    /// A number that is at most so much.
+    Bounded {
+        last: u32,
+        name: Name,
+    },
     /// An entry of a jump table at an offset with so many entries, and where it leads.
     JumpEntry {
         at: u32,
@@ -172,7 +176,7 @@ impl V {
         match self {
             Self::Num(Sum { name: Some(n), shift, k }) => n & WIDE == 0 && shift == 0 && k == 0,
             Self::Num(s) => (0..=i64::from(u32::MAX)).contains(&s.k),
-            Self::Signature(_) | Self::TypeId(_) | Self::Bounded(_) => true,
+            Self::Signature(_) | Self::TypeId(_) | Self::Bounded { .. } => true,
             Self::LinkIndex | Self::Thrower => true,
             _ => false,
         }
@@ -192,6 +196,7 @@ impl V {
             Self::Num(s) | Self::Ptr(_, s) | Self::Min { sum: s, .. } => s.name,
             Self::Index { name, .. }
             | Self::Scaled { name, .. }
+            | Self::Bounded { name, .. }
             | Self::Entry { name, .. }
             | Self::EntryVmctx { name, .. }
             | Self::Signature(name)
@@ -201,11 +206,22 @@ impl V {
         }
     }
 
-    /// The same sum of another number.
+    /// The same of another number.
     pub fn renamed(self, name: Name) -> Self {
         match self {
             Self::Ptr(base, s) => Self::Ptr(base, Sum { name: Some(name), ..s }),
             Self::Num(s) => Self::Num(Sum { name: Some(name), ..s }),
+            Self::Min { sum, memory, k } => {
+                Self::Min { sum: Sum { name: Some(name), ..sum }, memory, k }
+            }
+            Self::Index { table, .. } => Self::Index { table, name },
+            Self::Bounded { last, .. } => Self::Bounded { last, name },
+            Self::Scaled { table, .. } => Self::Scaled { table, name },
+            Self::Entry { table, k, .. } => Self::Entry { table, name, k },
+            Self::EntryVmctx { table, .. } => Self::EntryVmctx { table, name },
+            Self::Signature(_) => Self::Signature(name),
+            Self::EntryCode(_) => Self::EntryCode(name),
+            Self::EntryContext(_) => Self::EntryContext(name),
             v => v,
         }
     }
@@ -229,11 +245,12 @@ impl V {
             {
                 Self::Entry { table, name, k: k + s.k }
             }
-            (Self::Checked { k, reach, behind }, Self::Num(s))
-            | (Self::Num(s), Self::Checked { k, reach, behind })
+            (Self::Checked { k, reach, behind, null }, Self::Num(s))
+            | (Self::Num(s), Self::Checked { k, reach, behind, null })
                 if s.name.is_none() =>
             {
-                Self::Checked { k: k + s.k, reach, behind }
+                let (k, null) = (k.wrapping_add(s.k), null.wrapping_add(s.k));
+                Self::Checked { k, reach, behind, null }
             }
             (Self::Min { sum, memory, k }, Self::Num(s))
             | (Self::Num(s), Self::Min { sum, memory, k })
@@ -250,14 +267,29 @@ impl V {
             (Self::Probe, Self::Num(s)) if s.name.is_none() => Self::Probe,
             (Self::Top, Self::Num(s)) | (Self::Num(s), Self::Top) if s == Sum::of(0) => Self::Top,
             (v, Self::Num(s)) | (Self::Num(s), v) if s == Sum::of(0) => v,
+            (Self::Bounded { .. }, v) => self.number().plus(v),
+            (v, Self::Bounded { .. }) => v.plus(other.number()),
             _ => Self::Top,
         }
     }
 
+    /// Without the bound.
+    pub fn number(self) -> Self {
+        match self {
+            Self::Bounded { name, .. } => Self::named(name),
+            v => v,
+        }
+    }
+
+    /// Whether two of these that look alike are the same number.
+    pub fn is_exact(self) -> bool {
+        matches!(self, Self::Num(_) | Self::Ptr(..) | Self::Bounded { .. })
+    }
+
     /// The value times a power of two, as an index in an address.
     pub fn times(self, shift: u8) -> Self {
-        match self {
-            v if shift == 0 => v,
+        match self.number() {
+            _ if shift == 0 => self,
             Self::Num(Sum { name: Some(n), shift: 0, k: 0 }) => {
                 Self::Num(Sum { name: Some(n), shift, k: 0 })
             }
