@@ -435,6 +435,10 @@ impl<'a> Walk<'a> {
         let loaded = self.memory(s, i, report).map_or(V::Top, |(v, _)| v);
         match operand(s, i, 0, loaded) {
             V::JumpTarget { at, last } => {
+                // What was read of the table is a number from here on.
+                s.rename_all(i.ip() as u32, |v| {
+                    matches!(v, V::JumpEntry { .. } | V::JumpTarget { .. })
+                });
                 let mut ways = Vec::new();
                 let mut good = true;
                 for n in 0..=last {

@@ -86,6 +86,17 @@ impl State {
         }
     }
 
+    /// Registers for which that holds are some number behind the instruction at `at`.
+    pub fn rename_all(&mut self, at: u32, is: impl Fn(&V) -> bool) {
+        for r in 0..16 {
+            if is(&self.regs[r]) {
+                let name = WIDE | u64::from(at) << 4 | r as u64;
+                self.forget(name, at);
+                self.regs[r] = V::named(name);
+            }
+        }
+    }
+
     /// The type of the function in a table entry, or [`NOT_NULL`].
     pub fn known(&self, name: Name) -> Option<u32> {
         let types = |ty: u32| ty == NOT_NULL || ty & AT_MOST == 0;
