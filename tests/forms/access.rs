@@ -81,7 +81,7 @@ pub fn classify(
             };
             (form, inside(k, 0, high) && listed(), V::Top)
         }
-        V::Checked { k, reach, behind, null } => {
+        V::Checked { k, reach, behind, null, .. } => {
             let form = if behind { Form::DescriptorAccess } else { Form::CheckedAccess };
             // An end that no memory reaches: always null.
             let never = reach >= BEYOND;

@@ -3,6 +3,8 @@
 use crate::flow;
 use crate::module::Module;
 use crate::report::Form;
+use crate::state::State;
+use crate::value::V;
 use iced_x86::{
     Code, Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind, Register,
 };
@@ -327,9 +329,33 @@ fn find(c: &Compiled, d: &Damage) -> Option<(usize, usize)> {
     all.find(|i| (d.find)(i)).map(|i| (i.ip() as usize, i.len()))
 }
 
+/// Whether numbers that differ have different names where ways meet: a register that had a number
+/// in the round before, and the one that has it now.
+fn rounds_are_kept_apart() -> bool {
+    let with = |a: V, b: V| {
+        let mut s = State::new();
+        (s.regs[0], s.regs[3]) = (a, b);
+        s
+    };
+    let (i, j) = (V::named(1), V::named(2));
+    let mut head = with(i, i);
+    head.meet(&with(j, j), 0x100);
+    let same = head.regs[0] == head.regs[3];
+    let before = head.regs[0];
+    head.meet(&with(V::named(3), before), 0x100);
+    let differ = head.regs[0] != head.regs[3];
+    // What was overwritten by the same instruction twice is two numbers.
+    let mut body = with(i, j);
+    body.forget(1, 0x200);
+    body.regs[3] = body.regs[0];
+    body.regs[0] = i;
+    body.forget(1, 0x200);
+    same && differ && body.regs[0] != body.regs[3]
+}
+
 /// Whether all damage is noticed.
 pub fn every_form_can_be_broken() -> bool {
-    let mut good = true;
+    let mut good = rounds_are_kept_apart();
     for text in [PROGRAM, IMPORTER, THROWER] {
         let c = compile(text);
         let report = flow::check(&Module::new(&c));

@@ -12,7 +12,7 @@ use iced_x86::{
     ConditionCode, Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory,
     Mnemonic, OpAccess, OpKind,
 };
-use lucet_artifact::abi::FIRST_IMPORT;
+use lucet_artifact::abi::{Builtin, FIRST_IMPORT, results_by_pointer};
 use lucet_artifact::layout;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -283,8 +283,29 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// How many results a function in the guest's convention writes through a pointer.
+    fn results_in_memory(&self, ty: u32) -> usize {
+        let ty = self.m.ty(ty);
+        if hidden_results(ty) { ty.results.len() } else { 0 }
+    }
+
+    /// How many value slots an import or a builtin writes through a pointer.
+    fn slots_written(&self, index: Option<i64>) -> usize {
+        let c = self.m.compiled;
+        let number = index.and_then(|n| usize::try_from(n).ok()).unwrap_or_default();
+        let Some(import) = number.checked_sub(FIRST_IMPORT as usize) else {
+            let takes = [Builtin::TakeException, Builtin::ReadException];
+            let takes = takes.iter().any(|b| *b as usize == number);
+            let tags = c.contract.tags.iter().map(|ty| self.m.ty(*ty).params.len());
+            return if takes { tags.max().unwrap_or_default() } else { 0 };
+        };
+        let results = c.funcs.get(import).map(|f| &self.m.ty(f.record.ty).results);
+        results.filter(|r| results_by_pointer(r)).map_or(0, |r| r.len())
+    }
+
     /// A function in the guest's convention returned: it took its arguments off the stack.
     pub fn called(&self, s: &mut State, i: &Instruction, ty: u32) {
+        s.lend(self.results_in_memory(ty));
         s.regs[RSP] = s.regs[RSP].plus(V::constant(pops(self.m.ty(ty))));
         after_call(s, i, &TAIL);
     }
@@ -314,6 +335,7 @@ impl<'a> Walk<'a> {
                     number.is_some_and(|n| all.contains(&n) && slot(n))
                 };
                 report.note(Form::HostCall, own && good, || self.words(i));
+                s.lend(self.slots_written(index));
                 after_call(s, i, &SYSTEM_V);
             }
             V::EntryCode(name) => {
@@ -332,6 +354,8 @@ impl<'a> Walk<'a> {
                         let restores = next.mnemonic() == Mnemonic::Sub
                             && next.op0_register() == iced_x86::Register::RSP;
                         let k = if restores { next.immediate(1) as i64 } else { 0 };
+                        let types = 0..self.m.compiled.types.types.len() as u32;
+                        s.lend(types.map(|t| self.results_in_memory(t)).max().unwrap_or(0));
                         s.regs[RSP] = s.regs[RSP].plus(V::constant(k));
                         after_call(s, i, &TAIL);
                     }
@@ -435,6 +459,10 @@ impl<'a> Walk<'a> {
         let loaded = self.memory(s, i, report).map_or(V::Top, |(v, _)| v);
         match operand(s, i, 0, loaded) {
             V::JumpTarget { at, last } => {
+                // What was read of the table is a number from here on.
+                s.rename_all(i.ip() as u32, |v| {
+                    matches!(v, V::JumpEntry { .. } | V::JumpTarget { .. })
+                });
                 let mut ways = Vec::new();
                 let mut good = true;
                 for n in 0..=last {

@@ -13,13 +13,13 @@
 
 use crate::state::RSP;
 use crate::value::{Base, ENTRY, Name, Sum, V, WIDE};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 /// A meeting of two states at the beginning of a block.
 pub struct Meeting {
     block: u32,
     /// The names of numbers by what they are on the two ways.
-    seen: HashMap<(V, V), Name>,
+    seen: BTreeMap<(V, V), Name>,
 }
 
 /// Two sums as one sum of a number that is the first on one way and the second on the other.
@@ -57,7 +57,7 @@ fn sum(a: V, b: V, name: Name) -> V {
 
 impl Meeting {
     pub fn new(block: u32) -> Self {
-        Self { block, seen: HashMap::new() }
+        Self { block, seen: BTreeMap::new() }
     }
 
     /// A name that only this block gives, to the number that this place holds.
@@ -92,12 +92,13 @@ impl Meeting {
             return V::Probe;
         }
         // What may be accessed behind both.
-        if let V::Checked { k, reach, behind, null } = a
-            && let V::Checked { k: l, reach: m, behind: n, null: o } = b
+        if let V::Checked { k, reach, behind, null, name: x } = a
+            && let V::Checked { k: l, reach: m, behind: n, null: o, name: y } = b
             && (behind, null) == (n, o)
         {
             let (k, left) = (k.min(l), reach.wrapping_sub(k).min(m.wrapping_sub(l)));
-            return V::Checked { k, reach: k.wrapping_add(left), behind, null };
+            let name = self.name(V::named(x), V::named(y), place);
+            return V::Checked { k, reach: k.wrapping_add(left), behind, null, name };
         }
         let (a, b) = match (a, b) {
             (V::Bounded { last: x, .. }, V::Bounded { last: y, .. }) if x == y => (a, b),

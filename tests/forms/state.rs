@@ -3,6 +3,7 @@
 use crate::meeting::Meeting;
 use crate::value::{Base, ENTRY, Name, Sum, V, WIDE};
 use iced_x86::Register;
+use lucet_artifact::abi::VALUE_SLOT;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Number of a register, if it is a general one.
@@ -86,6 +87,17 @@ impl State {
         }
     }
 
+    /// Registers for which that holds are some number behind the instruction at `at`.
+    pub fn rename_all(&mut self, at: u32, is: impl Fn(&V) -> bool) {
+        for r in 0..16 {
+            if is(&self.regs[r]) {
+                let name = WIDE | u64::from(at) << 4 | r as u64;
+                self.forget(name, at);
+                self.regs[r] = V::named(name);
+            }
+        }
+    }
+
     /// The type of the function in a table entry, or [`NOT_NULL`].
     pub fn known(&self, name: Name) -> Option<u32> {
         let types = |ty: u32| ty == NOT_NULL || ty & AT_MOST == 0;
@@ -108,6 +120,18 @@ impl State {
         // Whole words that have a number of their own (see `place`).
         if size == 8 && v != V::Top && at % 8 == 0 && at.abs() < 1 << 24 {
             self.stack.insert(at, v);
+        }
+    }
+
+    /// A callee writes so many value slots through a pointer to the own stack, if it is given one.
+    pub fn lend(&mut self, slots: usize) {
+        let bytes = slots as i64 * i64::from(VALUE_SLOT);
+        let low = self.depth().unwrap_or_default();
+        let arguments = [7, 6, 2, 1, 8, 9].map(|r| self.regs[r]);
+        let pushed = self.stack.range(low..low + OUTGOING).map(|(_, v)| *v);
+        let lent: Vec<i64> = arguments.into_iter().chain(pushed).filter_map(own_address).collect();
+        for k in lent.into_iter().filter(|_| slots > 0) {
+            self.stack.retain(|at, _| *at + 8 <= k || *at >= k + bytes);
         }
     }
 
@@ -140,6 +164,17 @@ impl State {
         let changed = new != *self;
         *self = new;
         changed
+    }
+}
+
+/// Bytes above the stack pointer in which an argument that is a pointer is looked for.
+const OUTGOING: i64 = 16 * 1024;
+
+/// Where in the own stack a pointer points.
+fn own_address(v: V) -> Option<i64> {
+    match v {
+        V::Ptr(Base::Stack, Sum { name: None, k, .. }) => Some(k),
+        _ => None,
     }
 }
 

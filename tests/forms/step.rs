@@ -2,7 +2,7 @@
 
 use crate::access::address;
 use crate::state::{AT_MOST, RBP, RSP, State, number};
-use crate::value::{Base, ENTRY, Sum, V, WIDE, constant_index};
+use crate::value::{Base, ENTRY, Name, Sum, V, WIDE, constant_index};
 use iced_x86::{
     ConditionCode, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, OpKind, Register,
 };
@@ -52,7 +52,8 @@ fn write(s: &mut State, r: Register, v: V, at: u32) {
         // The upper part stays as it is.
         fresh(s)
     } else {
-        V::Top
+        s.forget(own | WIDE, at);
+        V::named(own | WIDE)
     };
 }
 
@@ -242,7 +243,7 @@ fn conditional(s: &State, i: &Instruction, loaded: V) -> V {
     if let Some((end, bytes, above, not_above)) = sides {
         if let (V::Num(e), V::Bytes(memory)) = (end, bytes)
             && above == null
-            && let Some(v) = checked(e, memory, not_above)
+            && let Some(v) = checked(e, memory, not_above, own)
         {
             return v;
         }
@@ -267,7 +268,7 @@ fn conditional(s: &State, i: &Instruction, loaded: V) -> V {
             && (at.name, at.shift, sum.shift) == (sum.name, 0, 0)
         {
             let behind = memory.is_some();
-            return V::Checked { k: at.k.wrapping_sub(sum.k), reach, behind, null: 0 };
+            return V::Checked { k: at.k.wrapping_sub(sum.k), reach, behind, null: 0, name: own };
         }
         // The index of a table: kept if the length is above it.
         if let (V::Len(table), V::Num(Sum { name: Some(name), shift: 0, k: 0 })) = (end, bytes)
@@ -302,7 +303,7 @@ fn conditional(s: &State, i: &Instruction, loaded: V) -> V {
             _ => (V::Top, V::Top),
         };
         if if_empty == null
-            && let Some(v) = checked(Sum::of(1), memory, else_)
+            && let Some(v) = checked(Sum::of(1), memory, else_, own)
         {
             return v;
         }
@@ -325,14 +326,14 @@ fn conditional(s: &State, i: &Instruction, loaded: V) -> V {
 }
 
 /// An address that is only used if `end` is not above the size of a memory.
-fn checked(end: Sum, memory: Option<u32>, at: V) -> Option<V> {
+fn checked(end: Sum, memory: Option<u32>, at: V, name: Name) -> Option<V> {
     let base = match memory {
         None => Base::Vmctx,
         Some(n) => Base::Memory(n),
     };
     match at {
         V::Ptr(b, sum) if b == base && sum.name == end.name && sum.shift == 0 && end.shift == 0 => {
-            Some(V::Checked { k: sum.k, reach: end.k, behind: memory.is_some(), null: 0 })
+            Some(V::Checked { k: sum.k, reach: end.k, behind: memory.is_some(), null: 0, name })
         }
         _ => None,
     }
@@ -363,7 +364,7 @@ pub fn after_call(s: &mut State, i: &Instruction, kept: &[usize]) {
                 | V::EntryContext(_)
         )
     };
-    s.regs.iter_mut().filter(|v| of_table(v)).for_each(|v| *v = V::Top);
+    s.rename_all(at, of_table);
     s.stack.retain(|_, v| !of_table(v));
     // What lies below the stack pointer, and the arguments that were there, belonged to the callee.
     if let Some(low) = s.depth() {

@@ -8,7 +8,7 @@ pub type Name = u64;
 pub const WIDE: Name = 1 << 60;
 
 /// `name << shift + k`; without a name just `k`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Sum {
     /// A number below 2^32, unless the name is [`WIDE`].
     pub name: Option<Name>,
@@ -47,7 +47,7 @@ pub fn has_element(table: u32) -> Name {
 }
 
 /// What a pointer points to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Base {
     /// Byte 0 of memory 0; instance data below it.
     Vmctx,
@@ -72,7 +72,7 @@ pub enum Base {
 }
 
 /// What is known of a value of 64 bits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum V {
     /// Nothing.
     Top,
@@ -90,6 +90,7 @@ pub enum V {
         reach: i64,
         behind: bool,
         null: i64,
+        name: Name,
     },
     /// The smaller of a number and a memory's size, plus `k`.
     Min {
@@ -197,6 +198,7 @@ impl V {
             Self::Index { name, .. }
             | Self::Scaled { name, .. }
             | Self::Bounded { name, .. }
+            | Self::Checked { name, .. }
             | Self::Entry { name, .. }
             | Self::EntryVmctx { name, .. }
             | Self::Signature(name)
@@ -216,6 +218,9 @@ impl V {
             }
             Self::Index { table, .. } => Self::Index { table, name },
             Self::Bounded { last, .. } => Self::Bounded { last, name },
+            Self::Checked { k, reach, behind, null, .. } => {
+                Self::Checked { k, reach, behind, null, name }
+            }
             Self::Scaled { table, .. } => Self::Scaled { table, name },
             Self::Entry { table, k, .. } => Self::Entry { table, name, k },
             Self::EntryVmctx { table, .. } => Self::EntryVmctx { table, name },
@@ -245,12 +250,12 @@ impl V {
             {
                 Self::Entry { table, name, k: k + s.k }
             }
-            (Self::Checked { k, reach, behind, null }, Self::Num(s))
-            | (Self::Num(s), Self::Checked { k, reach, behind, null })
+            (Self::Checked { k, reach, behind, null, name }, Self::Num(s))
+            | (Self::Num(s), Self::Checked { k, reach, behind, null, name })
                 if s.name.is_none() =>
             {
                 let (k, null) = (k.wrapping_add(s.k), null.wrapping_add(s.k));
-                Self::Checked { k, reach, behind, null }
+                Self::Checked { k, reach, behind, null, name }
             }
             (Self::Min { sum, memory, k }, Self::Num(s))
             | (Self::Num(s), Self::Min { sum, memory, k })
@@ -283,7 +288,7 @@ impl V {
 
     /// Whether two of these that look alike are the same number.
     pub fn is_exact(self) -> bool {
-        matches!(self, Self::Num(_) | Self::Ptr(..) | Self::Bounded { .. })
+        matches!(self, Self::Num(_) | Self::Ptr(..) | Self::Bounded { .. } | Self::Checked { .. })
     }
 
     /// The value times a power of two, as an index in an address.
