@@ -66,6 +66,18 @@ fn half(s: &mut State, r: Register, at: u32) {
     }
 }
 
+/// What is copied has a name from here on, so that the copy is known to be one.
+fn name_source(s: &mut State, i: &Instruction, at: u32) {
+    if i.op_kind(1) != OpKind::Register {
+        return;
+    }
+    if let Some(n) = number(i.op_register(1)).filter(|n| s.regs[*n] == V::Top) {
+        let name = u64::from(at) << 4 | n as u64 | WIDE;
+        s.forget(name, at);
+        s.regs[n] = V::named(name);
+    }
+}
+
 /// Executes an instruction that falls through; `loaded` is what its operand in memory holds, if
 /// that is read, `stored` where on the stack it writes.
 pub fn step(
@@ -108,6 +120,9 @@ pub fn step(
         }
         Mnemonic::Mov | Mnemonic::Movzx => {
             if let Some(r) = to {
+                if i.mnemonic() == Mnemonic::Mov && wide(r) {
+                    name_source(s, i, at);
+                }
                 let v = operand(s, i, 1, loaded);
                 write(s, r, if i.mnemonic() == Mnemonic::Movzx { V::Top } else { v }, at);
                 if i.mnemonic() == Mnemonic::Movzx && wide(r) {

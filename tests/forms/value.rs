@@ -288,7 +288,14 @@ impl V {
 
     /// Whether two of these that look alike are the same number.
     pub fn is_exact(self) -> bool {
-        matches!(self, Self::Num(_) | Self::Ptr(..) | Self::Bounded { .. } | Self::Checked { .. })
+        matches!(
+            self,
+            Self::Num(_)
+                | Self::Ptr(..)
+                | Self::Bounded { .. }
+                | Self::Checked { .. }
+                | Self::Initial(_)
+        )
     }
 
     /// The value times a power of two, as an index in an address.
