@@ -280,7 +280,7 @@ fn conditional(s: &State, i: &Instruction, loaded: V) -> V {
             && memory == of
             && above == null
             && base == memory.map_or(Base::Vmctx, Base::Memory)
-            && (at.name, at.shift, sum.shift) == (sum.name, 0, 0)
+            && (at.name, at.shift) == (sum.name, sum.shift)
         {
             let behind = memory.is_some();
             return V::Checked { k: at.k.wrapping_sub(sum.k), reach, behind, null: 0, name: own };
