@@ -35,8 +35,38 @@ fn option<'a>(args: &'a [String], name: &str) -> Option<&'a str> {
     args.get(at + 1).map(String::as_str)
 }
 
+/// What is wrong with the options behind the words that a command takes, if anything is.
+fn wrong(args: &[String], words: usize) -> Option<String> {
+    const NUMBERS: [&str; 4] = ["--seconds", "--jobs", "--seed", "--stride"];
+    let mut rest = args.iter().skip(words);
+    while let Some(name) = rest.next() {
+        let value = rest.next().map(String::as_str);
+        let known = NUMBERS.contains(&name.as_str());
+        match (name.as_str(), value) {
+            ("--target" | "--dir" | "--state", None) => {
+                return Some(format!("{name} wants a value"));
+            }
+            ("--dir" | "--state", Some(_)) => {}
+            ("--target", Some(t)) if work::TARGETS.contains(&t) => {}
+            ("--target", Some(t)) => return Some(format!("there is no target `{t}`")),
+            (_, Some(v)) if known && v.parse::<u64>().is_ok() => {}
+            (_, v) if known => {
+                return Some(format!("{name} wants a number, not `{}`", v.unwrap_or_default()));
+            }
+            _ => return Some(format!("unknown option `{name}`")),
+        }
+    }
+    None
+}
+
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
+    let words =
+        if matches!(args.first().map(String::as_str), Some("one" | "file")) { 2 } else { 1 };
+    if let Some(what) = wrong(&args, words) {
+        eprintln!("lucet-fuzz: {what}");
+        return usage();
+    }
     let number = |name: &str| option(&args, name).and_then(|v| v.parse::<u64>().ok());
     let target = option(&args, "--target").map(str::to_owned);
     match args.first().map(String::as_str) {

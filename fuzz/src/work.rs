@@ -27,6 +27,9 @@ pub struct Job {
 /// The last panic: message and place.
 static PANIC: Mutex<String> = Mutex::new(String::new());
 
+/// All targets.
+pub const TARGETS: [&str; 4] = ["differ", "mutant", "text", "policy"];
+
 /// The target of a seed.
 fn target(seed: u64, wanted: Option<&str>) -> &'static str {
     const ALL: [&str; 16] = [
@@ -120,7 +123,10 @@ pub fn file(path: &Path, seed: u64) -> ExitCode {
     let case = wasm.and_then(|w| generate::of(w, seed).ok_or_else(|| "not valid".to_owned()));
     match case {
         Ok(case) => Engines::new().show_case(&case),
-        Err(e) => eprintln!("{}: {e}", path.display()),
+        Err(e) => {
+            eprintln!("{}: {e}", path.display());
+            return ExitCode::from(2);
+        }
     }
     ExitCode::SUCCESS
 }

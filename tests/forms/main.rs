@@ -148,6 +148,9 @@ fn files(dir: &std::ffi::OsStr) -> Vec<(String, Vec<u8>)> {
         .filter(|e| e.path().extension().is_some_and(|x| x == "wasm"))
         .filter_map(|e| Some((e.file_name().into_string().ok()?, std::fs::read(e.path()).ok()?)))
         .collect();
+    if all.is_empty() {
+        eprintln!("no .wasm files in {}", std::path::Path::new(dir).display());
+    }
     all.sort_by_key(|(_, bytes)| bytes.len());
     all
 }
