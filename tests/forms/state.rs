@@ -27,6 +27,8 @@ pub struct State {
     pub stack: BTreeMap<i64, V>,
     /// What was compared last.
     pub flags: Option<(V, V)>,
+    /// Two registers that hold the same, whatever it is: the last copy, until one is written.
+    pub copy: Option<(usize, usize)>,
     /// Table entries whose signature is known, and the type.
     pub facts: Vec<(Name, u32)>,
 }
@@ -45,7 +47,13 @@ impl State {
         }
         regs[RSP] = V::Ptr(Base::Stack, Sum::of(0));
         let stack = BTreeMap::from([(0, V::Return)]);
-        Self { regs, stack, flags: None, facts: Vec::new() }
+        Self { regs, stack, flags: None, copy: None, facts: Vec::new() }
+    }
+
+    /// A register is written.
+    pub fn write(&mut self, r: usize, v: V) {
+        self.copy = self.copy.filter(|(a, b)| *a != r && *b != r);
+        self.regs[r] = v;
     }
 
     /// Offset of the stack pointer from where it was at entry.
@@ -93,7 +101,7 @@ impl State {
             if is(&self.regs[r]) {
                 let name = WIDE | u64::from(at) << 4 | r as u64;
                 self.forget(name, at);
-                self.regs[r] = V::named(name);
+                self.write(r, V::named(name));
             }
         }
     }
@@ -161,6 +169,7 @@ impl State {
         let words = keys.copied().zip(joined[18..].iter().copied());
         new.stack = words.filter(|(_, v)| *v != V::Top).collect();
         new.facts = meeting.facts(&a.facts, &b.facts);
+        new.copy = a.copy.filter(|_| a.copy == b.copy);
         let changed = new != *self;
         *self = new;
         changed

@@ -41,7 +41,7 @@ fn write(s: &mut State, r: Register, v: V, at: u32) {
         s.forget(name, at);
         V::named(name)
     };
-    s.regs[n] = if r.is_gpr64() && v == V::Top {
+    let v = if r.is_gpr64() && v == V::Top {
         s.forget(own | WIDE, at);
         V::named(own | WIDE)
     } else if r.is_gpr64() {
@@ -55,6 +55,7 @@ fn write(s: &mut State, r: Register, v: V, at: u32) {
         s.forget(own | WIDE, at);
         V::named(own | WIDE)
     };
+    s.write(n, v);
 }
 
 /// A number without anything known but that its upper half is 0.
@@ -62,7 +63,7 @@ fn half(s: &mut State, r: Register, at: u32) {
     if let Some(n) = number(r) {
         let name = u64::from(at) << 4 | n as u64;
         s.forget(name, at);
-        s.regs[n] = V::named(name);
+        s.write(n, V::named(name));
     }
 }
 
@@ -127,6 +128,10 @@ pub fn step(
                 write(s, r, if i.mnemonic() == Mnemonic::Movzx { V::Top } else { v }, at);
                 if i.mnemonic() == Mnemonic::Movzx && wide(r) {
                     half(s, r, at);
+                }
+                if i.mnemonic() == Mnemonic::Mov && wide(r) && i.op_kind(1) == OpKind::Register {
+                    let pair = number(r).zip(number(i.op_register(1)));
+                    s.copy = pair.filter(|(to, from)| to != from && *to != RSP && *from != RSP);
                 }
             }
             return;
@@ -211,7 +216,9 @@ fn arithmetic(s: &State, i: &Instruction, r: Register, loaded: V) -> V {
     let other = (i.op_count() > 1 && i.op_kind(1) == OpKind::Register).then(|| i.op_register(1));
     let copy = |o: Register| {
         let held = number(o).map(|o| s.regs[o]);
-        o.size() == r.size() && a.is_exact() && held == Some(a)
+        let just = |o| s.copy == Some((n, o)) || s.copy == Some((o, n));
+        let equal = a.is_exact() && held == Some(a) || number(o).is_some_and(just);
+        o.size() == r.size() && equal
     };
     let same = other.is_some_and(|o| o == r || copy(o));
     match i.mnemonic() {
@@ -361,7 +368,7 @@ pub fn after_call(s: &mut State, i: &Instruction, kept: &[usize]) {
         if r != RSP && r != RBP && !kept.contains(&r) {
             let name = WIDE | u64::from(at) << 4 | r as u64;
             s.forget(name, at);
-            s.regs[r] = V::named(name);
+            s.write(r, V::named(name));
         }
     }
     // A call may write tables and move them; memories only grow.
