@@ -52,4 +52,16 @@ impl Features {
         }
         Stop::Skip(needed)
     }
+
+    /// A directive may be skipped for refused features only, whoever says so.
+    pub fn check(&self, stop: Stop) -> Stop {
+        match stop {
+            Stop::Skip(needed) => match needed.iter().find(|n| !self.refuses(n)) {
+                Some(name) => format!("skipped for want of {name}, which is not refused").into(),
+                None if needed.is_empty() => "skipped for nothing".into(),
+                None => Stop::Skip(needed),
+            },
+            wrong => wrong,
+        }
+    }
 }

@@ -116,6 +116,11 @@ fn harness_works() -> bool {
         eprintln!("tests/spec/scope.rs: {mistake}");
         works = false;
     }
+    let superseded = script::superseded(&list);
+    for u in superseded.unwrap_or_else(|e| vec![e]) {
+        eprintln!("tests/spec/script.rs: superseded: {u}");
+        works = false;
+    }
     for (name, text, all) in scripts {
         for u in script::own(text, &list, all) {
             eprintln!("tests/spec/{name}:{u}; it must {all:?}");
