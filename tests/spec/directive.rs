@@ -49,7 +49,7 @@ pub struct Pass {
 pub enum Stop {
     /// Something is not as it must be.
     Wrong(String),
-    /// It needs these features, which are refused, or not compiled yet.
+    /// It needs these features, which are refused.
     Skip(Needed),
 }
 

@@ -76,7 +76,6 @@ fn run_directives(file: &File, scope: &Scope, pass: Pass, done: &mut Done) -> Re
         let verdict = match exceptions.get(&line) {
             Some(Exception::Answer(answer, by)) => runner.superseded(d, *answer, by),
             Some(Exception::Instead(text)) => instead(&mut runner, text),
-            Some(Exception::Skip(feature)) => Err(Stop::Skip(vec![(*feature).to_owned()])),
             None => runner.run(d),
         };
         match verdict.map_err(|stop| scope.features.check(stop)) {
