@@ -16,10 +16,7 @@ const GUEST: &str = r#"(module (memory 1)
   (func (export "ok") (result i32) (i32.const 7)))"#;
 
 fn trap(i: &Instance, name: &str, args: &[Val]) -> TrapCode {
-    match i.run(name, args).unwrap() {
-        Outcome::Trapped(t) => t.code,
-        other => panic!("{other:?}"),
-    }
+    common::trapped(i.run(name, args).unwrap()).code
 }
 
 fn all_traps_work() {
