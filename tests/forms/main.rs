@@ -68,8 +68,13 @@ fn ways() -> Vec<Options> {
     let v3 = lucetc::options::cpu_from_name("x86-64-v3").unwrap_or_default();
     let of = |memory, fuel, cpu| Options { memory, fuel, cpu, threads: 1, ..Options::default() };
     let v2 = Options::default().cpu;
+    let default = of(MemoryShape::Guarded, false, v2);
+    // For a corpus of hundreds of megabytes.
+    if std::env::var("LUCET_FORMS").is_ok_and(|ways| ways == "default") {
+        return vec![default];
+    }
     vec![
-        of(MemoryShape::Guarded, false, v2),
+        default,
         of(MemoryShape::Compact, true, v3),
         Options { opt_level: lucetc::OptLevel::None, ..of(MemoryShape::Guarded, true, v2) },
     ]
