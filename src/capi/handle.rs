@@ -31,10 +31,11 @@ pub(super) enum Kind {
     Instance = 5,
     SnapshotConfig = 6,
     Group = 7,
+    ModuleRef = 9,
 }
 
 impl Kind {
-    const ALL: [(Self, &str); 7] = [
+    const ALL: [(Self, &str); 8] = [
         (Self::Region, "lucet_region"),
         (Self::RegionConfig, "lucet_region_config"),
         (Self::Module, "lucet_module"),
@@ -42,10 +43,11 @@ impl Kind {
         (Self::Instance, "lucet_instance"),
         (Self::SnapshotConfig, "lucet_snapshot_config"),
         (Self::Group, "lucet_group"),
+        (Self::ModuleRef, "lucet_module_ref"),
     ];
 
     fn name(self) -> &'static str {
-        Self::ALL[self as usize - 1].1
+        Self::ALL.into_iter().find(|(k, _)| *k == self).map_or("handle", |(_, name)| name)
     }
 }
 
