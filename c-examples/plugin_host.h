@@ -59,9 +59,9 @@ static inline lucet_status plugin_load(const char *path, log_line_fn *log_line, 
 }
 
 /*
- * Has an instance answer a request. At most `cap` bytes of the answer are copied to `answer`; `*len`
- * is its whole length. A status is a fault of the host or its environment; what the plugin did is
- * in `*outcome`, and only LUCET_OUTCOME_RETURNED means that there is an answer.
+ * Has an instance answer a request. At most `cap` bytes of the answer are copied to `answer`;
+ * `*len` is its whole length. A status is a fault of the host or its environment; what the plugin
+ * did is in `*outcome`, and only LUCET_OUTCOME_RETURNED means that there is an answer.
  */
 static inline lucet_status plugin_call(lucet_instance *instance, lucet_func alloc,
                                        lucet_func on_request, const char *request,

@@ -11,9 +11,9 @@
 //!
 //! The path of each request writes nothing that another thread reads: it reads the [`notice`],
 //! which names the module by number, and idle instances are found by that number
-//! ([`crate::idle`]). So no thread keeps a reference count, its own or a shared one, to the module: what was replaced goes
-//! when the reference lets go of it, idle instances on all threads included, and its code when the
-//! last instance that is alive is freed. No thread has to come back for that.
+//! ([`crate::idle`]). So no thread keeps the module by a reference count, its own or a shared one.
+//! What was replaced goes when the reference lets go of it, idle instances on all threads included,
+//! and its code when the last instance that is alive is freed. No thread has to come back for that.
 //!
 //! A [`Place`] is never freed but used again by later references, so that a reference is a plain
 //! number on that path ([`ModuleRef::again`]) and one that is freed meanwhile harms nobody.
