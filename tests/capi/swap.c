@@ -264,6 +264,7 @@ int main(int argc, char **argv)
     if (argc != 5) {
         return 2;
     }
+    alarm(300); /* Should threads wait for what does not come. */
     config = lucet_module_config_create();
     OK(lucet_module_config_allow_unsigned(config, true));
     OK(lucet_region_create(NULL, &region));

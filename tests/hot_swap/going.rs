@@ -5,6 +5,7 @@ use crate::common::process::{descriptors, forked, in_child, mappings};
 use crate::kit::settings;
 use lucet::{Func, Instance, ModuleRef, Region, Status};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Barrier, Mutex};
 
 fn fresh(r: &ModuleRef, region: &Arc<Region>) -> (Instance, [Func; 2], u64) {
@@ -23,11 +24,15 @@ fn sleeping_threads_keep_nothing() {
             let (region, r) = (s.region(), reference());
             let base = modules_in_memory();
             r.publish(Some(module(&all[1]))).unwrap();
-            let (used, over) = (Barrier::new(9), Barrier::new(9));
+            let used = Barrier::new(9);
             let kept = Mutex::new(Vec::new());
             std::thread::scope(|scope| {
+                // They wake up when these go, also if this thread panics.
+                let mut sleepers = Vec::new();
                 for n in 0..8 {
-                    let (r, region, used, over, kept) = (&r, &region, &used, &over, &kept);
+                    let (r, region, used, kept) = (&r, &region, &used, &kept);
+                    let (wakes, sleeps) = channel::<()>();
+                    sleepers.push(wakes);
                     scope.spawn(move || {
                         for _ in 0..20 {
                             let (i, funcs, _) = fresh(r, region);
@@ -39,7 +44,7 @@ fn sleeping_threads_keep_nothing() {
                             kept.lock().unwrap().push(i);
                         }
                         used.wait();
-                        over.wait();
+                        assert!(sleeps.recv().is_err());
                     });
                 }
                 used.wait();
@@ -55,7 +60,7 @@ fn sleeping_threads_keep_nothing() {
                 assert_eq!(modules_in_memory(), base + 1, "nobody had used it");
                 r.publish(None).unwrap();
                 assert_eq!(modules_in_memory(), base, "withdrawn");
-                over.wait();
+                drop(sleepers);
             });
             assert_eq!(region.live(), 0);
         }
@@ -118,6 +123,15 @@ fn references_come_and_go() {
     });
 }
 
+/// Says that it is over, also if there was a panic.
+struct Sets<'a>(&'a AtomicBool);
+
+impl Drop for Sets<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Forked children have what was published, whatever other threads were doing, and go their own
 /// ways.
 #[test]
@@ -129,6 +143,7 @@ fn references_survive_forks() {
         r.publish(Some(module(&all[1]))).unwrap();
         let (one, two) = (module(&all[1]), module(&all[2]));
         std::thread::scope(|scope| {
+            let _end = Sets(&done);
             scope.spawn(|| {
                 for n in 0u64.. {
                     let m = if n.is_multiple_of(2) { &two } else { &one };
@@ -155,7 +170,6 @@ fn references_survive_forks() {
                     assert_eq!(check(&fresh(&other, &region).0, &fresh(&other, &region).1), 4);
                 });
             }
-            done.store(true, Ordering::Relaxed);
         });
     });
 }
