@@ -888,7 +888,6 @@ lucet_status lucet_instance_function_name(lucet_instance *instance, uint32_t fun
  */
 typedef struct lucet_module_ref lucet_module_ref;
 
-
 /**
  * Creates a reference to nothing. `*out` is NULL if the call fails. Free it with
  * lucet_module_ref_free.
@@ -905,9 +904,8 @@ LUCET_NODISCARD lucet_status lucet_module_ref_create(lucet_module_ref **out);
  * LUCET_STATUS_WRONG_STATE once something was published, LUCET_STATUS_INVALID_ARGUMENT for a
  * signature that makes no sense or a name that is required already, LUCET_STATUS_LIMIT_EXCEEDED.
  */
-lucet_status lucet_module_ref_require(lucet_module_ref *ref,
-                                      const char *name,
-                                      const char *signature);
+lucet_status lucet_module_ref_require(lucet_module_ref *ref, const char *name,
+    const char *signature);
 
 /**
  * Makes `module` what instances are created of from now on, on all threads; NULL: withdraws what
@@ -917,18 +915,14 @@ lucet_status lucet_module_ref_require(lucet_module_ref *ref,
  * LUCET_STATUS_NO_SUCH_EXPORT or LUCET_STATUS_EXPORT_TYPE_MISMATCH for a module that lacks what is
  * required, LUCET_STATUS_MISSING_IMPORT for one that can only be a member of a group.
  */
-LUCET_NODISCARD
-lucet_status lucet_module_ref_publish(lucet_module_ref *ref,
-                                      lucet_module *module);
+LUCET_NODISCARD lucet_status lucet_module_ref_publish(lucet_module_ref *ref, lucet_module *module);
 
 /**
  * Loads an artifact and publishes it: lucet_module_load_file and lucet_module_ref_publish. If
  * either fails, what was published stays, and lucet_last_error says why.
  */
-LUCET_NODISCARD
-lucet_status lucet_module_ref_load_file(lucet_module_ref *ref,
-                                        const char *path,
-                                        const lucet_module_config *config);
+LUCET_NODISCARD lucet_status lucet_module_ref_load_file(lucet_module_ref *ref, const char *path,
+    const lucet_module_config *config);
 
 /**
  * Creates a fresh instance of the version that was published last, as lucet_instance_create does;
@@ -940,21 +934,16 @@ lucet_status lucet_module_ref_load_file(lucet_module_ref *ref,
  * LUCET_STATUS_WRONG_STATE if nothing is published, LUCET_STATUS_INVALID_ARGUMENT for another
  * `nfuncs`; otherwise as lucet_instance_create.
  */
-LUCET_NODISCARD
-lucet_status lucet_module_ref_instantiate(lucet_module_ref *ref,
-                                          lucet_region *region,
-                                          lucet_func *funcs,
-                                          size_t nfuncs,
-                                          uint64_t *version,
-                                          lucet_instance **out);
+LUCET_NODISCARD lucet_status lucet_module_ref_instantiate(lucet_module_ref *ref,
+    lucet_region *region, lucet_func *funcs, size_t nfuncs, uint64_t *version,
+    lucet_instance **out);
 
 /**
  * What is published: a handle to the module, to be freed by the caller, or NULL; and how often
  * something was. Either may be NULL.
  */
-lucet_status lucet_module_ref_current(lucet_module_ref *ref,
-                                      lucet_module **module,
-                                      uint64_t *version);
+lucet_status lucet_module_ref_current(lucet_module_ref *ref, lucet_module **module,
+    uint64_t *version);
 
 /** Gives the reference back, and what is published with it. Instances live on. */
 lucet_status lucet_module_ref_free(lucet_module_ref *ref);

@@ -134,10 +134,14 @@ impl ModuleRef {
     /// `NoSuchExport` or `ExportTypeMismatch` for a module that lacks what is required,
     /// `MissingImport` for one whose imports only a group can provide. Nothing changes then.
     pub fn publish(&self, module: Option<Arc<Module>>) -> Result<u64> {
+        self.replace(module).map_err(|e| self.refused(e))
+    }
+
+    fn replace(&self, module: Option<Arc<Module>>) -> Result<u64> {
         let mut state = self.place.state.lock();
         let funcs = match &module {
             None => Vec::new(),
-            Some(m) => entry_points(m, &state).map_err(|e| refused(e, &state))?,
+            Some(m) => entry_points(m, &state)?,
         };
         state.version += 1;
         let seen = Seen { version: state.version, module: module.as_ref().map_or(0, |m| m.id()) };
@@ -155,9 +159,18 @@ impl ModuleRef {
     /// # Errors
     /// As [`Module::load_file`] and [`ModuleRef::publish`]; what was published stays.
     pub fn load_file(&self, path: &Path, config: &ModuleConfig) -> Result<u64> {
-        let module = Module::load_file(path, config);
-        self.publish(Some(module.map_err(|e| refused(e, &self.place.state.read()))?))
-            .map_err(|e| e.context(path.display()))
+        let replace = |m| self.replace(Some(m)).map_err(|e| e.context(path.display()));
+        Module::load_file(path, config).and_then(replace).map_err(|e| self.refused(e))
+    }
+
+    /// Says what a refusal means for requests.
+    #[cold]
+    fn refused(&self, e: Error) -> Error {
+        let state = self.place.state.read();
+        match &state.current {
+            Some(_) => e.context(format_args!("not published, version {} stays", state.version)),
+            None => e.context("not published, and nothing was"),
+        }
     }
 
     /// What is published, if anything is, and how often something was.
@@ -270,12 +283,4 @@ fn check_room(state: &State, wanted: usize) -> Result<()> {
 fn entry_points(module: &Module, state: &State) -> Result<Vec<Func>> {
     module.stands_alone()?;
     state.required.iter().map(|(name, ty)| module.find(name, ty.as_ref())).collect()
-}
-
-/// Says what a refusal means for requests.
-fn refused(e: Error, state: &State) -> Error {
-    match &state.current {
-        Some(_) => e.context(format_args!("not published, version {} stays", state.version)),
-        None => e.context("not published, and nothing was"),
-    }
 }
