@@ -3,7 +3,7 @@
 use super::versions::{artifacts, check, module, modules_in_memory, reference, resume, suspend};
 use crate::common::process::{descriptors, forked, in_child, mappings};
 use crate::kit::settings;
-use lucet::{Func, Instance, ModuleRef, Region, Status};
+use lucet::{Func, Instance, ModuleRef, Region, RegionConfig, Status};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Barrier, Mutex};
@@ -120,6 +120,61 @@ fn references_come_and_go() {
         let before = (modules_in_memory(), descriptors(), mappings());
         (0..5_000).for_each(round);
         assert_eq!((modules_in_memory(), descriptors(), mappings()), before);
+    });
+}
+
+/// Thousands of idle instances of several modules, of which one goes: its own are found, all of
+/// them, and the others stay.
+#[test]
+fn idle_instances_go_by_the_thousand() {
+    in_child("going::idle_instances_go_by_the_thousand", || {
+        const SLOTS: usize = 6_000;
+        let compact = settings(8)[2];
+        let config =
+            RegionConfig { slots: SLOTS as u32, max_memory: 3 << 16, stacks: 8, ..compact.config };
+        let region = Region::new(config).unwrap();
+        let all = artifacts(compact.shape);
+        let (r, other) = (reference(), reference());
+        let base = modules_in_memory();
+        r.publish(Some(module(&all[1]))).unwrap();
+        other.publish(Some(module(&all[3]))).unwrap();
+        let fill =
+            |r: &ModuleRef, n: usize| -> Vec<_> { (0..n).map(|_| fresh(r, &region)).collect() };
+        let (ones, others) = (fill(&r, SLOTS - 500), fill(&other, 500));
+        // They become idle in turns.
+        let mut others = others.into_iter();
+        for (n, one) in ones.into_iter().enumerate() {
+            drop((one, if n.is_multiple_of(11) { others.next() } else { None }));
+        }
+        assert_eq!(region.live(), 0);
+        r.publish(Some(module(&all[2]))).unwrap();
+        assert_eq!(modules_in_memory(), base + 2);
+        let reused = region.stats().high_water;
+        assert_eq!(reused as usize, SLOTS);
+        let others = fill(&other, 500);
+        let twos = fill(&r, SLOTS - 500);
+        for (i, funcs, _) in others.iter().step_by(50) {
+            assert_eq!(check(i, funcs), 3);
+        }
+        for (i, funcs, _) in twos.iter().step_by(500) {
+            assert_eq!(check(i, funcs), 2);
+        }
+    });
+}
+
+/// As many as there can be, and then one more.
+#[test]
+fn references_are_limited() {
+    in_child("going::references_are_limited", || {
+        let mut all: Vec<_> = (0..1 << 16).map(|_| ModuleRef::new().unwrap()).collect();
+        let e = ModuleRef::new().unwrap_err();
+        assert_eq!(e.status(), Status::LimitExceeded, "{e}");
+        assert!(e.message().contains("65536"), "{e}");
+        drop(all.swap_remove(1000));
+        all.push(ModuleRef::new().unwrap());
+        assert!(ModuleRef::new().is_err());
+        drop(all);
+        drop(ModuleRef::new().unwrap());
     });
 }
 
