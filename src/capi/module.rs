@@ -2,7 +2,7 @@
 
 use super::args::{self, Out, array, text};
 use super::error::{border, border_or};
-use super::handle::{Kind, Table};
+use super::handle::{Kind, NUMBERED, Table};
 use super::raw;
 use crate::error::{Error, Status};
 use crate::import::parse_signature;
@@ -14,7 +14,7 @@ use crate::vmctx::HostCode;
 use std::ffi::{c_char, c_void};
 use std::sync::Arc;
 
-pub(super) static MODULES: Table<Module> = Table::new(Kind::Module);
+pub(super) static MODULES: Table<Module, NUMBERED> = Table::new(Kind::Module);
 static CONFIGS: Table<Mutex<ModuleConfig>> = Table::new(Kind::ModuleConfig);
 
 /// Compiled code, loaded and checked. Immutable; any thread may use it, several at the same time.

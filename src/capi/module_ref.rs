@@ -2,7 +2,7 @@
 
 use super::args::{Out, array_mut, path, text};
 use super::error::border;
-use super::handle::{Kind, Table, of_instance};
+use super::handle::{Kind, NUMBERED, Table, of_instance};
 use super::instance::lucet_instance;
 use super::module::{
     MODULES, config_or_default, insert, lucet_func, lucet_module, lucet_module_config,
@@ -14,7 +14,7 @@ use crate::module_ref::ModuleRef;
 use std::ffi::c_char;
 use std::sync::Arc;
 
-static REFS: Table<ModuleRef> = Table::new(Kind::ModuleRef);
+static REFS: Table<ModuleRef, NUMBERED> = Table::new(Kind::ModuleRef);
 
 /// A reference to a module that can be replaced while requests run: each instance is of the version
 /// that was published last, and keeps it until it is freed. Any thread may use it, several at the
