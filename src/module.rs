@@ -42,8 +42,9 @@ pub struct ModuleConfig {
 }
 
 /// An exported function, looked up once. Valid for instances of the module it came from, and of
-/// snapshots that were taken of them in this process: those have the same code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// snapshots that were taken of them in this process: those have the same code. The default is a
+/// function of no module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Func {
     pub(crate) module: u64,
     pub(crate) index: u32,
@@ -253,9 +254,7 @@ impl Deref for Module {
 impl Drop for Module {
     fn drop(&mut self) {
         if self.core.handles.fetch_sub(1, Ordering::AcqRel) == 1 {
-            for control in idle::evict(self.core.id) {
-                instance::discard(control);
-            }
+            idle::evict(self.core.id, instance::discard);
         }
     }
 }
@@ -350,6 +349,21 @@ impl Core {
             && self.impure_from_start == 0
             && l.contract.further_memories().is_empty()
             && l.init.datas.iter().all(|d| applied(&d.mode))
+    }
+
+    /// Whether instances can be created outside of groups.
+    ///
+    /// # Errors
+    /// `MissingImport` if not.
+    pub(crate) fn stands_alone(&self) -> Result<()> {
+        if !self.imports_state && !self.unbound.contains(&true) {
+            return Ok(());
+        }
+        Err(Error::new(
+            Status::MissingImport,
+            "the module was loaded as linkable and has imports that only instances of a group can \
+             provide",
+        ))
     }
 
     /// Whether nobody can make new instances any more.

@@ -156,6 +156,29 @@ fn fuel_limits_runs_by_steps() {
     run(Command::new(program("fuel", &[])).args(files));
 }
 
+#[test]
+fn modules_are_replaced() {
+    let guests = [
+        r#"(module (func (export "answer") (result i32) (i32.const 1)))"#,
+        r#"(module (func (export "other") (result i32) (i32.const -1))
+             (func (export "answer") (result i32) (i32.const 2)))"#,
+        r#"(module (func (export "other")))"#,
+    ];
+    let mut files: Vec<PathBuf> = Vec::new();
+    for (n, wat) in guests.into_iter().enumerate() {
+        let bytes = lucetc::compile(wat.as_bytes(), &lucetc::Options::default());
+        files.push(out().join(format!("swap-{n}.so")));
+        std::fs::write(&files[n], bytes.unwrap_or_else(|e| panic!("{e}"))).unwrap();
+    }
+    files.push(root().join("Cargo.toml"));
+    run(Command::new(program("swap", &[])).args(&files));
+    run(Command::new(program("swap", &["-fsanitize=address"])).args(&files).env(
+        "ASAN_OPTIONS",
+        "handle_segv=0:handle_sigbus=0:handle_sigill=0:handle_sigfpe=0:allow_user_segv_handler=1:\
+         use_sigaltstack=0:detect_leaks=0",
+    ));
+}
+
 /// A store, a plugin that imports from it, and a module with a start function.
 fn group_artifacts() -> Vec<PathBuf> {
     const GUESTS: [(&str, &str); 3] = [

@@ -216,12 +216,8 @@ fn occupy(
     module: &Arc<Core>,
     group: Option<&Arc<group::Shared>>,
 ) -> Result<Lease> {
-    if group.is_none() && (module.imports_state || module.unbound.contains(&true)) {
-        return Err(Error::new(
-            Status::MissingImport,
-            "the module was loaded as linkable and has imports that only instances of a group can \
-             provide",
-        ));
+    if group.is_none() {
+        module.stands_alone()?;
     }
     crate::trap::prepare_thread()?;
     // Linking reads and writes the state of other members.
