@@ -93,6 +93,11 @@ impl Shared {
         self.members.lock().iter().rev().find(|m| m.name.as_deref() == Some(name)).cloned()
     }
 
+    /// Whether an instance is a member.
+    pub(crate) fn has(&self, control: ControlRef) -> bool {
+        self.members.lock().iter().any(|m| m.control == control)
+    }
+
     pub(crate) fn others(&self, than: ControlRef) -> Vec<ControlRef> {
         self.members.lock().iter().map(|m| m.control).filter(|c| *c != than).collect()
     }

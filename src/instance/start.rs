@@ -233,6 +233,9 @@ fn occupy(
     let size = module.loaded.layout.size();
     let tables = module.loaded.contract.tables.iter().map(|t| t.min);
     region.check_fit(size, all, guarded, tables)?;
+    if !region.home().is_open() {
+        return Err(Error::new(Status::InvalidHandle, "the region was freed"));
+    }
     let further = module.loaded.contract.further_memories();
     let most: u64 = own.into_iter().chain(further).map(MemoryDecl::most_bytes).sum();
     let memory_max = most.min(region.config().max_memory);
