@@ -283,6 +283,7 @@ fn occupy(
         globals: Vec::new(),
         tags: Vec::new(),
         exceptions: None,
+        exception_numbers: 0..0,
         dropped_elems: Vec::new(),
         dropped_datas: Vec::new(),
         stack: None,
