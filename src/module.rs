@@ -663,7 +663,11 @@ impl Core {
         for n in 0..self.loaded.contract.tables.len() {
             let initial = self.initial_element(n)?;
             let t = &self.loaded.contract.tables[n];
-            tables.push(vec![initial; t.min as usize].into_boxed_slice());
+            let entries = initial.repeat(t.min as usize).ok_or_else(|| {
+                let message = format!("no memory for table {n} of {} elements", t.min);
+                Error::new(Status::OutOfMemory, message)
+            })?;
+            tables.push(entries.into_boxed_slice());
         }
         for segment in &self.loaded.init.elems {
             let SegmentMode::Active { target, offset } = &segment.mode else { continue };

@@ -14,6 +14,7 @@ mod hostile {
     pub mod resume;
     pub mod reuse;
     pub mod stack;
+    pub mod tables;
     pub mod tails;
     pub mod threads;
     pub mod traps;

@@ -408,8 +408,11 @@ fn own_tables(control: ControlRef, module: &Core) -> Result<()> {
         let value = expr.as_ref().map_or(Ok(0), |e| value(control, module, e))?;
         let entry = tables::entry(control, ty.elem, value as u64);
         let entry = entry.map_err(|_| constant::bad_expression())?;
+        let entries = entry.repeat(ty.min as usize).ok_or_else(|| {
+            Error::new(Status::OutOfMemory, format!("no memory for a table of {} elements", ty.min))
+        })?;
         control.with(|i| {
-            i.tables[imported + n] = Table::Own(Some(vec![entry; ty.min as usize]));
+            i.tables[imported + n] = Table::Own(Some(entries));
             i.describe((imported + n) as u32);
         });
     }

@@ -46,9 +46,12 @@ impl Inner {
         if let Some(Table::Own(None)) = self.tables.get(t as usize) {
             let vmctx = self.data.vmctx() as u64;
             let shared = self.entries(t);
-            let mut own = Vec::new();
-            own.try_reserve_exact(shared.len()).map_err(|_| no_memory())?;
-            own.extend(shared.iter().map(|e| e.named(vmctx)));
+            let mut own = TableEntry::default().repeat(shared.len()).ok_or_else(no_memory)?;
+            // Nulls are there already, and writing them would cost their memory.
+            let used = |(_, e): &(_, &TableEntry)| **e != TableEntry::default();
+            for (to, e) in own.iter_mut().zip(shared).filter(used) {
+                *to = e.named(vmctx);
+            }
             self.tables[t as usize] = Table::Own(Some(own));
             self.describe(t);
         }
@@ -65,6 +68,12 @@ impl Inner {
         let at = self.module.loaded.layout.table(t);
         self.data.set_u64(at + table_desc::BASE as i32, base);
         self.data.set_u64(at + table_desc::LEN as i32, len);
+    }
+
+    /// Elements of all own tables but `t`.
+    fn elements_besides(&self, t: u32) -> u64 {
+        let others = (0..self.tables.len() as u32).filter(|n| *n != t);
+        others.map(|n| self.entries(n).len() as u64).sum()
     }
 
     pub(super) fn element_type(&self, t: u32) -> RefType {
@@ -110,7 +119,8 @@ pub(crate) fn grow(control: ControlRef, t: u32, value: u64, delta: u64) -> Done<
     let entry = entry(control, elem, value)?;
     let (old, max) = own.with(|i| {
         let max = i.module.loaded.contract.tables[t as usize].max.unwrap_or(u64::MAX);
-        (i.entries(t).len() as u64, max.min(MAX_TABLE_ELEMENTS).min(i.table_limit))
+        let room = MAX_TABLE_ELEMENTS.saturating_sub(i.elements_besides(t));
+        (i.entries(t).len() as u64, max.min(room).min(i.table_limit))
     });
     if delta == 0 {
         return Ok(old);
