@@ -2,6 +2,9 @@
 //! linked with a `liblucet.so` that is made here as the Makefile makes the product. `cargo test`
 //! leaves the static library it needs beside the test programs.
 
+#[path = "capi/border.rs"]
+mod border;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;

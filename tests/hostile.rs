@@ -8,6 +8,7 @@ mod hostile {
     pub mod calls;
     pub mod groups;
     pub mod kit;
+    pub mod leftovers;
     pub mod misuse;
     pub mod nested;
     pub mod references;
