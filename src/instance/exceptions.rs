@@ -20,7 +20,7 @@
 //! An instance alone has a store of its own, made by the first exception; the members of a group
 //! share one.
 
-use super::{Fault, IDLE, Inner, InstanceRef, Table};
+use super::{Fault, IDLE, Inner, InstanceRef, Table, tables};
 use crate::error::Status;
 use crate::error::{Error, Result};
 use crate::module::Core;
@@ -187,6 +187,11 @@ impl Store {
         }
     }
 
+    /// As if nobody had looked.
+    fn unsee(&mut self) {
+        self.places.iter_mut().for_each(|p| p.seen = false);
+    }
+
     /// Lets go of what was not seen; `words` is how much was looked through for it.
     fn sweep(&mut self, words: usize) {
         for at in 0..self.places.len() {
@@ -285,11 +290,15 @@ fn put_store(control: ControlRef, store: Box<Store>) {
     }
 }
 
-/// Looks who still refers to exceptions, and lets go of those that nobody refers to.
+/// Looks who still refers to exceptions, and lets go of those that nobody refers to; of none if the
+/// run is to end meanwhile, which it says.
 #[cold]
-fn collect(control: ControlRef) {
+fn collect(control: ControlRef) -> Done {
+    /// Words that are looked at before it is asked whether the run is to end.
+    const FEW_WORDS: usize = 1 << 14;
     let mut store = take_store(control);
-    let mut words = 0;
+    let mut words = 0usize;
+    let mut done = Ok(());
     let mut members =
         control.with(|i| i.group.as_ref().map(|g| g.others(control))).unwrap_or_default();
     // A member may have several names.
@@ -299,7 +308,11 @@ fn collect(control: ControlRef) {
         let running = vmctx::guest_sp_of(c);
         let mut visit = |word: u64| {
             words += 1;
+            if words.is_multiple_of(FEW_WORDS) && done.is_ok() {
+                done = tables::go_on();
+            }
             store.see(word);
+            done.is_ok()
         };
         c.with(|i| {
             let suspended = i.suspended.map(|s| s.guest_sp);
@@ -310,8 +323,12 @@ fn collect(control: ControlRef) {
             i.each_exnref(&mut visit);
         });
     }
-    store.sweep(words);
+    match done {
+        Ok(()) => store.sweep(words),
+        Err(_) => store.unsee(),
+    }
     put_store(control, store);
+    done
 }
 
 fn is_exnref(t: ValType) -> bool {
@@ -319,20 +336,21 @@ fn is_exnref(t: ValType) -> bool {
 }
 
 impl Inner {
-    /// The references in own globals and tables.
-    fn each_exnref(&self, visit: &mut dyn FnMut(u64)) {
+    /// The references in own globals and tables, until `visit` says no.
+    fn each_exnref(&self, visit: &mut dyn FnMut(u64) -> bool) {
         let (contract, layout) = (&self.module.loaded.contract, &self.module.loaded.layout);
         let imported = layout.counts().imported_globals;
         for (n, g) in (0..).zip(contract.globals.iter().skip(imported as usize)) {
-            if is_exnref(g.ty) {
-                visit(self.data.slot(layout.global(n)) as u64);
+            if is_exnref(g.ty) && !visit(self.data.slot(layout.global(n)) as u64) {
+                return;
             }
         }
         for (n, t) in (0..).zip(&contract.tables) {
             if is_exnref(t.elem.into())
                 && matches!(self.tables.get(n as usize), Some(Table::Own(_)))
+                && !self.entries(n).iter().all(|e| visit(e.funcref))
             {
-                self.entries(n).iter().for_each(|e| visit(e.funcref));
+                return;
             }
         }
     }
@@ -345,8 +363,10 @@ pub(crate) fn throw(control: ControlRef, index: u64, at: u64) -> Fault {
     let stack = unwind::innermost().and_then(|c| c.with(|i| i.stack_range()));
     let (Some(tag), Some(stack)) = (tag, stack) else { return BUG };
     let n = tag.owner.with(|i| tag.types(&i.module).len());
-    if with_store(control, |s| s.live() >= s.look_at || s.is_full(n)) {
-        collect(control);
+    if with_store(control, |s| s.live() >= s.look_at || s.is_full(n))
+        && let Err(fault) = collect(control)
+    {
+        return fault;
     }
     let made = with_store(control, |s| {
         if s.is_full(n) {

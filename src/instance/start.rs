@@ -348,6 +348,9 @@ fn failed(fault: Fault, what: &str) -> Error {
         Fault::Trap(code) => {
             Error::new(Status::StartFailed, format!("{what} does not fit: {code}")).with_trap(code)
         }
+        Fault::Interrupted => {
+            Error::new(Status::StartFailed, format!("the run around it was ended during {what}"))
+        }
         _ => Error::new(Status::OutOfMemory, format!("no memory for {what}")),
     }
 }

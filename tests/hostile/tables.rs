@@ -2,7 +2,7 @@
 //! and a large one that nobody writes costs nothing.
 
 use super::kit::{returned, settings, trapped};
-use lucet::{Group, Imports, Instance, TrapCode, Val};
+use lucet::{Group, Imports, Instance, Outcome, TrapCode, Val};
 
 fn grow(i: &Instance, name: &str, by: i32) -> i32 {
     match returned(i.run(name, &[Val::I32(by)]).unwrap())[..] {
@@ -55,3 +55,34 @@ fn tables_that_begin_with_too_much_are_refused() {
 }
 
 const ALMOST_ALL: &str = "(table 10000000 funcref)";
+
+const LONG: &str = r#"(module
+  (table $t 4900000 funcref) (table $from 4900000 funcref)
+  (elem (table $from) (i32.const 0) func $f) (elem (table $from) (i32.const 4899999) func $f)
+  (func $f)
+  (func (export "fill")
+    (table.fill $t (i32.const 0) (ref.func $f) (i32.const 4900000)) (loop $l (br $l)))
+  (func (export "copy")
+    (table.fill $t (i32.const 4899999) (ref.func $f) (i32.const 1))
+    (table.copy $t $from (i32.const 0) (i32.const 0) (i32.const 4899999)) (loop $l (br $l)))
+  (func (export "is_null") (param i32) (result i32) (ref.is_null (table.get $t (local.get 0)))))"#;
+
+/// What is left of a table operation when its run is ended is not done: the first entries are
+/// there, later ones are not. When that happens is a matter of luck, so time goes up slowly.
+#[test]
+fn table_operations_end_with_their_run() {
+    let i = settings(1)[0].instance(LONG, Imports::new());
+    let null = |at: i32| returned(i.run("is_null", &[Val::I32(at)]).unwrap()) == [Val::I32(1)];
+    let partly = |milliseconds: u64| {
+        i.set_time_limit(milliseconds * 1_000_000).unwrap();
+        assert_eq!(i.run("fill", &[]).unwrap(), Outcome::TimedOut);
+        i.set_time_limit(0).unwrap();
+        i.recover().unwrap();
+        let partly = !null(0) && null(4_899_999);
+        i.reset().unwrap();
+        partly
+    };
+    assert!((1..200).any(partly), "every fill was done to its end or not at all");
+    i.set_time_limit(10_000_000).unwrap();
+    assert_eq!(i.run("copy", &[]).unwrap(), Outcome::TimedOut);
+}
