@@ -1077,6 +1077,8 @@ typedef struct lucet_region_stats {
   uint64_t create_times[40];
   /** The same of runs and resumes, each until it returned, yielded or ended otherwise. */
   uint64_t run_times[40];
+  /** Runs that an exception left. */
+  uint64_t exceptions;
 } lucet_region_stats;
 
 /**

@@ -180,6 +180,11 @@ impl Home {
         (shard.owner == self.id).then_some(shard)
     }
 
+    /// Whether the region still exists, for this process.
+    pub(crate) fn is_open(self) -> bool {
+        self.shard().is_some()
+    }
+
     /// Takes an idle instance of module `key` from this thread's shard. The caller has it for
     /// itself; it counts as alive.
     #[inline(always)]

@@ -11,7 +11,7 @@ use crate::instance::{self, constant, fuel};
 use crate::loader::{self, Loaded, Source, State};
 use crate::names::Names;
 use crate::region::{Image, Need, Run};
-use crate::signature;
+use crate::signature::Ids;
 use crate::sys::arena;
 use crate::trap::CodeInfo;
 use crate::vmctx::{self, HostEntry, ImpureHost, TableEntry};
@@ -165,7 +165,7 @@ pub struct Core {
     /// Which imported functions no host function was found for (linkable modules).
     pub(crate) unbound: Vec<bool>,
     /// Signature ids by index of the type.
-    sigs: Box<[u32]>,
+    sigs: Ids,
     /// Function descriptors by reference index, with `vmctx` 0.
     pub(crate) descriptors: Box<[TableEntry]>,
     /// Instance data of an instance that imports nothing from other instances.
@@ -301,7 +301,7 @@ impl Core {
     ) -> Result<Self> {
         let imports_state =
             loaded.imports.imports.iter().any(|i| !matches!(i.kind, ImportKind::Func(_)));
-        let sigs = signatures(&loaded)?;
+        let sigs = Ids::of(loaded.types.types.iter().map(|t| &t.ty))?;
         let descriptors = descriptors(&loaded, &sigs);
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         let snapshot = loaded.snapshot.unwrap_or_default();
@@ -677,7 +677,11 @@ impl Core {
         for n in 0..self.loaded.contract.tables.len() {
             let initial = self.initial_element(n)?;
             let t = &self.loaded.contract.tables[n];
-            tables.push(vec![initial; t.min as usize].into_boxed_slice());
+            let entries = initial.repeat(t.min as usize).ok_or_else(|| {
+                let message = format!("no memory for table {n} of {} elements", t.min);
+                Error::new(Status::OutOfMemory, message)
+            })?;
+            tables.push(entries.into_boxed_slice());
         }
         for segment in &self.loaded.init.elems {
             let SegmentMode::Active { target, offset } = &segment.mode else { continue };
@@ -814,16 +818,6 @@ fn bind(loaded: &Loaded, config: &ModuleConfig) -> Result<Bound> {
         entries[at].user_data = std::ptr::from_ref(host).expose_provenance();
     }
     Ok(Bound { entries: entries.into_boxed_slice(), unbound, impure })
-}
-
-/// The signature id of each type. Types refer to earlier ones only.
-fn signatures(loaded: &Loaded) -> Result<Box<[u32]>> {
-    let mut ids: Vec<u32> = Vec::with_capacity(loaded.types.types.len());
-    for t in &loaded.types.types {
-        let canonical = t.ty.map(&|i| ids.get(i as usize).copied().unwrap_or(0));
-        ids.push(signature::id(&canonical)?);
-    }
-    Ok(ids.into_boxed_slice())
 }
 
 /// Function descriptors in the order of reference indices, sealed.

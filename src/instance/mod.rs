@@ -185,6 +185,8 @@ pub struct Inner {
     tags: Vec<exceptions::Tag>,
     /// Exceptions that are alive, once there were any; of members, the group has them.
     exceptions: Option<Box<exceptions::Store>>,
+    /// Numbers for the next ones.
+    exception_numbers: std::ops::Range<u64>,
     dropped_elems: Vec<bool>,
     dropped_datas: Vec<bool>,
     stack: Option<Stack>,
