@@ -9,7 +9,7 @@
 //! * [`handle`]: handles are numbers, never dereferenced, so a wrong one is a status
 //! * [`error`]: the panic boundary, and the message of the last failed call
 //! * [`args`]: checks of parameters
-//! * [`status`], [`val`], [`library`], [`region`], [`module`], [`instance`], [`group`],
+//! * [`status`], [`val`], [`library`], [`region`], [`module`], [`trust`], [`instance`], [`group`],
 //!   [`backtrace`], [`snapshot`], [`vmctx`], [`fuel`]: the sections of the header, in its order
 //!
 //! The header is generated from these files, their comments included, by `header.rs`; so the
@@ -44,6 +44,7 @@ mod region;
 mod snapshot;
 mod stats;
 mod status;
+mod trust;
 mod val;
 mod vmctx;
 
