@@ -11,10 +11,14 @@
 //! cannot survive that memory runs out, nor end a pass of the code generator that takes too long;
 //! both end the child, and the parent says so. The arguments are the same, so parent and child
 //! agree on everything; the parent reads the module, because its size decides on time and memory.
+//!
+//! An artifact that is to be signed comes back through a pipe, and the parent signs and writes it:
+//! the process that takes a stranger's module apart has no key.
 
 use super::args::{Job, Place};
 use super::message::Format;
 use super::output::Target;
+use lucet_artifact::limits::MAX_ARTIFACT_BYTES;
 use lucetc::limits::Limit;
 use lucetc::{Class, Diagnostic, Errors, Options};
 use nix::sys::prctl::set_pdeathsig;
@@ -42,6 +46,8 @@ const MAX_MESSAGES: u64 = 1 << 20;
 
 /// How a supervised compilation ended.
 pub enum Ended {
+    /// The child made an artifact, which is to be signed and written here.
+    Artifact(Vec<u8>),
     /// The child came to its end and said what there was to say.
     Code(u8),
     /// It did not.
@@ -66,7 +72,7 @@ fn lower(resource: Resource, to: u64) {
 pub fn run(job: &Job, options: &Options, arguments: &[OsString], module: Vec<u8>) -> Ended {
     let time = options.limits.time(module.len() as u64);
     let memory = options.limits.memory(module.len() as u64);
-    let mut child = match start(arguments) {
+    let mut child = match start(arguments, job.is_signed()) {
         Ok(child) => child,
         Err(e) => {
             let m = format!("cannot start a process to compile in: {e}");
@@ -81,7 +87,9 @@ pub fn run(job: &Job, options: &Options, arguments: &[OsString], module: Vec<u8>
         let _ = to.write_all(&module);
     }
     drop(module);
-    let messages = listen(&mut child);
+    let messages = read_all(child.stderr.take(), MAX_MESSAGES);
+    // Nothing comes if the child has the parent's standard output.
+    let artifact = read_all(child.stdout.take(), MAX_ARTIFACT_BYTES);
     let mut progress = Progress::new(job);
     let mut killed = false;
     let said = loop {
@@ -109,6 +117,11 @@ pub fn run(job: &Job, options: &Options, arguments: &[OsString], module: Vec<u8>
         return Ended::Failed(Diagnostic::new(Class::Limit, m).help(help).into());
     }
     match status {
+        Ok(status) if status.success() && job.is_signed() => {
+            // All there is to say is a word about something that went well.
+            let _ = io::stderr().write_all(&said);
+            Ended::Artifact(artifact.recv().unwrap_or_default())
+        }
         Ok(status) => ended(job, id, status, &said, memory),
         Err(e) => {
             let m = format!("cannot wait for the process that compiles: {e}");
@@ -117,28 +130,29 @@ pub fn run(job: &Job, options: &Options, arguments: &[OsString], module: Vec<u8>
     }
 }
 
-fn start(arguments: &[OsString]) -> io::Result<Child> {
+fn start(arguments: &[OsString], collect: bool) -> io::Result<Child> {
     // The running program itself, even if its file was replaced meanwhile.
     Command::new("/proc/self/exe")
         .arg(CHILD)
         .args(arguments)
         .stdin(Stdio::piped())
+        .stdout(if collect { Stdio::piped() } else { Stdio::inherit() })
         .stderr(Stdio::piped())
         .spawn()
 }
 
-/// Reads the child's messages to their end, on a thread.
-fn listen(child: &mut Child) -> Receiver<Vec<u8>> {
+/// Reads what the child writes to its end, on a thread, and keeps so many bytes.
+fn read_all(from: Option<impl Read + Send + 'static>, most: u64) -> Receiver<Vec<u8>> {
     let (send, receive) = channel();
-    if let Some(mut from) = child.stderr.take() {
+    if let Some(mut from) = from {
         let read = move || {
             let mut said = Vec::new();
-            let _ = from.by_ref().take(MAX_MESSAGES).read_to_end(&mut said);
+            let _ = from.by_ref().take(most).read_to_end(&mut said);
             let _ = io::copy(&mut from, &mut io::sink());
             let _ = send.send(said);
         };
-        // Without a thread the messages are lost, and the channel says that at once.
-        let _ = thread::Builder::new().name("messages".into()).spawn(read);
+        // Without a thread all of it is lost, and the channel says that at once.
+        let _ = thread::Builder::new().name("child".into()).spawn(read);
     }
     receive
 }
