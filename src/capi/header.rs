@@ -19,6 +19,7 @@ const SECTIONS: [(&str, &str); 15] = [
     ("module", "modules"),
     ("trust", "trust"),
     ("instance", "instances"),
+    ("module_ref", "replacing modules"),
     ("group", "groups"),
     ("growth", "growth"),
     ("stats", "statistics"),

@@ -4,6 +4,7 @@ mod commands;
 mod compile;
 mod errors;
 mod minisign;
+mod processes;
 mod signing;
 
 use std::fs;
