@@ -6,10 +6,11 @@
 
 use crate::error::{Error, Result, Status};
 use crate::sys::fork::Global;
+use crate::sys::{Seed, reserve};
 use lucet_artifact::FuncType;
 use std::collections::HashMap;
 
-static IDS: Global<Option<HashMap<FuncType, u32>>> = Global::new(None);
+static IDS: Global<Option<HashMap<FuncType, u32, Seed>>> = Global::new(None);
 
 /// Most distinct types a process may register; a bound on what loading modules can leave behind.
 const MAX_IDS: usize = 16_000_000;
@@ -17,7 +18,7 @@ const MAX_IDS: usize = 16_000_000;
 /// The id of `ty`: at least 1. Concrete references in it name ids.
 pub(crate) fn id(ty: &FuncType) -> Result<u32> {
     let mut guard = IDS.lock();
-    let ids = guard.get_or_insert_with(HashMap::new);
+    let ids = guard.get_or_insert_with(HashMap::default);
     if let Some(id) = ids.get(ty) {
         return Ok(*id);
     }
@@ -26,6 +27,9 @@ pub(crate) fn id(ty: &FuncType) -> Result<u32> {
             Status::LimitExceeded,
             format!("this process has loaded {MAX_IDS} distinct function types; restart it"),
         ));
+    }
+    if reserve::plainly(|| ids.try_reserve(1)).is_err() {
+        return Err(Error::new(Status::OutOfMemory, "no memory for the list of function types"));
     }
     let id = ids.len() as u32 + 1;
     ids.insert(ty.clone(), id);

@@ -23,6 +23,7 @@ use crate::error::Status;
 use crate::error::{Error, Result};
 use crate::module::Core;
 use crate::outcome::Exception;
+use crate::sys::reserve;
 use crate::value::Val;
 use crate::vmctx::unwind::{self, Way};
 use crate::vmctx::{self, ControlRef, Pending};
@@ -77,6 +78,8 @@ pub(crate) struct Store {
     numbers: std::ops::Range<u64>,
     /// What is older is kept: a host function that runs the guest may have references to them.
     kept: u64,
+    /// There was no memory to see everything: nothing can be let go of this time.
+    blind: bool,
     /// The last one that left a run, and whose run.
     left: Option<(ControlRef, Arc<Exception>)>,
 }
@@ -95,6 +98,7 @@ impl Default for Store {
             look_at: FEW,
             numbers: 0..0,
             kept: 0,
+            blind: false,
             left: None,
         }
     }
@@ -116,8 +120,21 @@ impl Store {
         n
     }
 
-    /// A new exception with the values that `fill` writes; `None` if it says no.
-    fn make(&mut self, tag: Tag, fill: impl FnOnce(&mut Vec<u128>) -> bool) -> Option<u64> {
+    /// Makes room for one more, and for what looking at all of them needs.
+    fn has_room(&mut self) -> bool {
+        let all = self.places.len() + 1;
+        let places = if self.free.is_empty() { 1 } else { 0 };
+        let free = all - self.free.len();
+        reserve::try_reserve(&mut self.places, places).is_ok()
+            && reserve::try_reserve(&mut self.free, free).is_ok()
+    }
+
+    /// A new exception with the values that `fill` writes, or what it says instead. There is room.
+    fn make(
+        &mut self,
+        tag: Tag,
+        fill: impl FnOnce(&mut Vec<u128>) -> std::result::Result<(), Fault>,
+    ) -> std::result::Result<u64, Fault> {
         let at = match self.free.pop() {
             Some(at) => at,
             None => {
@@ -127,15 +144,17 @@ impl Store {
             }
         };
         let number = self.next_number();
-        let place = self.places.get_mut(at as usize)?;
+        let Some(place) = self.places.get_mut(at as usize) else {
+            return Err(Fault::Fail(Status::Internal as u64));
+        };
         place.values.clear();
-        if !fill(&mut place.values) {
+        if let Err(fault) = fill(&mut place.values) {
             self.free.push(at);
-            return None;
+            return Err(fault);
         }
         (place.number, place.tag, place.shared) = (number, tag, false);
         self.values += place.values.len();
-        Some(number << PLACE.count_ones() | u64::from(at))
+        Ok(number << PLACE.count_ones() | u64::from(at))
     }
 
     fn get(&mut self, reference: u64) -> Option<&mut Place> {
@@ -160,21 +179,29 @@ impl Store {
 
     /// Marks what `reference` refers to, if it does, and what that refers to.
     fn see(&mut self, reference: u64) {
-        let mut next = vec![reference];
-        while let Some(reference) = next.pop() {
-            if let Some(place) = self.get(reference).filter(|p| !p.seen) {
+        let mut next = Vec::new();
+        let mut reference = Some(reference);
+        while let Some(now) = reference {
+            if let Some(place) = self.get(now).filter(|p| !p.seen) {
                 place.seen = true;
+                let n = place.values.len();
+                if reserve::try_reserve(&mut next, n).is_err() {
+                    self.blind = true;
+                    return;
+                }
                 // Whatever type they have: each could be a reference.
                 next.extend(place.values.iter().map(|v| *v as u64));
             }
+            reference = next.pop();
         }
     }
 
     /// Lets go of what was not seen; `words` is how much was looked through for it.
     fn sweep(&mut self, words: usize) {
+        let blind = std::mem::take(&mut self.blind);
         for at in 0..self.places.len() {
             let Some(place) = self.places.get_mut(at) else { continue };
-            let keep = std::mem::take(&mut place.seen) || place.number < self.kept;
+            let keep = std::mem::take(&mut place.seen) || blind || place.number < self.kept;
             if !keep {
                 self.remove(at);
             }
@@ -309,6 +336,21 @@ impl Inner {
     }
 }
 
+/// Sees to it that there is a store; `false`: there is no memory for one.
+fn have_store(control: ControlRef) -> bool {
+    let group = control.with(|i| i.group.clone());
+    let have = |store: &mut Option<Box<Store>>| {
+        if store.is_none() {
+            *store = reserve::try_box(Store::default());
+        }
+        store.is_some()
+    };
+    match group {
+        Some(group) => have(&mut group.exceptions.lock()),
+        None => control.with(|i| have(&mut i.exceptions)),
+    }
+}
+
 /// `throw`: the payload of tag `index` lies at `at` on the guest's stack.
 pub(crate) fn throw(control: ControlRef, index: u64, at: u64) -> Fault {
     const BUG: Fault = Fault::Fail(Status::Internal as u64);
@@ -316,6 +358,10 @@ pub(crate) fn throw(control: ControlRef, index: u64, at: u64) -> Fault {
     let stack = unwind::innermost().and_then(|c| c.with(|i| i.stack_range()));
     let (Some(tag), Some(stack)) = (tag, stack) else { return BUG };
     let n = tag.owner.with(|i| tag.types(&i.module).len());
+    const NO_MEMORY: Fault = Fault::Fail(Status::OutOfMemory as u64);
+    if !have_store(control) {
+        return NO_MEMORY;
+    }
     if with_store(control, |s| s.live() >= s.look_at || s.is_full(n)) {
         collect(control);
     }
@@ -323,7 +369,14 @@ pub(crate) fn throw(control: ControlRef, index: u64, at: u64) -> Fault {
         if s.is_full(n) {
             return Err(Fault::Fail(Status::LimitExceeded as u64));
         }
-        s.make(tag, |values| unwind::copy_from(&stack, at, n, values)).ok_or(BUG)
+        if !s.has_room() {
+            return Err(NO_MEMORY);
+        }
+        let fill = |values: &mut Vec<u128>| match reserve::try_reserve(values, n) {
+            Ok(()) => unwind::copy_from(&stack, at, n, values).then_some(()).ok_or(BUG),
+            Err(_) => Err(NO_MEMORY),
+        };
+        s.make(tag, fill)
     });
     made.map_or_else(|fault| fault, Fault::Throw)
 }

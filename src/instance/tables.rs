@@ -7,6 +7,7 @@
 use super::{Fault, Inner, Table};
 use crate::error::Status;
 use crate::region::GrowthKind;
+use crate::sys::reserve;
 use crate::vmctx::{ControlRef, TableEntry};
 use lucet_artifact::abi::{TrapCode, table_desc};
 use lucet_artifact::limits::MAX_TABLE_ELEMENTS;
@@ -31,7 +32,7 @@ pub(super) fn owner(control: ControlRef, t: u32) -> Done<(ControlRef, u32)> {
 
 impl Inner {
     /// The entries of an own table, for reading.
-    pub(super) fn entries(&self, t: u32) -> &[TableEntry] {
+    pub(crate) fn entries(&self, t: u32) -> &[TableEntry] {
         match self.tables.get(t as usize) {
             Some(Table::Own(Some(v))) => v,
             Some(Table::Own(None)) => {
@@ -47,7 +48,7 @@ impl Inner {
             let vmctx = self.data.vmctx() as u64;
             let shared = self.entries(t);
             let mut own = Vec::new();
-            own.try_reserve_exact(shared.len()).map_err(|_| no_memory())?;
+            reserve::try_reserve(&mut own, shared.len()).map_err(|_| no_memory())?;
             own.extend(shared.iter().map(|e| e.named(vmctx)));
             self.tables[t as usize] = Table::Own(Some(own));
             self.describe(t);
@@ -122,7 +123,7 @@ pub(crate) fn grow(control: ControlRef, t: u32, value: u64, delta: u64) -> Done<
     own.with(|i| {
         let Ok(entries) = i.private(t) else { return Ok(u64::MAX) };
         // Who was asked may have let the guest grow it meanwhile.
-        if entries.len() as u64 != old || entries.try_reserve(delta as usize).is_err() {
+        if entries.len() as u64 != old || reserve::try_reserve(entries, delta as usize).is_err() {
             return Ok(u64::MAX);
         }
         entries.resize(new as usize, entry);
@@ -161,7 +162,7 @@ pub(crate) fn copy(control: ControlRef, dst: u32, src: u32, d: u64, s: u64, n: u
         return dst_own.with(|i| i.private(dst).map(|v| v.copy_within(from, to.start)));
     }
     let mut moved = Vec::new();
-    moved.try_reserve_exact(from.len()).map_err(|_| no_memory())?;
+    reserve::try_reserve(&mut moved, from.len()).map_err(|_| no_memory())?;
     src_own.with(|i| {
         let vmctx = i.data.vmctx() as u64;
         moved.extend(i.entries(src)[from].iter().map(|e| e.named(vmctx)));
@@ -192,7 +193,7 @@ pub(super) fn init_with(
     let to = range(own.with(|i| i.entries(own_t).len()), d, n)?;
     let Some(segment) = found.filter(|_| !from.is_empty()) else { return Ok(()) };
     let mut made = Vec::new();
-    made.try_reserve_exact(from.len()).map_err(|_| no_memory())?;
+    reserve::try_reserve(&mut made, from.len()).map_err(|_| no_memory())?;
     for item in &segment.items[from] {
         let value = super::start::element(control, &module, item, segment.ty);
         let value = value.map_err(|e| Fault::Fail(e.status() as u64))?;

@@ -1,6 +1,7 @@
 //! Shared by the tests: from text to a running instance, through the real compiler and loader.
 #![allow(dead_code)]
 
+pub mod client;
 pub mod process;
 
 use lucet::{HostCode, Imports, Instance, Module, ModuleConfig, Region, RegionConfig};
