@@ -30,12 +30,12 @@ fn number(name: &str) -> i64 {
         SYS_getppid SYS_getrandom SYS_getsockname SYS_getsockopt SYS_gettid SYS_ioctl SYS_listen
         SYS_lseek SYS_madvise SYS_membarrier SYS_memfd_create SYS_mmap SYS_mprotect SYS_mremap
         SYS_munmap SYS_nanosleep SYS_newfstatat SYS_openat SYS_pidfd_open SYS_pidfd_send_signal
-        SYS_pipe2 SYS_poll SYS_ppoll SYS_prctl SYS_pread64 SYS_prlimit64 SYS_pwrite64 SYS_read SYS_readv
-        SYS_recvfrom SYS_recvmsg SYS_rename SYS_restart_syscall SYS_rseq SYS_rt_sigaction
-        SYS_rt_sigprocmask SYS_rt_sigreturn SYS_sched_yield SYS_sendmsg SYS_sendto
-        SYS_set_robust_list SYS_set_tid_address SYS_setsockopt SYS_shutdown SYS_sigaltstack
-        SYS_socket SYS_statx SYS_tgkill SYS_timerfd_create SYS_timerfd_settime SYS_uname SYS_unlink
-        SYS_wait4 SYS_waitid SYS_write SYS_writev)
+        SYS_pipe2 SYS_poll SYS_ppoll SYS_prctl SYS_pread64 SYS_prlimit64 SYS_pwrite64 SYS_read
+        SYS_readv SYS_recvfrom SYS_recvmsg SYS_rename SYS_restart_syscall SYS_rseq
+        SYS_rt_sigaction SYS_rt_sigprocmask SYS_rt_sigreturn SYS_sched_yield SYS_sendmsg
+        SYS_sendto SYS_set_robust_list SYS_set_tid_address SYS_setsockopt SYS_shutdown
+        SYS_sigaltstack SYS_socket SYS_statx SYS_tgkill SYS_timerfd_create SYS_timerfd_settime
+        SYS_uname SYS_unlink SYS_wait4 SYS_waitid SYS_write SYS_writev)
 }
 
 /// The table: for each call when it is made.

@@ -331,7 +331,8 @@ pub fn try_box<T>(value: T) -> Option<Box<T>> {
     Some(unsafe { Box::from_raw(Box::into_raw(one).cast::<T>()) })
 }
 
-/// The library's allocator: the system's, with what stands above.
+/// The library's allocator: the system's, with what stands above. (Once for all: a copy at each
+/// place where something is freed would make the library a tenth larger.)
 #[derive(Debug)]
 pub struct Allocator;
 
@@ -340,7 +341,7 @@ pub struct Allocator;
 unsafe impl GlobalAlloc for Allocator {
     /// # Safety
     /// That of the trait.
-    #[inline]
+    #[inline(never)]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's promise.
         let at = unsafe { System.alloc(layout) };
@@ -349,7 +350,7 @@ unsafe impl GlobalAlloc for Allocator {
 
     /// # Safety
     /// That of the trait.
-    #[inline]
+    #[inline(never)]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's promise.
         let at = unsafe { System.alloc_zeroed(layout) };
@@ -366,7 +367,7 @@ unsafe impl GlobalAlloc for Allocator {
 
     /// # Safety
     /// That of the trait.
-    #[inline]
+    #[inline(never)]
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
         if !uncarve(at, layout.size()) {
             // SAFETY: not carved, so the system's; the caller's promise.
@@ -376,6 +377,7 @@ unsafe impl GlobalAlloc for Allocator {
 
     /// # Safety
     /// That of the trait.
+    #[inline(never)]
     unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         let carved = is_carved(at.addr());
         if !carved {
