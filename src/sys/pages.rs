@@ -221,6 +221,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn want_of_memory_is_no_answer_about_the_kernel() {
+        let answer = |e| has(Err(errno_error("trying", e))).map_err(|e| e.status());
+        assert_eq!(has(Ok(())), Ok(true));
+        assert_eq!((answer(Errno::EINVAL), answer(Errno::EPERM)), (Ok(false), Ok(false)));
+        for e in [Errno::ENOMEM, Errno::EMFILE] {
+            assert_eq!(answer(e), Err(Status::OutOfMemory));
+        }
+    }
+
+    #[test]
     fn scanning_finds_what_was_written() {
         if !Support::probe().unwrap().pagemap_scan {
             eprintln!("this kernel cannot scan page maps");

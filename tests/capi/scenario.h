@@ -266,6 +266,26 @@ static void groups(server *s)
     lucet_module_config_free(c);
 }
 
+/* A plugin that is replaced while the server runs. */
+static void references(server *s)
+{
+    lucet_module_ref *ref = NULL;
+    lucet_instance *i = NULL;
+    lucet_func count;
+    uint64_t version = 0;
+
+    TRY(lucet_module_ref_create(&ref));
+    TRY(lucet_module_ref_require(ref, "count", "() -> i32"));
+    TRY(lucet_module_ref_publish(ref, s->module));
+    TRY(lucet_module_ref_instantiate(ref, s->region, &count, 1, &version, &i));
+    OK(lucet_instance_free(i));
+    TRY(lucet_module_ref_load_file(ref, now->artifact, s->config));
+    TRY(lucet_module_ref_instantiate(ref, s->region, &count, 1, &version, &i));
+    CHECK(version >= 2);
+    OK(lucet_instance_free(i));
+    OK(lucet_module_ref_free(ref));
+}
+
 static void snapshots(server *s)
 {
     lucet_snapshot_config *c;
@@ -317,6 +337,7 @@ static void play(const scenario *what)
     if (!now->alone) {
         groups(&s);
     }
+    references(&s);
     snapshots(&s);
     now->end();
     /* The next calls work. */
