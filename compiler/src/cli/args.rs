@@ -106,12 +106,27 @@ pub struct Job {
 }
 
 impl Job {
-    /// The library's options, with the policy file read and the labels added.
-    pub fn options(&self) -> Result<Options, Errors> {
+    /// Whether a policy file is named.
+    pub fn has_policy(&self) -> bool {
+        self.policy.is_some()
+    }
+
+    /// Reads the policy file, if one is named. It may be a pipe, which gives what it has once.
+    pub fn policy(&self) -> Result<Option<String>, Errors> {
+        self.policy.as_deref().map(Policy::read).transpose()
+    }
+
+    /// The library's options, with the text of the policy file parsed and the labels added.
+    pub fn options(&self, policy: Option<&str>) -> Result<Options, Errors> {
         let mut options = self.options.clone();
-        if let Some(path) = &self.policy {
-            options.policy = Policy::load(path)?;
-        }
+        options.policy = match (&self.policy, policy) {
+            (None, None) => Policy::default(),
+            (Some(path), Some(text)) => Policy::parse(text, &path.display().to_string())?,
+            // Without its policy a module is never compiled.
+            (Some(_), None) | (None, Some(_)) => {
+                return Err(Diagnostic::new(Class::Internal, "the policy was lost").into());
+            }
+        };
         for (name, value) in &self.labels {
             options.policy.set_label(name, value).map_err(|e| usage(format!("--label: {e}")))?;
         }
@@ -305,7 +320,7 @@ mod tests {
 
     #[test]
     fn labels_are_added_last_wins() {
-        let o = job("--label a=1 --label b=x=y --label a= m").options().unwrap();
+        let o = job("--label a=1 --label b=x=y --label a= m").options(None).unwrap();
         assert_eq!(o.policy.labels, [("a".into(), "".into()), ("b".into(), "x=y".into())]);
     }
 

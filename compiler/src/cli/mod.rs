@@ -65,14 +65,18 @@ enum Role<'a> {
 fn compile(job: &Job, role: &Role<'_>) -> Result<ExitCode, Errors> {
     // What can be refused is refused before the work.
     let target = output::Target::prepare(job)?;
-    let options = job.options()?;
+    let policy = match role {
+        Role::Child => supervise::receive_policy(job)?,
+        _ => job.policy()?,
+    };
+    let options = job.options(policy.as_deref())?;
     let module = match role {
         Role::Child => supervise::receive()?,
         _ => input::read(&job.input, &options.limits)?,
     };
     match role {
         Role::Parent(arguments) => {
-            return match supervise::run(job, &options, arguments, module) {
+            return match supervise::run(job, &options, arguments, policy.as_deref(), module) {
                 supervise::Ended::Code(code) => Ok(ExitCode::from(code)),
                 supervise::Ended::Failed(errors) => Err(errors),
             };

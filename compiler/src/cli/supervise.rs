@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  lucetc ARGUMENTS ──start──► lucetc --child ARGUMENTS     limits its memory, wants no core dump,
-//!    │  module ─────stdin────►   │                          ends when its parent does
+//!    │  policy, module ─stdin►   │                          ends when its parent does
 //!    │  ◄──────────stderr──────  │ compiles, writes the output
 //!    └─ waits, shows progress, and at the end of the time kills it
 //! ```
@@ -10,7 +10,9 @@
 //! The library looks at limits wherever it can, and what it notices has the better message. It
 //! cannot survive that memory runs out, nor end a pass of the code generator that takes too long;
 //! both end the child, and the parent says so. The arguments are the same, so parent and child
-//! agree on everything; the parent reads the module, because its size decides on time and memory.
+//! agree on everything; the parent reads the module, because its size decides on time and memory,
+//! and the policy, because a pipe can be read once: a child that read it again would find an empty
+//! policy, which allows everything.
 
 use super::args::{Job, Place};
 use super::message::Format;
@@ -62,8 +64,14 @@ fn lower(resource: Resource, to: u64) {
     }
 }
 
-/// Starts a child with the same arguments, gives it the module and waits for it.
-pub fn run(job: &Job, options: &Options, arguments: &[OsString], module: Vec<u8>) -> Ended {
+/// Starts a child with the same arguments, gives it policy and module and waits for it.
+pub fn run(
+    job: &Job,
+    options: &Options,
+    arguments: &[OsString],
+    policy: Option<&str>,
+    module: Vec<u8>,
+) -> Ended {
     let time = options.limits.time(module.len() as u64);
     let memory = options.limits.memory(module.len() as u64);
     let mut child = match start(arguments) {
@@ -78,7 +86,7 @@ pub fn run(job: &Job, options: &Options, arguments: &[OsString], module: Vec<u8>
     let begun = Instant::now();
     // A child that ends early does not read on.
     if let Some(mut to) = child.stdin.take() {
-        let _ = to.write_all(&module);
+        let _ = give(&mut to, policy, &module);
     }
     drop(module);
     let messages = listen(&mut child);
@@ -210,6 +218,36 @@ impl Drop for Progress {
             let _ = write!(io::stderr(), "\r\x1b[K");
         }
     }
+}
+
+/// Writes policy and module for the child: of the policy, if there is one, its length before it.
+fn give(to: &mut impl Write, policy: Option<&str>, module: &[u8]) -> io::Result<()> {
+    if let Some(text) = policy {
+        to.write_all(&(text.len() as u64).to_le_bytes())?;
+        to.write_all(text.as_bytes())?;
+    }
+    to.write_all(module)
+}
+
+/// In the child: the policy as its parent read it. To be read before the module.
+pub fn receive_policy(job: &Job) -> Result<Option<String>, Errors> {
+    if !job.has_policy() {
+        return Ok(None);
+    }
+    let mut from = io::stdin().lock();
+    let mut read = || {
+        let mut length = [0; 8];
+        from.read_exact(&mut length)?;
+        let length = u64::from_le_bytes(length);
+        let mut text = String::new();
+        from.by_ref().take(length).read_to_string(&mut text)?;
+        let whole = text.len() as u64 == length;
+        if whole { Ok(text) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    };
+    let lost = |e: io::Error| {
+        Diagnostic::new(Class::Internal, format!("the policy was lost on the way: {e}"))
+    };
+    Ok(Some(read().map_err(lost)?))
 }
 
 /// In the child: the module as its parent read it.

@@ -8,6 +8,7 @@ use crate::error::{Class, Diagnostic, Errors};
 use lucet_artifact::limits;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::Path;
 use toml::Spanned;
 
@@ -42,18 +43,29 @@ impl Policy {
     ///
     /// [`Class::Usage`]: the file cannot be read, or as for [`Policy::parse`].
     pub fn load(path: &Path) -> Result<Self, Errors> {
+        Self::parse(&Self::read(path)?, &path.display().to_string())
+    }
+
+    /// Reads the text of a policy file: of a pipe or a device, too, but never more than a policy
+    /// can have.
+    ///
+    /// # Errors
+    ///
+    /// [`Class::Usage`]: the file cannot be read, is too large, or is not UTF-8.
+    pub fn read(path: &Path) -> Result<String, Errors> {
         let name = path.display().to_string();
         let error = |m: String| {
             Diagnostic::new(Class::Usage, m).help("--policy wants a TOML file; see docs/policy.md")
         };
-        let failed = |e| error(format!("cannot read the policy file {name}: {e}"));
-        if std::fs::metadata(path).map_err(failed)?.len() > MAX_FILE_BYTES {
+        let mut bytes = Vec::new();
+        let file = std::fs::File::open(path);
+        file.and_then(|f| f.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes))
+            .map_err(|e| error(format!("cannot read the policy file {name}: {e}")))?;
+        if bytes.len() as u64 > MAX_FILE_BYTES {
             return Err(error(format!("{name} is too large for a policy file")).into());
         }
-        let bytes = std::fs::read(path).map_err(failed)?;
-        let text = String::from_utf8(bytes)
-            .map_err(|_| error(format!("the policy file {name} is not UTF-8")))?;
-        Self::parse(&text, &name)
+        let text = String::from_utf8(bytes);
+        text.map_err(|_| error(format!("the policy file {name} is not UTF-8")).into())
     }
 
     /// Parses the text of a policy file; `file` is its name for messages.
