@@ -47,6 +47,11 @@ fn peak(id: u32) -> u64 {
 }
 
 fn run(input: &Path, output: &Path, options: &[&str]) -> Run {
+    run_with(input, output, options, &[])
+}
+
+/// The same with something in the environment.
+fn run_with(input: &Path, output: &Path, options: &[&str], environment: &[(&str, &str)]) -> Run {
     let begun = Instant::now();
     let mut child = Command::new(env!("CARGO_BIN_EXE_lucetc"))
         .arg(input)
@@ -54,6 +59,7 @@ fn run(input: &Path, output: &Path, options: &[&str]) -> Run {
         .arg(output)
         .args(options)
         .env_remove("RUST_BACKTRACE")
+        .envs(environment.iter().copied())
         .stdin(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
