@@ -46,12 +46,13 @@
  *
  * POINTERS
  *
- *   lucet_region, lucet_module, lucet_instance, lucet_group and lucet_*_config are handles: numbers
- *   that nobody dereferences. One that is NULL, freed, of another kind or made up gives a status,
- *   never a crash. All other pointers must point to what their type and the length beside them say
- *   until the call returns; a required one that is NULL gives LUCET_STATUS_NULL_ARGUMENT. Texts are
- *   UTF-8 and end with NUL. lucet copies what it needs later, except user data, which it never
- *   looks at. Results go to out-parameters; a handle or pointer there is NULL if the call failed.
+ *   lucet_region, lucet_module, lucet_module_ref, lucet_instance, lucet_group and lucet_*_config
+ *   are handles: numbers that nobody dereferences. One that is NULL, freed, of another kind or made
+ *   up gives a status, never a crash. All other pointers must point to what their type and the
+ *   length beside them say until the call returns; a required one that is NULL gives
+ *   LUCET_STATUS_NULL_ARGUMENT. Texts are UTF-8 and end with NUL. lucet copies what it needs later,
+ *   except user data, which it never looks at. Results go to out-parameters; a handle or pointer
+ *   there is NULL if the call failed.
  *
  * OWNERSHIP
  *
@@ -533,7 +534,7 @@ typedef struct lucet_func {
 } lucet_func;
 
 /**
- * A configuration that offers no host functions and refuses unsigned code. Free it with
+ * A configuration that offers no host functions and trusts nobody. Free it with
  * lucet_module_config_free; modules keep a copy. NULL if there is no memory.
  */
 lucet_module_config *lucet_module_config_create(void);
@@ -578,7 +579,7 @@ lucet_status lucet_module_config_mark_impure(lucet_module_config *config, const 
 /**
  * Whether artifacts that nobody vouches for are loaded. The machine code in an artifact is trusted
  * like any library's, so allow this only for files that you compiled yourself and that nobody else
- * can write to. Off by default; this version cannot check signatures, so nothing loads without it.
+ * can write to; otherwise see lucet_module_config_add_key. Off by default.
  */
 lucet_status lucet_module_config_allow_unsigned(lucet_module_config *config, bool allow);
 
@@ -599,8 +600,8 @@ lucet_status lucet_module_config_set_development(lucet_module_config *config, bo
 /**
  * Loads an artifact that lucetc wrote. It is checked completely, and its imports are bound; its
  * bytes are copied into sealed memory (but see lucet_module_config_set_development), so the file
- * may be replaced afterwards. NULL as `config` means the defaults, which load nothing in this
- * version. `*out` is the module, or NULL if the call fails. Free it with lucet_module_free. Takes
+ * may be replaced afterwards. NULL as `config` means the defaults, which trust nobody and load
+ * nothing. `*out` is the module, or NULL if the call fails. Free it with lucet_module_free. Takes
  * milliseconds: do it when the server starts. Any thread.
  *
  * LUCET_STATUS_IO, LUCET_STATUS_NOT_AN_ARTIFACT, LUCET_STATUS_INVALID_ARTIFACT,
@@ -639,6 +640,31 @@ LUCET_NODISCARD lucet_status lucet_module_find(lucet_module *module, const char 
  * LUCET_STATUS_INVALID_ARGUMENT.
  */
 lucet_status lucet_module_write_gdb_script(lucet_module *module, const char *path);
+
+/* ---- trust ----------------------------------------------------------------------------------- */
+
+/**
+ * Trusts artifacts that this key signed: `public_key` is its line ("RW...", 56 characters) or the
+ * contents of its .pub file, as lucetc keygen and minisign write them. The text is copied. 64 keys
+ * at most; to replace one, give the old and the new for a while.
+ *
+ * Trusted is what one of the keys signed, what lucet_module_config_add_hash pinned, and everything
+ * after lucet_module_config_allow_unsigned. Anything else is LUCET_STATUS_UNTRUSTED_ARTIFACT when
+ * it is loaded, before more than its hash was looked at; lucet_last_error names the keys. So is,
+ * even if pinned or allowed, what names one of the keys as its signer and was not signed by it.
+ *
+ * LUCET_STATUS_INVALID_ARGUMENT if it is no key, or one with which anybody could sign;
+ * LUCET_STATUS_LIMIT_EXCEEDED.
+ */
+lucet_status lucet_module_config_add_key(lucet_module_config *config, const char *public_key);
+
+/**
+ * Loads the one artifact with this hash, whoever signed it or did not: 128 hexadecimal digits, as
+ * lucetc verify prints them. A snapshot has its own hash, not its parent's. 4096 at most.
+ *
+ * LUCET_STATUS_INVALID_ARGUMENT, LUCET_STATUS_LIMIT_EXCEEDED.
+ */
+lucet_status lucet_module_config_add_hash(lucet_module_config *config, const char *hash);
 
 /* ---- instances ------------------------------------------------------------------------------- */
 
@@ -866,6 +892,87 @@ lucet_status lucet_instance_terminate(lucet_instance *instance);
 lucet_status lucet_instance_function_name(lucet_instance *instance, uint32_t function, char *buf,
     size_t cap, size_t *len);
 
+/* ---- replacing modules ----------------------------------------------------------------------- */
+
+/**
+ * A reference to a module that can be replaced while requests run: each instance is of the version
+ * that was published last, and keeps it until it is freed. Any thread may use it, several at the
+ * same time. It survives a fork as modules do; each process then publishes for itself.
+ *
+ *     lucet_module_ref_create(&ref);
+ *     lucet_module_ref_require(ref, "alloc", "(i32) -> i32");             // funcs[0]
+ *     lucet_module_ref_require(ref, "on_request", "(i32, i32) -> i64");   // funcs[1]
+ *     lucet_module_ref_load_file(ref, "plugin.so", config);      // again whenever it changed
+ *
+ *     lucet_module_ref_instantiate(ref, region, funcs, 2, &version, &instance);  // each request
+ *     lucet_instance_run_func(instance, funcs[1], ...);
+ *
+ * A version that was replaced goes when its last instance is freed; no thread has to do anything
+ * for that. To try a version before requests meet it, load it, create an instance, see what it
+ * answers, and publish it then.
+ */
+typedef struct lucet_module_ref lucet_module_ref;
+
+/**
+ * Creates a reference to nothing. `*out` is NULL if the call fails. Free it with
+ * lucet_module_ref_free.
+ *
+ * LUCET_STATUS_LIMIT_EXCEEDED if there are 65,536.
+ */
+LUCET_NODISCARD lucet_status lucet_module_ref_create(lucet_module_ref **out);
+
+/**
+ * Requires every version to export the function `name`, of the type `signature` (NULL: of any), as
+ * in lucet_module_find. lucet_module_ref_instantiate gives the functions in the order of these
+ * calls. At most 64.
+ *
+ * LUCET_STATUS_WRONG_STATE once something was published, LUCET_STATUS_INVALID_ARGUMENT for a
+ * signature that makes no sense or a name that is required already, LUCET_STATUS_LIMIT_EXCEEDED.
+ */
+lucet_status lucet_module_ref_require(lucet_module_ref *ref, const char *name,
+    const char *signature);
+
+/**
+ * Makes `module` what instances are created of from now on, on all threads; NULL: withdraws what
+ * was published. The caller keeps its handle, and may free it. If the call fails, what was
+ * published stays.
+ *
+ * LUCET_STATUS_NO_SUCH_EXPORT or LUCET_STATUS_EXPORT_TYPE_MISMATCH for a module that lacks what is
+ * required, LUCET_STATUS_MISSING_IMPORT for one that can only be a member of a group.
+ */
+LUCET_NODISCARD lucet_status lucet_module_ref_publish(lucet_module_ref *ref, lucet_module *module);
+
+/**
+ * Loads an artifact and publishes it: lucet_module_load_file and lucet_module_ref_publish. If
+ * either fails, what was published stays, and lucet_last_error says why.
+ */
+LUCET_NODISCARD lucet_status lucet_module_ref_load_file(lucet_module_ref *ref, const char *path,
+    const lucet_module_config *config);
+
+/**
+ * Creates a fresh instance of the version that was published last, as lucet_instance_create does;
+ * threads share nothing by that. `funcs` has room for exactly the `nfuncs` functions that are
+ * required (NULL if there are none), and gets those of the instance. `version`, which may be NULL,
+ * is how often something had been published: for one thread it never goes back. The first
+ * instances of a new version take as long as the first of any module.
+ *
+ * LUCET_STATUS_WRONG_STATE if nothing is published, LUCET_STATUS_INVALID_ARGUMENT for another
+ * `nfuncs`; otherwise as lucet_instance_create.
+ */
+LUCET_NODISCARD lucet_status lucet_module_ref_instantiate(lucet_module_ref *ref,
+    lucet_region *region, lucet_func *funcs, size_t nfuncs, uint64_t *version,
+    lucet_instance **out);
+
+/**
+ * What is published: a handle to the module, to be freed by the caller, or NULL; and how often
+ * something was. Either may be NULL.
+ */
+lucet_status lucet_module_ref_current(lucet_module_ref *ref, lucet_module **module,
+    uint64_t *version);
+
+/** Gives the reference back, and what is published with it. Instances live on. */
+lucet_status lucet_module_ref_free(lucet_module_ref *ref);
+
 /* ---- groups ---------------------------------------------------------------------------------- */
 
 /**
@@ -995,6 +1102,8 @@ typedef struct lucet_region_stats {
   uint64_t create_times[40];
   /** The same of runs and resumes, each until it returned, yielded or ended otherwise. */
   uint64_t run_times[40];
+  /** Runs that an exception left. */
+  uint64_t exceptions;
 } lucet_region_stats;
 
 /**

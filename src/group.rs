@@ -93,6 +93,11 @@ impl Shared {
         self.members.lock().iter().rev().find(|m| m.name.as_deref() == Some(name)).cloned()
     }
 
+    /// Whether an instance is a member.
+    pub(crate) fn has(&self, control: ControlRef) -> bool {
+        self.members.lock().iter().any(|m| m.control == control)
+    }
+
     pub(crate) fn others(&self, than: ControlRef) -> Vec<ControlRef> {
         self.members.lock().iter().map(|m| m.control).filter(|c| *c != than).collect()
     }
@@ -185,9 +190,16 @@ impl Group {
 impl Group {
     /// Frees all members.
     ///
+    /// In a forked child, forgets them: the parent keeps what it has.
+    ///
     /// # Errors
     /// `Busy` while a member runs; then nothing happens.
     pub fn free(&mut self) -> Result<()> {
+        if self.region.is_forked() {
+            // The parent has the members, and some thread of it may have held the locks here.
+            self.instances.clear();
+            return Ok(());
+        }
         let guard = match Guard::take(&self.shared.lock) {
             Ok(guard) => guard,
             // A member that was preempted keeps the group, but nobody uses it.

@@ -40,6 +40,9 @@ const SEARCH: usize = 4096;
 /// The same for shards of others.
 const SEARCH_ELSEWHERE: usize = 256;
 
+/// Idle instances of a module that goes that are given up before others get the shard again.
+const EVICT_AT_ONCE: usize = 64;
+
 /// Most regions that exist at the same time in one process.
 const MAX_LISTS: usize = 1 << 16;
 
@@ -175,6 +178,11 @@ impl Home {
         }
         let shard = self.lists.shards[own()].0.lock();
         (shard.owner == self.id).then_some(shard)
+    }
+
+    /// Whether the region still exists, for this process.
+    pub(crate) fn is_open(self) -> bool {
+        self.shard().is_some()
     }
 
     /// Takes an idle instance of module `key` from this thread's shard. The caller has it for
@@ -364,20 +372,36 @@ fn take_from(shard: &mut Shard, key: u64, most: usize) -> Option<ControlRef> {
     }
 }
 
-/// Takes every idle instance of module `key`, in whatever region.
-pub(crate) fn evict(key: u64) -> Vec<ControlRef> {
+/// Takes every idle instance of module `key`, in whatever region, and gives it to `discard`, which
+/// gives its slot back.
+///
+/// That is done with the shard locked: a slot is never neither in a list nor free, where somebody
+/// who looks for one would be told that the region is full. A few at a time: requests want the
+/// shard, too.
+pub(crate) fn evict(key: u64, discard: impl Fn(ControlRef)) {
     let made = UNUSED.lock().1 as usize;
-    let mut found = Vec::new();
     for lists in ALL.iter().take(made).filter_map(OnceBox::get).filter(|l| l.is_here()) {
         for shard in &lists.shards {
-            let mut shard = shard.0.lock();
-            shard.idle.retain(|(k, c)| {
-                if *k == key {
-                    found.push(*c);
-                }
-                *k != key
-            });
+            while evict_some(&mut shard.0.lock().idle, key, &discard) {}
         }
     }
-    found
+}
+
+/// The same for some of a list; whether there may be more.
+fn evict_some(
+    idle: &mut VecDeque<(u64, ControlRef)>,
+    key: u64,
+    discard: &impl Fn(ControlRef),
+) -> bool {
+    // So that the list is looked through no more often than that.
+    let mut left = EVICT_AT_ONCE.max(idle.len() / EVICT_AT_ONCE);
+    idle.retain(|(k, control)| {
+        let goes = *k == key && left > 0;
+        if goes {
+            left -= 1;
+            discard(*control);
+        }
+        !goes
+    });
+    left == 0
 }

@@ -19,6 +19,7 @@ mod import;
 mod instance;
 pub mod loader;
 mod module;
+mod module_ref;
 mod names;
 mod outcome;
 #[cfg(not(feature = "race-tests"))]
@@ -41,6 +42,7 @@ pub use instance::{Instance, InstanceRef, Vmctx, check_deadlines, set_watchdog};
 pub use lucet_artifact::abi::TrapCode;
 pub use lucet_artifact::{FuncType, ValType};
 pub use module::{Func, Module, ModuleConfig};
+pub use module_ref::ModuleRef;
 pub use outcome::{Exception, Outcome, OutcomeKind, Trap};
 pub use region::{Growth, GrowthKind, Region, RegionConfig, Rung};
 pub use snapshot::{ChildOptions, SnapshotOptions};

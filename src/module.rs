@@ -8,10 +8,10 @@ use crate::error::{Error, Result, Status};
 use crate::idle;
 use crate::import::{Imports, same_for_host};
 use crate::instance::{self, constant, fuel};
-use crate::loader::{self, Loaded, Source, State};
+use crate::loader::{self, Loaded, Source, State, Trust};
 use crate::names::Names;
 use crate::region::{Image, Need, Run};
-use crate::signature;
+use crate::signature::Ids;
 use crate::sys::arena;
 use crate::trap::CodeInfo;
 use crate::vmctx::{self, HostEntry, ImpureHost, TableEntry};
@@ -32,6 +32,8 @@ pub struct ModuleConfig {
     pub imports: Imports,
     /// Accept an artifact that is neither signed nor pinned. Its machine code is trusted then.
     pub allow_unsigned: bool,
+    /// The keys and hashes that vouch for artifacts.
+    pub trust: Trust,
     /// Map the artifact's own file, so that perf and gdb know its functions.
     pub development: bool,
     /// Leave imports that no host function satisfies to be provided by other instances of a group.
@@ -42,8 +44,9 @@ pub struct ModuleConfig {
 }
 
 /// An exported function, looked up once. Valid for instances of the module it came from, and of
-/// snapshots that were taken of them in this process: those have the same code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// snapshots that were taken of them in this process: those have the same code. The default is a
+/// function of no module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Func {
     pub(crate) module: u64,
     pub(crate) index: u32,
@@ -164,7 +167,7 @@ pub struct Core {
     /// Which imported functions no host function was found for (linkable modules).
     pub(crate) unbound: Vec<bool>,
     /// Signature ids by index of the type.
-    sigs: Box<[u32]>,
+    sigs: Ids,
     /// Function descriptors by reference index, with `vmctx` 0.
     pub(crate) descriptors: Box<[TableEntry]>,
     /// Instance data of an instance that imports nothing from other instances.
@@ -253,9 +256,7 @@ impl Deref for Module {
 impl Drop for Module {
     fn drop(&mut self) {
         if self.core.handles.fetch_sub(1, Ordering::AcqRel) == 1 {
-            for control in idle::evict(self.core.id) {
-                instance::discard(control);
-            }
+            idle::evict(self.core.id, instance::discard);
         }
     }
 }
@@ -264,6 +265,7 @@ impl Core {
     fn load(source: Source<'_>, config: &ModuleConfig) -> Result<Self> {
         let options = loader::LoadOptions {
             allow_unsigned: config.allow_unsigned,
+            trust: config.trust.clone(),
             development: config.development,
         };
         let loaded = loader::load(source, &options)?;
@@ -302,7 +304,7 @@ impl Core {
     ) -> Result<Self> {
         let imports_state =
             loaded.imports.imports.iter().any(|i| !matches!(i.kind, ImportKind::Func(_)));
-        let sigs = signatures(&loaded)?;
+        let sigs = Ids::of(loaded.types.types.iter().map(|t| &t.ty))?;
         let descriptors = descriptors(&loaded, &sigs);
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         let snapshot = loaded.snapshot.unwrap_or_default();
@@ -350,6 +352,21 @@ impl Core {
             && self.impure_from_start == 0
             && l.contract.further_memories().is_empty()
             && l.init.datas.iter().all(|d| applied(&d.mode))
+    }
+
+    /// Whether instances can be created outside of groups.
+    ///
+    /// # Errors
+    /// `MissingImport` if not.
+    pub(crate) fn stands_alone(&self) -> Result<()> {
+        if !self.imports_state && !self.unbound.contains(&true) {
+            return Ok(());
+        }
+        Err(Error::new(
+            Status::MissingImport,
+            "the module was loaded as linkable and has imports that only instances of a group can \
+             provide",
+        ))
     }
 
     /// Whether nobody can make new instances any more.
@@ -663,7 +680,11 @@ impl Core {
         for n in 0..self.loaded.contract.tables.len() {
             let initial = self.initial_element(n)?;
             let t = &self.loaded.contract.tables[n];
-            tables.push(vec![initial; t.min as usize].into_boxed_slice());
+            let entries = initial.repeat(t.min as usize).ok_or_else(|| {
+                let message = format!("no memory for table {n} of {} elements", t.min);
+                Error::new(Status::OutOfMemory, message)
+            })?;
+            tables.push(entries.into_boxed_slice());
         }
         for segment in &self.loaded.init.elems {
             let SegmentMode::Active { target, offset } = &segment.mode else { continue };
@@ -800,16 +821,6 @@ fn bind(loaded: &Loaded, config: &ModuleConfig) -> Result<Bound> {
         entries[at].user_data = std::ptr::from_ref(host).expose_provenance();
     }
     Ok(Bound { entries: entries.into_boxed_slice(), unbound, impure })
-}
-
-/// The signature id of each type. Types refer to earlier ones only.
-fn signatures(loaded: &Loaded) -> Result<Box<[u32]>> {
-    let mut ids: Vec<u32> = Vec::with_capacity(loaded.types.types.len());
-    for t in &loaded.types.types {
-        let canonical = t.ty.map(&|i| ids.get(i as usize).copied().unwrap_or(0));
-        ids.push(signature::id(&canonical)?);
-    }
-    Ok(ids.into_boxed_slice())
 }
 
 /// Function descriptors in the order of reference indices, sealed.

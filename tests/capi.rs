@@ -2,6 +2,9 @@
 //! linked with a `liblucet.so` that is made here as the Makefile makes the product. `cargo test`
 //! leaves the static library it needs beside the test programs.
 
+#[path = "capi/border.rs"]
+mod border;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -156,12 +159,37 @@ fn fuel_limits_runs_by_steps() {
     run(Command::new(program("fuel", &[])).args(files));
 }
 
+#[test]
+fn modules_are_replaced() {
+    let guests = [
+        r#"(module (func (export "answer") (result i32) (i32.const 1)))"#,
+        r#"(module (func (export "other") (result i32) (i32.const -1))
+             (func (export "answer") (result i32) (i32.const 2)))"#,
+        r#"(module (func (export "other")))"#,
+    ];
+    let mut files: Vec<PathBuf> = Vec::new();
+    for (n, wat) in guests.into_iter().enumerate() {
+        let bytes = lucetc::compile(wat.as_bytes(), &lucetc::Options::default());
+        files.push(out().join(format!("swap-{n}.so")));
+        std::fs::write(&files[n], bytes.unwrap_or_else(|e| panic!("{e}"))).unwrap();
+    }
+    files.push(root().join("Cargo.toml"));
+    run(Command::new(program("swap", &[])).args(&files));
+    run(Command::new(program("swap", &["-fsanitize=address"])).args(&files).env(
+        "ASAN_OPTIONS",
+        "handle_segv=0:handle_sigbus=0:handle_sigill=0:handle_sigfpe=0:allow_user_segv_handler=1:\
+         use_sigaltstack=0:detect_leaks=0",
+    ));
+}
+
 /// A store, a plugin that imports from it, and a module with a start function.
 fn group_artifacts() -> Vec<PathBuf> {
     const GUESTS: [(&str, &str); 3] = [
         (
             "store",
-            r#"(module (memory (export "memory") 1 1)
+            r#"(module (import "env" "look" (func $look (param i32) (result i32)))
+              (memory (export "memory") 1 1)
+              (func (export "look") (param i32) (result i32) (call $look (local.get 0)))
               (global (export "total") (mut i32) (i32.const 10))
               (table (export "table") 2 funcref) (elem (i32.const 1) $twice)
               (func $twice (export "twice") (param i32) (result i32)
@@ -171,10 +199,12 @@ fn group_artifacts() -> Vec<PathBuf> {
             "plugin",
             r#"(module (import "store" "twice" (func $twice (param i32) (result i32)))
               (import "env" "ask" (func $ask (param i32) (result i32)))
+              (import "store" "look" (func $look (param i32) (result i32)))
               (import "store" "memory" (memory 1))
               (import "store" "total" (global $total (mut i32)))
               (import "store" "table" (table 2 funcref))
               (type $t (func (param i32) (result i32)))
+              (func (export "look") (param i32) (result i32) (call $look (local.get 0)))
               (func (export "twice") (param i32) (result i32) (call $twice (local.get 0)))
               (func (export "asked") (param i32) (result i32) (call $ask (local.get 0)))
               (func (export "put") (param i32) (result i32)
@@ -195,6 +225,36 @@ fn group_artifacts() -> Vec<PathBuf> {
         file
     });
     compiled.into()
+}
+
+#[test]
+fn trust_is_a_matter_of_keys_and_pins() {
+    let file = |name: &str, bytes: &[u8]| {
+        let file = out().join(name);
+        std::fs::write(&file, bytes).unwrap();
+        file
+    };
+    let key = lucetc::signing::SecretKey::generate().unwrap();
+    let other = lucetc::signing::SecretKey::generate().unwrap().public().unwrap();
+    let plain = lucetc::compile(b"(module)", &lucetc::Options::default()).unwrap();
+    let mut signed = plain.clone();
+    lucetc::signing::sign(&mut signed, &key, "c", "it").unwrap();
+    let hash = lucet_artifact::trailer::Trailer::decode(&plain).unwrap().hash;
+    let files = [
+        file("signed.so", &signed),
+        file("unsigned.so", &plain),
+        file("trust.pub", key.public().unwrap().file().as_bytes()),
+    ];
+    for more in [&[][..], &["-fsanitize=address"]] {
+        run(Command::new(program("trust", more))
+            .args(&files)
+            .args([other.line(), lucet_artifact::trust::hex(&hash)])
+            .env(
+                "ASAN_OPTIONS",
+                "handle_segv=0:handle_sigbus=0:handle_sigill=0:handle_sigfpe=0:\
+                 allow_user_segv_handler=1:use_sigaltstack=0:detect_leaks=0",
+            ));
+    }
 }
 
 #[test]

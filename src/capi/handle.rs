@@ -31,10 +31,11 @@ pub(super) enum Kind {
     Instance = 5,
     SnapshotConfig = 6,
     Group = 7,
+    ModuleRef = 9,
 }
 
 impl Kind {
-    const ALL: [(Self, &str); 7] = [
+    const ALL: [(Self, &str); 8] = [
         (Self::Region, "lucet_region"),
         (Self::RegionConfig, "lucet_region_config"),
         (Self::Module, "lucet_module"),
@@ -42,10 +43,11 @@ impl Kind {
         (Self::Instance, "lucet_instance"),
         (Self::SnapshotConfig, "lucet_snapshot_config"),
         (Self::Group, "lucet_group"),
+        (Self::ModuleRef, "lucet_module_ref"),
     ];
 
     fn name(self) -> &'static str {
-        Self::ALL[self as usize - 1].1
+        Self::ALL.into_iter().find(|(k, _)| *k == self).map_or("handle", |(_, name)| name)
     }
 }
 
@@ -105,7 +107,8 @@ struct Mark {
 
 /// Marks are allocated in chunks of this many, for the first entries of a table.
 const CHUNK: usize = 32;
-const CHUNKS: usize = 2048;
+/// The second parameter of a [`Table`] with numbers. Others have no marks.
+pub(super) const NUMBERED: usize = 2048;
 
 #[derive(Debug)]
 struct Entry<T> {
@@ -119,16 +122,15 @@ struct Entries<T> {
     free: Vec<u32>,
 }
 
-/// Everything of one kind that C holds handles to.
+/// Everything of one kind that C holds handles to. `CHUNKS` is 0 or [`NUMBERED`].
 #[derive(Debug)]
-pub(super) struct Table<T> {
+pub(super) struct Table<T, const CHUNKS: usize = 0> {
     kind: Kind,
     entries: Global<Entries<T>>,
-    /// All zeros at first: takes no room in the library's file.
     marks: [OnceBox<[Mark; CHUNK]>; CHUNKS],
 }
 
-impl<T: Send + Sync + 'static> Table<T> {
+impl<T: Send + Sync + 'static, const CHUNKS: usize> Table<T, CHUNKS> {
     pub(super) const fn new(kind: Kind) -> Self {
         let entries = Entries { all: Vec::new(), free: Vec::new() };
         Self { kind, entries: Global::new(entries), marks: [const { OnceBox::new() }; CHUNKS] }

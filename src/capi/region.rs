@@ -2,14 +2,14 @@
 
 use super::args::Out;
 use super::error::{border, border_or};
-use super::handle::{Kind, Table};
+use super::handle::{Kind, NUMBERED, Table};
 use super::raw;
 use crate::error::{Error, Status};
 use crate::region::{Region, RegionConfig};
 use crate::sys::lock::Mutex;
 use std::sync::Arc;
 
-pub(super) static REGIONS: Table<Region> = Table::new(Kind::Region);
+pub(super) static REGIONS: Table<Region, NUMBERED> = Table::new(Kind::Region);
 static CONFIGS: Table<Mutex<RegionConfig>> = Table::new(Kind::RegionConfig);
 
 /// Address space cut into slots. Each slot holds one instance: its memory, stack and globals.

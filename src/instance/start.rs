@@ -216,12 +216,8 @@ fn occupy(
     module: &Arc<Core>,
     group: Option<&Arc<group::Shared>>,
 ) -> Result<Lease> {
-    if group.is_none() && (module.imports_state || module.unbound.contains(&true)) {
-        return Err(Error::new(
-            Status::MissingImport,
-            "the module was loaded as linkable and has imports that only instances of a group can \
-             provide",
-        ));
+    if group.is_none() {
+        module.stands_alone()?;
     }
     crate::trap::prepare_thread()?;
     // Linking reads and writes the state of other members.
@@ -233,6 +229,9 @@ fn occupy(
     let size = module.loaded.layout.size();
     let tables = module.loaded.contract.tables.iter().map(|t| t.min);
     region.check_fit(size, all, guarded, tables)?;
+    if !region.home().is_open() {
+        return Err(Error::new(Status::InvalidHandle, "the region was freed"));
+    }
     let further = module.loaded.contract.further_memories();
     let most: u64 = own.into_iter().chain(further).map(MemoryDecl::most_bytes).sum();
     let memory_max = most.min(region.config().max_memory);
@@ -280,6 +279,7 @@ fn occupy(
         globals: Vec::new(),
         tags: Vec::new(),
         exceptions: None,
+        exception_numbers: 0..0,
         dropped_elems: Vec::new(),
         dropped_datas: Vec::new(),
         stack: None,
@@ -344,6 +344,9 @@ fn failed(fault: Fault, what: &str) -> Error {
         Fault::Trap(code) => {
             Error::new(Status::StartFailed, format!("{what} does not fit: {code}")).with_trap(code)
         }
+        Fault::Interrupted => {
+            Error::new(Status::StartFailed, format!("the run around it was ended during {what}"))
+        }
         _ => Error::new(Status::OutOfMemory, format!("no memory for {what}")),
     }
 }
@@ -404,8 +407,11 @@ fn own_tables(control: ControlRef, module: &Core) -> Result<()> {
         let value = expr.as_ref().map_or(Ok(0), |e| value(control, module, e))?;
         let entry = tables::entry(control, ty.elem, value as u64);
         let entry = entry.map_err(|_| constant::bad_expression())?;
+        let entries = entry.repeat(ty.min as usize).ok_or_else(|| {
+            Error::new(Status::OutOfMemory, format!("no memory for a table of {} elements", ty.min))
+        })?;
         control.with(|i| {
-            i.tables[imported + n] = Table::Own(Some(vec![entry; ty.min as usize]));
+            i.tables[imported + n] = Table::Own(Some(entries));
             i.describe((imported + n) as u32);
         });
     }

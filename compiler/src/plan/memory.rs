@@ -136,5 +136,12 @@ pub fn tables(parsed: &Parsed<'_>, policy: &Policy) -> Result<Vec<TableType>, Er
         }
         list.push(ty);
     }
+    let own = list.iter().skip(parsed.imported.tables as usize);
+    let all: u64 = own.map(|t| t.min).sum();
+    if bad.is_empty() && all > limits::MAX_TABLE_ELEMENTS {
+        let most = limits::MAX_TABLE_ELEMENTS;
+        let message = format!("the tables start with {all} elements together, the limit is {most}");
+        bad.push(Diagnostic::new(Class::Limit, message));
+    }
     if bad.is_empty() { Ok(list) } else { Err(Errors(bad)) }
 }
