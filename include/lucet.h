@@ -534,7 +534,7 @@ typedef struct lucet_func {
 } lucet_func;
 
 /**
- * A configuration that offers no host functions and refuses unsigned code. Free it with
+ * A configuration that offers no host functions and trusts nobody. Free it with
  * lucet_module_config_free; modules keep a copy. NULL if there is no memory.
  */
 lucet_module_config *lucet_module_config_create(void);
@@ -579,7 +579,7 @@ lucet_status lucet_module_config_mark_impure(lucet_module_config *config, const 
 /**
  * Whether artifacts that nobody vouches for are loaded. The machine code in an artifact is trusted
  * like any library's, so allow this only for files that you compiled yourself and that nobody else
- * can write to. Off by default; this version cannot check signatures, so nothing loads without it.
+ * can write to; otherwise see lucet_module_config_add_key. Off by default.
  */
 lucet_status lucet_module_config_allow_unsigned(lucet_module_config *config, bool allow);
 
@@ -600,8 +600,8 @@ lucet_status lucet_module_config_set_development(lucet_module_config *config, bo
 /**
  * Loads an artifact that lucetc wrote. It is checked completely, and its imports are bound; its
  * bytes are copied into sealed memory (but see lucet_module_config_set_development), so the file
- * may be replaced afterwards. NULL as `config` means the defaults, which load nothing in this
- * version. `*out` is the module, or NULL if the call fails. Free it with lucet_module_free. Takes
+ * may be replaced afterwards. NULL as `config` means the defaults, which trust nobody and load
+ * nothing. `*out` is the module, or NULL if the call fails. Free it with lucet_module_free. Takes
  * milliseconds: do it when the server starts. Any thread.
  *
  * LUCET_STATUS_IO, LUCET_STATUS_NOT_AN_ARTIFACT, LUCET_STATUS_INVALID_ARTIFACT,
@@ -640,6 +640,31 @@ LUCET_NODISCARD lucet_status lucet_module_find(lucet_module *module, const char 
  * LUCET_STATUS_INVALID_ARGUMENT.
  */
 lucet_status lucet_module_write_gdb_script(lucet_module *module, const char *path);
+
+/* ---- trust ----------------------------------------------------------------------------------- */
+
+/**
+ * Trusts artifacts that this key signed: `public_key` is its line ("RW...", 56 characters) or the
+ * contents of its .pub file, as lucetc keygen and minisign write them. The text is copied. 64 keys
+ * at most; to replace one, give the old and the new for a while.
+ *
+ * Trusted is what one of the keys signed, what lucet_module_config_add_hash pinned, and everything
+ * after lucet_module_config_allow_unsigned. Anything else is LUCET_STATUS_UNTRUSTED_ARTIFACT when
+ * it is loaded, before more than its hash was looked at; lucet_last_error names the keys. So is,
+ * even if pinned or allowed, what names one of the keys as its signer and was not signed by it.
+ *
+ * LUCET_STATUS_INVALID_ARGUMENT if it is no key, or one with which anybody could sign;
+ * LUCET_STATUS_LIMIT_EXCEEDED.
+ */
+lucet_status lucet_module_config_add_key(lucet_module_config *config, const char *public_key);
+
+/**
+ * Loads the one artifact with this hash, whoever signed it or did not: 128 hexadecimal digits, as
+ * lucetc verify prints them. A snapshot has its own hash, not its parent's. 4096 at most.
+ *
+ * LUCET_STATUS_INVALID_ARGUMENT, LUCET_STATUS_LIMIT_EXCEEDED.
+ */
+lucet_status lucet_module_config_add_hash(lucet_module_config *config, const char *hash);
 
 /* ---- instances ------------------------------------------------------------------------------- */
 

@@ -8,7 +8,7 @@ use crate::error::{Error, Result, Status};
 use crate::idle;
 use crate::import::{Imports, same_for_host};
 use crate::instance::{self, constant, fuel};
-use crate::loader::{self, Loaded, Source, State};
+use crate::loader::{self, Loaded, Source, State, Trust};
 use crate::names::Names;
 use crate::region::{Image, Need, Run};
 use crate::signature::Ids;
@@ -32,6 +32,8 @@ pub struct ModuleConfig {
     pub imports: Imports,
     /// Accept an artifact that is neither signed nor pinned. Its machine code is trusted then.
     pub allow_unsigned: bool,
+    /// The keys and hashes that vouch for artifacts.
+    pub trust: Trust,
     /// Map the artifact's own file, so that perf and gdb know its functions.
     pub development: bool,
     /// Leave imports that no host function satisfies to be provided by other instances of a group.
@@ -263,6 +265,7 @@ impl Core {
     fn load(source: Source<'_>, config: &ModuleConfig) -> Result<Self> {
         let options = loader::LoadOptions {
             allow_unsigned: config.allow_unsigned,
+            trust: config.trust.clone(),
             development: config.development,
         };
         let loaded = loader::load(source, &options)?;

@@ -141,6 +141,36 @@ fn group_artifacts() -> Vec<PathBuf> {
 }
 
 #[test]
+fn trust_is_a_matter_of_keys_and_pins() {
+    let file = |name: &str, bytes: &[u8]| {
+        let file = out().join(name);
+        std::fs::write(&file, bytes).unwrap();
+        file
+    };
+    let key = lucetc::signing::SecretKey::generate().unwrap();
+    let other = lucetc::signing::SecretKey::generate().unwrap().public().unwrap();
+    let plain = lucetc::compile(b"(module)", &lucetc::Options::default()).unwrap();
+    let mut signed = plain.clone();
+    lucetc::signing::sign(&mut signed, &key, "c", "it").unwrap();
+    let hash = lucet_artifact::trailer::Trailer::decode(&plain).unwrap().hash;
+    let files = [
+        file("signed.so", &signed),
+        file("unsigned.so", &plain),
+        file("trust.pub", key.public().unwrap().file().as_bytes()),
+    ];
+    for more in [&[][..], &["-fsanitize=address"]] {
+        run(Command::new(program("trust", more))
+            .args(&files)
+            .args([other.line(), lucet_artifact::trust::hex(&hash)])
+            .env(
+                "ASAN_OPTIONS",
+                "handle_segv=0:handle_sigbus=0:handle_sigill=0:handle_sigfpe=0:\
+                 allow_user_segv_handler=1:use_sigaltstack=0:detect_leaks=0",
+            ));
+    }
+}
+
+#[test]
 fn groups_link_modules() {
     let files = group_artifacts();
     run(Command::new(program("groups", &[])).args(&files));

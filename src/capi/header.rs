@@ -17,6 +17,7 @@ const SECTIONS: [(&str, &str); 15] = [
     ("library", "the library"),
     ("region", "regions"),
     ("module", "modules"),
+    ("trust", "trust"),
     ("instance", "instances"),
     ("module_ref", "replacing modules"),
     ("group", "groups"),

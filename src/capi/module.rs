@@ -63,7 +63,7 @@ impl lucet_func {
 /// lucet_vmctx_trap, _fail, _exit or _terminate and return.
 pub type lucet_host_fn = Option<unsafe extern "C" fn()>;
 
-/// A configuration that offers no host functions and refuses unsigned code. Free it with
+/// A configuration that offers no host functions and trusts nobody. Free it with
 /// lucet_module_config_free; modules keep a copy. NULL if there is no memory.
 #[unsafe(no_mangle)]
 pub extern "C" fn lucet_module_config_create() -> *mut lucet_module_config {
@@ -150,7 +150,7 @@ pub unsafe extern "C" fn lucet_module_config_mark_impure(
 
 /// Whether artifacts that nobody vouches for are loaded. The machine code in an artifact is trusted
 /// like any library's, so allow this only for files that you compiled yourself and that nobody else
-/// can write to. Off by default; this version cannot check signatures, so nothing loads without it.
+/// can write to; otherwise see lucet_module_config_add_key. Off by default.
 #[unsafe(no_mangle)]
 pub extern "C" fn lucet_module_config_allow_unsigned(
     config: *mut lucet_module_config,
@@ -211,8 +211,8 @@ pub(super) fn insert(module: Arc<Module>) -> crate::Result<*mut lucet_module> {
 
 /// Loads an artifact that lucetc wrote. It is checked completely, and its imports are bound; its
 /// bytes are copied into sealed memory (but see lucet_module_config_set_development), so the file
-/// may be replaced afterwards. NULL as `config` means the defaults, which load nothing in this
-/// version. `*out` is the module, or NULL if the call fails. Free it with lucet_module_free. Takes
+/// may be replaced afterwards. NULL as `config` means the defaults, which trust nobody and load
+/// nothing. `*out` is the module, or NULL if the call fails. Free it with lucet_module_free. Takes
 /// milliseconds: do it when the server starts. Any thread.
 ///
 /// LUCET_STATUS_IO, LUCET_STATUS_NOT_AN_ARTIFACT, LUCET_STATUS_INVALID_ARTIFACT,

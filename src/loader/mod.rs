@@ -1,7 +1,7 @@
 //! Bytes of an artifact → verified facts and executable pages.
 //!
 //! ```text
-//!  path, fd, bytes ──copy──► sealed memfd ──hash──► trusted? ──elf──► sections
+//!  path, fd, bytes ──copy──► sealed memfd ──hash──► trust ──elf──────► sections
 //!                                                                        │
 //!                    Loaded ◄──map── arena ◄── cross-checks ◄──verify────┘
 //! ```
@@ -11,8 +11,8 @@
 //! more, because it is read from a sealed copy and the code is mapped from that same copy. A failed
 //! load leaves nothing behind, neither descriptor nor mapping.
 //!
-//! Until machine code itself is verified, running an artifact means trusting whoever compiled it;
-//! that is why [`LoadOptions::allow_unsigned`] is an explicit choice.
+//! Until machine code itself is verified, running an artifact means trusting whoever compiled it:
+//! it has to be signed, pinned, or explicitly let in (see [`trust`]).
 //!
 //! `docs/design/artifact-format.md` lists every check.
 
@@ -23,11 +23,13 @@ mod map;
 mod splice;
 mod state;
 mod supported;
+pub mod trust;
 mod verify;
 
 pub use crate::sys::sealed::SealedFile;
 pub use map::MappedText;
 pub(crate) use state::{Sections, State};
+pub use trust::Trust;
 pub(crate) use verify::is_reseed_type;
 
 use crate::error::{Error, Result, Status};
@@ -62,11 +64,12 @@ pub enum Source<'a> {
 }
 
 /// What the embedder allows.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct LoadOptions {
-    /// Load artifacts that nobody vouches for by a signature or a pinned hash. This version cannot
-    /// check signatures, so without this nothing is loaded.
+    /// Load artifacts that nobody vouches for by a signature or a pinned hash.
     pub allow_unsigned: bool,
+    /// The keys and hashes that vouch.
+    pub trust: Trust,
     /// Map code from the artifact's own file (so that `perf` finds its name) and allow
     /// [`gdb_script`]. The file must then not change while the module is in use.
     pub development: bool,
@@ -266,15 +269,7 @@ fn check_trailer(bytes: &[u8], options: &LoadOptions) -> Result<Trailer> {
     if let Some(message) = message {
         return Err(Error::new(Status::InvalidArtifact, message));
     }
-    if !options.allow_unsigned {
-        let what = if trailer.signature.is_empty() { "is not signed" } else { "is signed" };
-        let message = format!(
-            "the artifact {what}, but this version cannot check signatures yet: it loads only \
-             artifacts whose origin the embedder vouches for by allowing unsigned code explicitly \
-             (lucet_module_config_allow_unsigned)"
-        );
-        return Err(Error::new(Status::UntrustedArtifact, message));
-    }
+    options.trust.check(&trailer, options.allow_unsigned)?;
     Ok(trailer)
 }
 
