@@ -614,7 +614,7 @@ mod tests {
         for first in [LAST - 3, u64::MAX - BLOCK] {
             let mut store = Store::with_numbers(first..first + 8);
             let kept = store.next_number();
-            let all: Vec<_> = (0..6).map(|_| store.make(tag, |_| true).unwrap()).collect();
+            let all: Vec<_> = (0..6).map(|_| store.make(tag, |_| Ok(())).unwrap()).collect();
             for (n, r) in all.iter().enumerate() {
                 assert_ne!(*r, 0);
                 assert!(store.get(*r).is_some(), "{n}: {r:#x}");
