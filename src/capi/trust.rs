@@ -1,7 +1,7 @@
 //! Keys and hashes of a module configuration: what makes an artifact trusted.
 
 use super::args::text;
-use super::error::border;
+use super::error::border_of_maker;
 use super::module::{change, lucet_module_config};
 use super::raw;
 use std::ffi::c_char;
@@ -22,7 +22,7 @@ pub unsafe extern "C" fn lucet_module_config_add_key(
     config: *mut lucet_module_config,
     public_key: *const c_char,
 ) -> raw::lucet_status {
-    border(|| {
+    border_of_maker(|| {
         change(config, |_| Ok(()))?;
         // SAFETY: the header asks for a NUL-terminated text.
         let key = unsafe { text(public_key, "public_key") }?;
@@ -39,7 +39,7 @@ pub unsafe extern "C" fn lucet_module_config_add_hash(
     config: *mut lucet_module_config,
     hash: *const c_char,
 ) -> raw::lucet_status {
-    border(|| {
+    border_of_maker(|| {
         change(config, |_| Ok(()))?;
         // SAFETY: the header asks for a NUL-terminated text.
         let hash = unsafe { text(hash, "hash") }?;

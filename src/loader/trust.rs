@@ -22,9 +22,11 @@
 //! process took share its parent's code, are never read from a file, and need no trust.
 
 use crate::error::{Error, Result, Status};
+use crate::sys::reserve;
 use lucet_artifact::minisign::{KeyId, MAX_TEXT_BYTES, PublicKey, Wrong};
 use lucet_artifact::trailer::{FLAG_SNAPSHOT, Trailer};
 use lucet_artifact::trust::{self, MAX_HASHES, MAX_KEYS, TrustError, Verdict, hex};
+use std::sync::Arc;
 
 /// Most keys that a message lists.
 const LISTED: usize = 8;
@@ -32,11 +34,26 @@ const LISTED: usize = 8;
 /// The keys whose signatures are believed, and the hashes that need none. Empty: nothing is
 /// trusted.
 #[derive(Debug, Clone, Default)]
-pub struct Trust(trust::Trust);
+pub struct Trust(
+    /// Shared with copies: loading a module makes some. `None`: nobody.
+    Option<Arc<trust::Trust>>,
+);
+
+/// Bytes of memory that adding to a list takes at most: a copy of it, and what it grows to, twice.
+const ADDING: usize = 4 * 64 * MAX_HASHES;
 
 impl Trust {
     /// Nobody and nothing.
-    pub const NONE: Self = Self(trust::Trust::NONE);
+    pub const NONE: Self = Self(None);
+
+    fn lists(&self) -> &trust::Trust {
+        const NONE: &trust::Trust = &trust::Trust::NONE;
+        self.0.as_deref().unwrap_or(NONE)
+    }
+
+    fn lists_mut(&mut self) -> &mut trust::Trust {
+        Arc::make_mut(self.0.get_or_insert_default())
+    }
 
     /// Accepts signatures by a key: its line, or the contents of its `.pub` file, as `lucetc
     /// keygen` and minisign write it. A key that was added before changes nothing.
@@ -48,7 +65,8 @@ impl Trust {
             let message = format!("the key has {} characters; a key has 56", text.len());
             return Err(Error::new(Status::InvalidArgument, message));
         }
-        self.0.add_key(text.as_bytes()).map_err(|e| refused(&e))
+        let _room = reserve::room(ADDING)?;
+        self.lists_mut().add_key(text.as_bytes()).map_err(|e| refused(&e))
     }
 
     /// Pins the artifact with this hash, 128 hexadecimal digits. A hash that was added before
@@ -57,7 +75,8 @@ impl Trust {
     /// # Errors
     /// `InvalidArgument` if it is no hash; `LimitExceeded` beyond 4096.
     pub fn add_hash(&mut self, text: &str) -> Result<()> {
-        self.0.add_hash(text).map_err(|e| refused(&e))
+        let _room = reserve::room(ADDING)?;
+        self.lists_mut().add_hash(text).map_err(|e| refused(&e))
     }
 
     /// Whether the artifact is vouched for. Its hash must have been computed and compared before.
@@ -65,7 +84,7 @@ impl Trust {
     /// # Errors
     /// `UntrustedArtifact`.
     pub(super) fn check(&self, trailer: &Trailer, allow_unsigned: bool) -> Result<()> {
-        let message = match self.0.judge(trailer) {
+        let message = match self.lists().judge(trailer) {
             Verdict::Signed | Verdict::Pinned => return Ok(()),
             Verdict::Unknown if allow_unsigned => return Ok(()),
             Verdict::Unknown => self.unknown(trailer),
@@ -86,7 +105,7 @@ impl Trust {
             }
             None => "is not signed".to_owned(),
         };
-        let (keys, hashes) = (self.0.keys(), self.0.hashes());
+        let (keys, hashes) = (self.lists().keys(), self.lists().hashes());
         if keys.is_empty() && hashes == 0 {
             return format!(
                 "the artifact {what}, and this configuration trusts nobody: add the public key of \

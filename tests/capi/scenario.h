@@ -70,6 +70,7 @@ typedef struct server {
 static void start_server(server *s)
 {
     lucet_module_config *c;
+    char hash[129] = "";
 
     TRY_NEW(s->slots, lucet_region_config_create());
     OK(lucet_region_config_set_slots(s->slots, 8));
@@ -81,6 +82,8 @@ static void start_server(server *s)
     c = s->config;
     OK(lucet_module_config_allow_unsigned(c, true));
     OK(lucet_module_config_set_linkable(c, true));
+    memset(hash, '0', sizeof hash - 1);
+    TRY(lucet_module_config_add_hash(c, hash));
     TRY(lucet_module_config_add_function(c, "env", "note", "(i32, i64, f32, f64) -> f64",
                                          (lucet_host_fn)env_note, &s->h));
     TRY(lucet_module_config_add_function(c, "env", "wait", "(i32) -> i32",
