@@ -11,7 +11,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 /// Files of `src/capi` that declare something, in the order in which C can read them.
-const SECTIONS: [(&str, &str); 15] = [
+const SECTIONS: [(&str, &str); 16] = [
     ("status", "statuses and outcomes"),
     ("val", "values"),
     ("library", "the library"),
