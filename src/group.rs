@@ -9,6 +9,7 @@ use crate::instance::exceptions::Store;
 use crate::module::{Core, Module};
 use crate::region::Region;
 use crate::sys::lock::Mutex;
+use crate::sys::reserve;
 use crate::vmctx::ControlRef;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -130,6 +131,9 @@ impl Group {
     /// # Errors
     /// `MissingImport`, `ImportTypeMismatch`, `StartFailed`, and those of [`Instance::new`].
     pub fn instantiate(&mut self, name: Option<&str>, module: &Arc<Module>) -> Result<&Instance> {
+        // Whatever becomes of it, it can be noted.
+        reserve::try_reserve(&mut self.instances, 1)?;
+        reserve::try_reserve(&mut self.shared.members.lock(), 1)?;
         let made = Instance::linked(&self.region, module, &self.shared);
         match made {
             Ok(instance) => {
@@ -169,7 +173,9 @@ impl Group {
                 format!("the group has no member \"{name}\""),
             ));
         };
-        self.shared.members.lock().push(Member { name: Some(alias.to_owned()), ..member });
+        let mut members = self.shared.members.lock();
+        reserve::try_reserve(&mut members, 1)?;
+        members.push(Member { name: Some(alias.to_owned()), ..member });
         Ok(())
     }
 

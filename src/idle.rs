@@ -25,6 +25,7 @@ use crate::region::Rung;
 use crate::stats::{End, Tally, Timed};
 use crate::sys::fork::{Global, Process};
 use crate::sys::lock::{Mutex, MutexGuard};
+use crate::sys::reserve;
 use crate::vmctx::{self, ControlRef};
 use once_cell::race::OnceBox;
 use std::collections::VecDeque;
@@ -134,6 +135,9 @@ impl Home {
             match unused.0.pop() {
                 Some(index) => index,
                 None if (unused.1 as usize) < MAX_LISTS => {
+                    let most = unused.1 as usize + 1;
+                    let more = most.saturating_sub(unused.0.len());
+                    reserve::try_reserve(&mut unused.0, more)?;
                     unused.1 += 1;
                     unused.1 - 1
                 }
@@ -166,8 +170,8 @@ impl Home {
         Some(Self { id, lists })
     }
 
-    fn all(self) -> Vec<MutexGuard<'static, Shard>> {
-        self.lists.shards.iter().map(|s| s.0.lock()).collect()
+    fn all(self) -> [MutexGuard<'static, Shard>; SHARDS] {
+        self.lists.shards.each_ref().map(|s| s.0.lock())
     }
 
     /// This thread's shard, if the region still exists and is this process's.
@@ -310,7 +314,7 @@ impl Home {
         before: impl FnOnce(),
     ) -> Parked {
         let Some(mut shard) = self.shard() else { return Parked::No };
-        if !wanted() {
+        if !wanted() || reserve::try_reserve_deque(&mut shard.idle).is_err() {
             return Parked::No;
         }
         before();
@@ -345,13 +349,11 @@ impl Home {
         if empty && live > 0 {
             return Err(live as u32);
         }
-        let mut idle = Vec::new();
-        for shard in &mut all {
-            idle.extend(std::mem::take(&mut **shard).idle.into_iter().map(|(_, c)| c));
-        }
+        let idle = all.each_mut().map(|shard| std::mem::take(&mut **shard).idle);
         drop(all);
         // Their slots need not be given back: nobody can ask for one any more.
-        idle.into_iter().for_each(|c| drop(vmctx::dissolve(c)));
+        idle.into_iter().flatten().for_each(|(_, c)| drop(vmctx::dissolve(c)));
+        // There is room: `new` saw to that.
         UNUSED.lock().0.push((self.id & (MAX_LISTS as u64 - 1)) as u32);
         Ok(())
     }

@@ -35,6 +35,12 @@ mod trap;
 mod value;
 mod vmctx;
 
+/// What stands between a refusal of `malloc` and the end of the process; see `sys/reserve.rs`. Rust
+/// programs that have an allocator of their own turn the feature off.
+#[cfg(feature = "reserve")]
+#[global_allocator]
+static ALLOCATOR: sys::reserve::Allocator = sys::reserve::Allocator;
+
 pub use error::{Error, Result, Status};
 pub use group::Group;
 pub use import::{Imports, parse_signature};

@@ -12,7 +12,7 @@ use crate::loader::{self, Loaded, Source, State, Trust};
 use crate::names::Names;
 use crate::region::{Image, Need, Run};
 use crate::signature::Ids;
-use crate::sys::arena;
+use crate::sys::{arena, reserve};
 use crate::trap::CodeInfo;
 use crate::vmctx::{self, HostEntry, ImpureHost, TableEntry};
 use lucet_artifact::abi::{FIRST_IMPORT, host_call_stack_bytes};
@@ -269,6 +269,7 @@ impl Core {
             development: config.development,
         };
         let loaded = loader::load(source, &options)?;
+        let _room = reserve::room(loaded.small_things())?;
         if config.fuel.is_some() && !loaded.contract.fuel {
             return Err(Error::new(
                 Status::Unsupported,
@@ -352,6 +353,15 @@ impl Core {
             && self.impure_from_start == 0
             && l.contract.further_memories().is_empty()
             && l.init.datas.iter().all(|d| applied(&d.mode))
+    }
+
+    /// Bytes of memory that surely suffice for the small things of an instance: everything that is
+    /// not in its slot, without tables of its own.
+    pub(crate) fn small_things(&self, member: bool) -> usize {
+        let tables = self.loaded.contract.tables.len() * size_of::<instance::Table>();
+        let imports = 32 * self.loaded.imports.imports.len();
+        let own = if member { size_of_val(&*self.descriptors) + 4 * imports } else { 0 };
+        reserve::ROOM / 4 + 2 * tables + own
     }
 
     /// Whether instances can be created outside of groups.
@@ -445,6 +455,7 @@ impl Core {
         let Ok(name) = std::str::from_utf8(name) else {
             return Error::new(Status::InvalidArgument, "the export's name is not UTF-8");
         };
+        let name = shown(name);
         match other {
             Some(kind) => Error::new(
                 Status::ExportTypeMismatch,
@@ -464,7 +475,7 @@ impl Core {
             .exports
             .iter()
             .filter(|e| e.kind == ExportKind::Func)
-            .map(|e| e.name.as_str())
+            .map(|e| shown(&e.name))
             .take(8)
             .collect();
         names.sort_unstable();
@@ -603,7 +614,9 @@ impl Core {
     fn build_template(&self, fuel: u64) -> Result<Box<[u8]>> {
         let l = &self.loaded;
         let size = l.layout.size() as usize;
-        let mut bytes = vec![0u8; size].into_boxed_slice();
+        let mut bytes = reserve::list_of(size)?;
+        bytes.resize(size, 0u8);
+        let mut bytes = bytes.into_boxed_slice();
         let mut put = |offset: i32, v: &[u8]| {
             let at = (size as i64 + i64::from(offset)) as usize;
             if let Some(to) = bytes.get_mut(at..at + v.len()) {
@@ -758,12 +771,22 @@ fn further_runs(init: &Init) -> Box<[Box<[Run]>]> {
     init.further.iter().map(runs).collect()
 }
 
+/// As much of a name as goes into a message.
+fn shown(name: &str) -> &str {
+    const MOST: usize = 500;
+    let end = name.char_indices().map(|(at, c)| at + c.len_utf8()).take_while(|end| *end <= MOST);
+    name.get(..end.last().unwrap_or(0)).unwrap_or_default()
+}
+
 /// The host functions of a module.
 struct Bound {
     entries: Box<[HostEntry]>,
     unbound: Vec<bool>,
     impure: Arc<[ImpureHost]>,
 }
+
+/// Missing imports that an error tells of, besides the first.
+const MISSING_TOLD: usize = 8;
 
 /// Binds imported functions to host functions.
 fn bind(loaded: &Loaded, config: &ModuleConfig) -> Result<Bound> {
@@ -772,7 +795,7 @@ fn bind(loaded: &Loaded, config: &ModuleConfig) -> Result<Bound> {
     let (mut unbound, mut missing, mut impure) = (Vec::new(), Vec::new(), Vec::new());
     for import in &loaded.imports.imports {
         let ImportKind::Func(t) = import.kind else {
-            if !config.linkable {
+            if !config.linkable && missing.len() <= MISSING_TOLD {
                 missing.push(Error::new(
                     Status::MissingImport,
                     format!(
@@ -805,12 +828,14 @@ fn bind(loaded: &Loaded, config: &ModuleConfig) -> Result<Bound> {
                 entries.push(entries[FIRST_IMPORT as usize - 1]);
                 unbound.push(true);
             }
-            Err(e) => missing.push(e),
+            // A few are told of.
+            Err(e) if missing.len() <= MISSING_TOLD => missing.push(e),
+            Err(_) => {}
         }
     }
     let mut missing = missing.into_iter();
     if let Some(first) = missing.next() {
-        let more: Vec<_> = missing.map(|e| format!("\n  also: {}", e.message())).take(8).collect();
+        let more: Vec<_> = missing.map(|e| format!("\n  also: {}", e.message())).collect();
         let text = format!("{}{}", first.message(), more.concat());
         return Err(Error::new(first.status(), text));
     }

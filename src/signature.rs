@@ -11,8 +11,10 @@
 
 use crate::error::{Error, Result, Status};
 use crate::sys::fork::Global;
+use crate::sys::{Seed, reserve};
 use lucet_artifact::FuncType;
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -28,8 +30,8 @@ struct Known {
 
 #[derive(Debug, Default)]
 struct Registry {
-    known: HashMap<Arc<FuncType>, Known>,
-    types: HashMap<u32, Arc<FuncType>>,
+    known: HashMap<Arc<FuncType>, Known, Seed>,
+    types: HashMap<u32, Arc<FuncType>, Seed>,
     /// The number given out last.
     last: u32,
     /// What types without users take, measured as [`KEPT`] is.
@@ -53,6 +55,11 @@ impl Registry {
             let message = "this process has used up its numbers of function types; restart it";
             return Err(Error::new(Status::LimitExceeded, message));
         };
+        let room = reserve::plainly(|| self.types.try_reserve(1))
+            .and_then(|()| reserve::plainly(|| self.known.try_reserve(1)));
+        if room.is_err() {
+            return Err(Error::new(Status::OutOfMemory, "no memory for the list of types"));
+        }
         let ty = Arc::new(ty.clone());
         self.last = id;
         self.types.insert(id, ty.clone());
@@ -75,10 +82,19 @@ impl Registry {
             self.known.retain(|_, k| k.users > 0);
             let known = &self.known;
             self.types.retain(|_, ty| known.contains_key(ty));
-            self.known.shrink_to_fit();
-            self.types.shrink_to_fit();
+            shrink(&mut self.known);
+            shrink(&mut self.types);
             self.unused = 0;
         }
+    }
+}
+
+/// Makes a list as small as it can be, unless there is no memory for a smaller one.
+fn shrink<K: Eq + Hash, V>(list: &mut HashMap<K, V, Seed>) {
+    let mut smaller = HashMap::default();
+    if reserve::plainly(|| smaller.try_reserve(list.len())).is_ok() {
+        smaller.extend(list.drain());
+        *list = smaller;
     }
 }
 

@@ -36,6 +36,7 @@ use crate::instance::Inner;
 use crate::sys::PAGE;
 use crate::sys::fork::{Global, Process};
 use crate::sys::map::Mapping;
+use crate::sys::reserve;
 pub(crate) use data::InstanceData;
 pub use entry::HostCode;
 pub(crate) use entry::{HostEntry, ImpureHost};
@@ -808,6 +809,8 @@ fn take_control() -> Result<ControlRef> {
     let Some(n) = CHUNKS.iter().position(|c| c.get().is_none()) else {
         return Err(Error::new(Status::LimitExceeded, "too many instances in this process"));
     };
+    // For giving them back, which cannot fail.
+    reserve::try_reserve(&mut free.all, (n + 1) * CHUNK)?;
     let map = Mapping::wiped_in_children((CHUNK * size_of::<Control>()).next_multiple_of(PAGE))?;
     let first = map.address() as *mut Control;
     for i in 0..CHUNK {

@@ -40,6 +40,9 @@ pub const MAX_ELEMENT_ITEMS: usize = 10_000_000;
 pub const MAX_DATA_SEGMENTS: usize = 100_000;
 /// Most operators in one constant expression.
 pub const MAX_CONST_OPS: usize = 1_000;
+/// Most operators in all constant expressions together: each takes one byte in the file and 32 when
+/// decoded.
+pub const MAX_ALL_CONST_OPS: usize = 16_000_000;
 /// Most parameters of a function type.
 pub const MAX_PARAMS: usize = 1_000;
 /// Most results of a function type.

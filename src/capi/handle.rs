@@ -16,6 +16,7 @@
 use crate::error::{Error, Result, Status};
 use crate::instance::InstanceRef;
 use crate::sys::fork::Global;
+use crate::sys::reserve;
 use once_cell::race::OnceBox;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -180,6 +181,10 @@ impl<T: Send + Sync + 'static, const CHUNKS: usize> Table<T, CHUNKS> {
         let index = match entries.free.pop() {
             Some(index) => index,
             None if entries.all.len() < 1 << INDEX_BITS => {
+                // Also for taking the handle back, which cannot fail for want of memory.
+                let all = entries.all.len();
+                reserve::try_reserve(&mut entries.all, 1)?;
+                reserve::try_reserve(&mut entries.free, all + 1)?;
                 entries.all.push(Entry { generation: 1, value: None });
                 entries.all.len() as u32 - 1
             }

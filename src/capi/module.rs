@@ -1,7 +1,7 @@
 //! Modules, their configurations, and host functions in C.
 
 use super::args::{self, Out, array, text};
-use super::error::{border, border_or};
+use super::error::{border, border_of_maker, border_of_maker_or_null, border_or};
 use super::handle::{Kind, NUMBERED, Table};
 use super::raw;
 use crate::error::{Error, Status};
@@ -67,7 +67,7 @@ pub type lucet_host_fn = Option<unsafe extern "C" fn()>;
 /// lucet_module_config_free; modules keep a copy. NULL if there is no memory.
 #[unsafe(no_mangle)]
 pub extern "C" fn lucet_module_config_create() -> *mut lucet_module_config {
-    border_or(std::ptr::null_mut(), || CONFIGS.insert(Arc::default()))
+    border_of_maker_or_null(|| CONFIGS.insert(Arc::default()))
 }
 
 /// Frees a configuration. NULL is allowed; a wrong handle does nothing but set lucet_last_error.
@@ -113,7 +113,7 @@ pub unsafe extern "C" fn lucet_module_config_add_function(
     r#fn: lucet_host_fn,
     user_data: *mut c_void,
 ) -> raw::lucet_status {
-    border(|| {
+    border_of_maker(|| {
         change(config, |_| Ok(()))?;
         // SAFETY: the header asks for NUL-terminated texts.
         let (module, name, signature) = unsafe {
@@ -140,7 +140,7 @@ pub unsafe extern "C" fn lucet_module_config_mark_impure(
     module: *const c_char,
     name: *const c_char,
 ) -> raw::lucet_status {
-    border(|| {
+    border_of_maker(|| {
         change(config, |_| Ok(()))?;
         // SAFETY: the header asks for NUL-terminated texts.
         let (module, name) = unsafe { (text(module, "module")?, text(name, "name")?) };
@@ -225,7 +225,7 @@ pub unsafe extern "C" fn lucet_module_load_file(
     config: *const lucet_module_config,
     out: *mut *mut lucet_module,
 ) -> raw::lucet_status {
-    border(|| {
+    border_of_maker(|| {
         // SAFETY: the header asks for a place for a handle.
         let out = unsafe { Out::new(out, "out", std::ptr::null_mut()) }?;
         // SAFETY: the header asks for a NUL-terminated text.
@@ -244,7 +244,7 @@ pub unsafe extern "C" fn lucet_module_load_bytes(
     config: *const lucet_module_config,
     out: *mut *mut lucet_module,
 ) -> raw::lucet_status {
-    border(|| {
+    border_of_maker(|| {
         // SAFETY: the header asks for a place for a handle.
         let out = unsafe { Out::new(out, "out", std::ptr::null_mut()) }?;
         args::required(bytes, "bytes")?;
@@ -303,7 +303,7 @@ pub unsafe extern "C" fn lucet_module_write_gdb_script(
     module: *mut lucet_module,
     path: *const c_char,
 ) -> raw::lucet_status {
-    border(|| {
+    border_of_maker(|| {
         let module = MODULES.get(module, "module")?;
         // SAFETY: the header asks for a NUL-terminated text.
         let path = unsafe { args::path(path, "path") }?;

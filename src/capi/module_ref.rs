@@ -1,7 +1,7 @@
 //! References to modules in C: what requests are served by can be replaced meanwhile.
 
 use super::args::{Out, array_mut, path, text};
-use super::error::border;
+use super::error::{border, border_of_maker};
 use super::handle::{Kind, NUMBERED, Table, of_instance};
 use super::instance::lucet_instance;
 use super::module::{
@@ -42,7 +42,7 @@ pub struct lucet_module_ref;
 pub unsafe extern "C" fn lucet_module_ref_create(
     out: *mut *mut lucet_module_ref,
 ) -> raw::lucet_status {
-    border(|| {
+    border_of_maker(|| {
         // SAFETY: the header asks for a place for a handle.
         let out = unsafe { Out::new(out, "out", std::ptr::null_mut()) }?;
         let made = ModuleRef::new()?;
@@ -64,7 +64,7 @@ pub unsafe extern "C" fn lucet_module_ref_require(
     name: *const c_char,
     signature: *const c_char,
 ) -> raw::lucet_status {
-    border(|| {
+    border_of_maker(|| {
         let to = REFS.get(r#ref, "ref")?;
         // SAFETY: the header asks for a NUL-terminated text.
         let name = unsafe { text(name, "name") }?;
@@ -89,7 +89,7 @@ pub extern "C" fn lucet_module_ref_publish(
     r#ref: *mut lucet_module_ref,
     module: *mut lucet_module,
 ) -> raw::lucet_status {
-    border(|| {
+    border_of_maker(|| {
         let to = REFS.get(r#ref, "ref")?;
         let module = if module.is_null() { None } else { Some(MODULES.get(module, "module")?) };
         to.publish(module).map(drop)
@@ -105,7 +105,7 @@ pub unsafe extern "C" fn lucet_module_ref_load_file(
     path: *const c_char,
     config: *const lucet_module_config,
 ) -> raw::lucet_status {
-    border(|| {
+    border_of_maker(|| {
         let to = REFS.get(r#ref, "ref")?;
         // SAFETY: the header asks for a NUL-terminated text.
         let path = unsafe { self::path(path, "path") }?;
@@ -185,7 +185,7 @@ pub unsafe extern "C" fn lucet_module_ref_current(
     module: *mut *mut lucet_module,
     version: *mut u64,
 ) -> raw::lucet_status {
-    border(|| {
+    border_of_maker(|| {
         if !version.is_null() {
             // SAFETY: the header asks for a place for a number, or NULL.
             unsafe { Out::new(version, "version", 0) }?;

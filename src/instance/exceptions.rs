@@ -25,6 +25,7 @@ use crate::error::Status;
 use crate::error::{Error, Result};
 use crate::module::Core;
 use crate::outcome::Exception;
+use crate::sys::reserve;
 use crate::value::Val;
 use crate::vmctx::unwind::{self, Way};
 use crate::vmctx::{self, ControlRef, Pending};
@@ -81,6 +82,8 @@ pub(crate) struct Store {
     numbers: std::ops::Range<u64>,
     /// What is older is kept: a host function that runs the guest may have references to them.
     kept: Option<u64>,
+    /// There was no memory to see everything: nothing can be let go of this time.
+    blind: bool,
     /// The last one that left a run, and whose run.
     left: Option<(ControlRef, Arc<Exception>)>,
 }
@@ -106,6 +109,7 @@ impl Store {
             look_at: FEW,
             numbers,
             kept: None,
+            blind: false,
             left: None,
         }
     }
@@ -130,8 +134,21 @@ impl Store {
         number.wrapping_sub(kept) & LAST > LAST / 2
     }
 
-    /// A new exception with the values that `fill` writes; `None` if it says no.
-    fn make(&mut self, tag: Tag, fill: impl FnOnce(&mut Vec<u128>) -> bool) -> Option<u64> {
+    /// Makes room for one more, and for what looking at all of them needs.
+    fn has_room(&mut self) -> bool {
+        let all = self.places.len() + 1;
+        let places = if self.free.is_empty() { 1 } else { 0 };
+        let free = all - self.free.len();
+        reserve::try_reserve(&mut self.places, places).is_ok()
+            && reserve::try_reserve(&mut self.free, free).is_ok()
+    }
+
+    /// A new exception with the values that `fill` writes, or what it says instead. There is room.
+    fn make(
+        &mut self,
+        tag: Tag,
+        fill: impl FnOnce(&mut Vec<u128>) -> std::result::Result<(), Fault>,
+    ) -> std::result::Result<u64, Fault> {
         let at = match self.free.pop() {
             Some(at) => at,
             None => {
@@ -141,15 +158,17 @@ impl Store {
             }
         };
         let number = self.next_number();
-        let place = self.places.get_mut(at as usize)?;
+        let Some(place) = self.places.get_mut(at as usize) else {
+            return Err(Fault::Fail(Status::Internal as u64));
+        };
         place.values.clear();
-        if !fill(&mut place.values) {
+        if let Err(fault) = fill(&mut place.values) {
             self.free.push(at);
-            return None;
+            return Err(fault);
         }
         (place.number, place.tag, place.shared) = (number, tag, false);
         self.values += place.values.len();
-        Some(number << PLACE.count_ones() | u64::from(at))
+        Ok(number << PLACE.count_ones() | u64::from(at))
     }
 
     fn get(&mut self, reference: u64) -> Option<&mut Place> {
@@ -180,6 +199,11 @@ impl Store {
         while let Some(reference) = at {
             if let Some(place) = self.get(reference).filter(|p| !p.seen) {
                 place.seen = true;
+                let n = place.values.len();
+                if reserve::try_reserve(&mut next, n).is_err() {
+                    self.blind = true;
+                    return;
+                }
                 // Whatever type they have: each could be a reference.
                 next.extend(place.values.iter().map(|v| *v as u64));
             }
@@ -189,15 +213,18 @@ impl Store {
 
     /// As if nobody had looked.
     fn unsee(&mut self) {
+        self.blind = false;
         self.places.iter_mut().for_each(|p| p.seen = false);
     }
 
     /// Lets go of what was not seen; `words` is how much was looked through for it.
     fn sweep(&mut self, words: usize) {
+        let blind = std::mem::take(&mut self.blind);
         for at in 0..self.places.len() {
             let Some(place) = self.places.get_mut(at) else { continue };
             let number = place.number;
             let keep = std::mem::take(&mut place.seen)
+                || blind
                 || self.kept.is_some_and(|kept| Self::is_older(number, kept));
             if !keep {
                 self.remove(at);
@@ -244,6 +271,17 @@ impl Inner {
         let numbers = &mut self.exception_numbers;
         self.exceptions
             .get_or_insert_with(|| Box::new(Store::with_numbers(std::mem::replace(numbers, 0..0))))
+    }
+
+    /// Sees to it that there is a store; `false`: there is no memory for one.
+    fn have_exceptions(&mut self) -> bool {
+        if self.exceptions.is_none() {
+            self.exceptions = reserve::try_box(Store::default());
+            if let Some(store) = &mut self.exceptions {
+                store.numbers = std::mem::replace(&mut self.exception_numbers, 0..0);
+            }
+        }
+        self.exceptions.is_some()
     }
 }
 
@@ -356,6 +394,17 @@ impl Inner {
     }
 }
 
+/// Sees to it that there is a store; `false`: there is no memory for one.
+fn have_store(control: ControlRef) -> bool {
+    let group = control.with(|i| i.group.clone());
+    let Some(group) = group else { return control.with(Inner::have_exceptions) };
+    let mut store = group.exceptions.lock();
+    if store.is_none() {
+        *store = reserve::try_box(Store::default());
+    }
+    store.is_some()
+}
+
 /// `throw`: the payload of tag `index` lies at `at` on the guest's stack.
 pub(crate) fn throw(control: ControlRef, index: u64, at: u64) -> Fault {
     const BUG: Fault = Fault::Fail(Status::Internal as u64);
@@ -363,6 +412,10 @@ pub(crate) fn throw(control: ControlRef, index: u64, at: u64) -> Fault {
     let stack = unwind::innermost().and_then(|c| c.with(|i| i.stack_range()));
     let (Some(tag), Some(stack)) = (tag, stack) else { return BUG };
     let n = tag.owner.with(|i| tag.types(&i.module).len());
+    const NO_MEMORY: Fault = Fault::Fail(Status::OutOfMemory as u64);
+    if !have_store(control) {
+        return NO_MEMORY;
+    }
     if with_store(control, |s| s.live() >= s.look_at || s.is_full(n))
         && let Err(fault) = collect(control)
     {
@@ -372,7 +425,14 @@ pub(crate) fn throw(control: ControlRef, index: u64, at: u64) -> Fault {
         if s.is_full(n) {
             return Err(Fault::Fail(Status::LimitExceeded as u64));
         }
-        s.make(tag, |values| unwind::copy_from(&stack, at, n, values)).ok_or(BUG)
+        if !s.has_room() {
+            return Err(NO_MEMORY);
+        }
+        let fill = |values: &mut Vec<u128>| match reserve::try_reserve(values, n) {
+            Ok(()) => unwind::copy_from(&stack, at, n, values).then_some(()).ok_or(BUG),
+            Err(_) => Err(NO_MEMORY),
+        };
+        s.make(tag, fill)
     });
     made.map_or_else(|fault| fault, Fault::Throw)
 }
@@ -554,7 +614,7 @@ mod tests {
         for first in [LAST - 3, u64::MAX - BLOCK] {
             let mut store = Store::with_numbers(first..first + 8);
             let kept = store.next_number();
-            let all: Vec<_> = (0..6).map(|_| store.make(tag, |_| true).unwrap()).collect();
+            let all: Vec<_> = (0..6).map(|_| store.make(tag, |_| Ok(())).unwrap()).collect();
             for (n, r) in all.iter().enumerate() {
                 assert_ne!(*r, 0);
                 assert!(store.get(*r).is_some(), "{n}: {r:#x}");

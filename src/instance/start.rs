@@ -14,6 +14,7 @@ use crate::idle::Home;
 use crate::module::Core;
 use crate::region;
 use crate::stats::Timed;
+use crate::sys::reserve;
 use crate::vmctx::{self, ControlRef, Lease, State, TableEntry};
 use lucet_artifact::abi::{TrapCode, link_slot, memory_desc, table_desc};
 use lucet_artifact::contract::{ExportKind, Import, ImportKind, MemoryDecl};
@@ -33,12 +34,14 @@ pub(super) fn create(
 ) -> Created {
     let begun = region.home().clock();
     let idle = if group.is_none() { region.home().take(module.id()) } else { None };
-    let occupied = match idle {
-        Some(control) => revive(control),
-        None => occupy(region, module, group),
+    let made = match idle {
+        Some(control) => finish(revive(control).map_err(|e| (e, None))?, module, group),
+        None => {
+            let things = module.small_things(group.is_some());
+            let _room = reserve::room(things).map_err(|e| (e, None))?;
+            finish(occupy(region, module, group).map_err(|e| (e, None))?, module, group)
+        }
     };
-    let lease = occupied.map_err(|e| (e, None))?;
-    let made = finish(lease, module, group);
     if let (Some(begun), Ok(_)) = (begun, &made) {
         region.home().time(Timed::Create, begun);
     }
@@ -245,6 +248,9 @@ fn occupy(
         [] => None,
         _ => Some(region::Further::new(module.further_needs())?),
     };
+    let init = &module.loaded.init;
+    let dropped_elems = reserve::list_of(droppable(init.elems.iter().map(|s| &s.mode)))?;
+    let dropped_datas = reserve::list_of(droppable(init.datas.iter().map(|s| &s.mode)))?;
     let mut slot = region.acquire().or_else(|full| {
         let home = region.home();
         let idle = home.take_any().or_else(|| home.take_any_for_sure());
@@ -280,8 +286,8 @@ fn occupy(
         tags: Vec::new(),
         exceptions: None,
         exception_numbers: 0..0,
-        dropped_elems: Vec::new(),
-        dropped_datas: Vec::new(),
+        dropped_elems,
+        dropped_datas,
         stack: None,
         group: group.cloned(),
         descriptors: None,
@@ -337,6 +343,13 @@ fn reseed(control: ControlRef, module: &Core, f: u32) -> Result<()> {
         return run::start(control, f, &[], "reseed");
     }
     run::start(control, f, &[u128::from(crate::sys::random()?)], "reseed")
+}
+
+/// Room for what the guest drops, which must not fail for want of memory: none if it cannot.
+fn droppable<'a>(modes: impl ExactSizeIterator<Item = &'a SegmentMode>) -> usize {
+    let all = modes.len();
+    let mut modes = modes;
+    if modes.any(|m| matches!(m, SegmentMode::Passive)) { all } else { 0 }
 }
 
 fn failed(fault: Fault, what: &str) -> Error {

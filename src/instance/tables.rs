@@ -11,6 +11,7 @@ use super::deadline::{self, Wish};
 use super::{Fault, Inner, Table};
 use crate::error::Status;
 use crate::region::GrowthKind;
+use crate::sys::reserve;
 use crate::vmctx::{ControlRef, TableEntry};
 use lucet_artifact::abi::{TrapCode, table_desc};
 use lucet_artifact::limits::MAX_TABLE_ELEMENTS;
@@ -65,7 +66,7 @@ pub(super) fn owner(control: ControlRef, t: u32) -> Done<(ControlRef, u32)> {
 
 impl Inner {
     /// The entries of an own table, for reading.
-    pub(super) fn entries(&self, t: u32) -> &[TableEntry] {
+    pub(crate) fn entries(&self, t: u32) -> &[TableEntry] {
         match self.tables.get(t as usize) {
             Some(Table::Own(Some(v))) => v,
             Some(Table::Own(None)) => {
@@ -173,7 +174,7 @@ pub(crate) fn grow(control: ControlRef, t: u32, value: u64, delta: u64) -> Done<
             Err(_) => return Ok(u64::MAX),
         };
         // Who was asked may have let the guest grow it meanwhile.
-        if entries.len() as u64 != old || entries.try_reserve(delta as usize).is_err() {
+        if entries.len() as u64 != old || reserve::try_reserve(entries, delta as usize).is_err() {
             return Ok(u64::MAX);
         }
         let grown = extend(entries, new as usize, entry);
@@ -234,7 +235,7 @@ pub(crate) fn copy(control: ControlRef, dst: u32, src: u32, d: u64, s: u64, n: u
         return dst_own.with(|i| copy_within(i.private(dst)?, from, to.start));
     }
     let mut moved = Vec::new();
-    moved.try_reserve_exact(from.len()).map_err(|_| no_memory())?;
+    reserve::try_reserve(&mut moved, from.len()).map_err(|_| no_memory())?;
     src_own.with(|i| {
         let vmctx = i.data.vmctx() as u64;
         for part in i.entries(src)[from].chunks(CHUNK) {
@@ -269,7 +270,7 @@ pub(super) fn init_with(
     let to = range(own.with(|i| i.entries(own_t).len()), d, n)?;
     let Some(segment) = found.filter(|_| !from.is_empty()) else { return Ok(()) };
     let mut made = Vec::new();
-    made.try_reserve_exact(from.len()).map_err(|_| no_memory())?;
+    reserve::try_reserve(&mut made, from.len()).map_err(|_| no_memory())?;
     for (n, item) in segment.items[from].iter().enumerate() {
         let value = super::start::element(control, &module, item, segment.ty);
         let value = value.map_err(|e| Fault::Fail(e.status() as u64))?;

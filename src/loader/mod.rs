@@ -34,7 +34,7 @@ pub(crate) use verify::is_reseed_type;
 
 use crate::error::{Error, Result, Status};
 use crate::sys::sealed::{SealedSlice, read_at};
-use crate::sys::{errno_error, io_error};
+use crate::sys::{errno_error, io_error, reserve};
 use lucet_artifact::code::{FuncTable, HandlerTable, PcMap, TrapTable};
 use lucet_artifact::contract::{Contract, Exports, Imports};
 use lucet_artifact::init::Init;
@@ -121,6 +121,8 @@ pub struct Loaded {
     pages: SealedSlice,
     /// Whether it is one: then its state is not the file's.
     taken: bool,
+    /// Bytes that everything together takes which a module is made of and that is not in the file.
+    small_things: usize,
 }
 
 /// Loads an artifact.
@@ -130,6 +132,7 @@ pub struct Loaded {
 /// [`Status::UntrustedArtifact`] speak about the file; [`Status::Io`] and [`Status::OutOfMemory`]
 /// about the system. The message begins with the path, if there is one.
 pub fn load(source: Source<'_>, options: &LoadOptions) -> Result<Loaded> {
+    let _room = reserve::room(reserve::ROOM)?;
     match source {
         Source::Bytes(bytes) => {
             let len = check_size(bytes.len() as u64)?;
@@ -211,6 +214,8 @@ fn finish(sealed: SealedFile, file: Option<&File>, options: &LoadOptions) -> Res
     let trailer = check_trailer(bytes, options)?;
     let body = bytes.get(..bytes.len() - TRAILER_BYTES).unwrap_or_default();
     let elf = elf::parse(body)?;
+    let small_things = elf.small_things();
+    let _room = reserve::room(small_things)?;
     let facts = verify::verify(body, &elf, trailer.flags & FLAG_SNAPSHOT != 0)?;
     let mapped = match file {
         Some(file) => map::map_text_of_file(file, &sealed, &facts.text)?,
@@ -244,6 +249,7 @@ fn finish(sealed: SealedFile, file: Option<&File>, options: &LoadOptions) -> Res
         path: None,
         development: options.development,
         taken: false,
+        small_things,
     })
 }
 
@@ -268,6 +274,12 @@ fn check_trailer(bytes: &[u8], options: &LoadOptions) -> Result<Trailer> {
 }
 
 impl Loaded {
+    /// Bytes of memory that surely suffice for the small things which a module consists of besides
+    /// its file, its tables and the template of its instance data: [`reserve::room`].
+    pub(crate) fn small_things(&self) -> usize {
+        self.small_things
+    }
+
     /// Bytes of a range of the file.
     fn bytes(&self, range: &Range<usize>) -> &[u8] {
         self.file.as_slice().get(range.clone()).unwrap_or_default()

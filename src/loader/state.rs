@@ -139,6 +139,7 @@ impl Loaded {
             path: self.path.clone(),
             development: self.development,
             taken: true,
+            small_things: self.small_things,
             pages: match state.pages {
                 Some(pages) => {
                     let len = pages.as_slice().len();

@@ -17,6 +17,7 @@ use super::elf::Elf;
 use super::expr::Scope;
 use super::supported;
 use crate::error::{Error, Result, Status};
+use crate::sys::Seed;
 use lucet_artifact::ValType;
 use lucet_artifact::code::{FuncTable, HandlerTable, Hints, NO_REF, TrapTable};
 use lucet_artifact::codec::DecodeError;
@@ -193,7 +194,7 @@ fn check_named_types(contract: &Contract, types: &TypeTable) -> Result<()> {
 
 fn check_types(types: &TypeTable, text_len: u64) -> Result<()> {
     let in_text = |at: u32| at.is_multiple_of(FUNCTION_ALIGN) && u64::from(at) < text_len;
-    let mut seen = HashSet::with_capacity(types.types.len());
+    let mut seen = HashSet::with_capacity_and_hasher(types.types.len(), Seed::new());
     for (i, t) in types.types.iter().enumerate() {
         if !seen.insert(&t.ty) {
             return Err(invalid(TYPES, format_args!("type {i}, {}, is repeated", t.ty)));
@@ -415,7 +416,7 @@ fn check_code(types: &TypeTable, funcs: &FuncTable, imported: usize) -> Result<(
 }
 
 fn check_exports(exports: &Exports, funcs: &FuncTable) -> Result<()> {
-    let mut seen = HashSet::with_capacity(exports.exports.len());
+    let mut seen = HashSet::with_capacity_and_hasher(exports.exports.len(), Seed::new());
     for e in &exports.exports {
         if !seen.insert(e.name.as_str()) {
             return Err(invalid(EXPORTS, format_args!("the name {:?} is repeated", e.name)));

@@ -28,6 +28,7 @@ use crate::instance::Instance;
 use crate::module::{Func, Module, ModuleConfig};
 use crate::region::Region;
 use crate::sys::fork::Global;
+use crate::sys::reserve;
 use lucet_artifact::FuncType;
 use notice::{MOST, Notice, Seen};
 use once_cell::race::OnceBox;
@@ -84,6 +85,9 @@ impl ModuleRef {
             match unused.0.pop() {
                 Some(index) => index,
                 None if (unused.1 as usize) < MAX_PLACES => {
+                    // For giving it back, which cannot fail.
+                    let more = (unused.1 as usize + 1).saturating_sub(unused.0.len());
+                    reserve::try_reserve(&mut unused.0, more)?;
                     unused.1 += 1;
                     unused.1 - 1
                 }

@@ -1,5 +1,6 @@
 //! Table entries as compiled code reads them.
 
+use crate::sys::reserve;
 use lucet_artifact::abi::table_entry;
 use std::alloc::{Layout, alloc_zeroed};
 
@@ -28,7 +29,7 @@ impl TableEntry {
     pub(crate) fn repeat(self, n: usize) -> Option<Vec<Self>> {
         let mut all = Vec::new();
         if self != Self::default() {
-            all.try_reserve_exact(n).ok()?;
+            reserve::try_reserve(&mut all, n).ok()?;
             all.resize(n, self);
             return Some(all);
         }
@@ -37,7 +38,7 @@ impl TableEntry {
         }
         let layout = Layout::array::<Self>(n).ok()?;
         // SAFETY: the layout is not empty.
-        let first = unsafe { alloc_zeroed(layout) }.cast::<Self>();
+        let first = reserve::plainly(|| unsafe { alloc_zeroed(layout) }).cast::<Self>();
         // SAFETY: allocated just now with the layout of an array of `n`, all bytes of which are
         // zero: that is `n` null entries.
         (!first.is_null()).then(|| unsafe { Vec::from_raw_parts(first, n, n) })

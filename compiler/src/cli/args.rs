@@ -140,9 +140,14 @@ impl Job {
     /// The library's options, with the policy of this text and the labels added.
     pub fn options(&self, policy: Option<&str>) -> Result<Options, Errors> {
         let mut options = self.options.clone();
-        if let (Some(path), Some(text)) = (&self.policy, policy) {
-            options.policy = Policy::parse(text, &path.display().to_string())?;
-        }
+        options.policy = match (&self.policy, policy) {
+            (None, None) => Policy::default(),
+            (Some(path), Some(text)) => Policy::parse(text, &path.display().to_string())?,
+            // Without its policy a module is never compiled.
+            (Some(_), None) | (None, Some(_)) => {
+                return Err(Diagnostic::new(Class::Internal, "the policy was lost").into());
+            }
+        };
         for (name, value) in &self.labels {
             options.policy.set_label(name, value).map_err(|e| usage(format!("--label: {e}")))?;
         }

@@ -144,9 +144,17 @@ pub fn run(
     }
 }
 
+/// A setting of glibc's allocator, and bytes that it may keep: otherwise each thread keeps what its
+/// largest function took, and all of them together more than there is.
+const TRIM: (&str, &str) = ("MALLOC_TRIM_THRESHOLD_", "4194304");
+
 fn start(arguments: &[OsString], collect: bool) -> io::Result<Child> {
     // The running program itself, even if its file was replaced meanwhile.
-    Command::new("/proc/self/exe")
+    let mut child = Command::new("/proc/self/exe");
+    if std::env::var_os(TRIM.0).is_none() {
+        child.env(TRIM.0, TRIM.1);
+    }
+    child
         .arg(CHILD)
         .args(arguments)
         .stdin(Stdio::piped())
