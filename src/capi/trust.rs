@@ -1,7 +1,7 @@
 //! Keys and hashes of a module configuration: what makes an artifact trusted.
 
 use super::args::text;
-use super::error::border;
+use super::error::border_of_maker;
 use super::module::{change, lucet_module_config};
 use super::raw;
 use std::ffi::c_char;
@@ -16,13 +16,13 @@ use std::ffi::c_char;
 /// even if pinned or allowed, what names one of the keys as its signer and was not signed by it.
 ///
 /// LUCET_STATUS_INVALID_ARGUMENT if it is no key, or one with which anybody could sign;
-/// LUCET_STATUS_LIMIT_EXCEEDED.
+/// LUCET_STATUS_LIMIT_EXCEEDED, LUCET_STATUS_OUT_OF_MEMORY.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lucet_module_config_add_key(
     config: *mut lucet_module_config,
     public_key: *const c_char,
 ) -> raw::lucet_status {
-    border(|| {
+    border_of_maker(|| {
         change(config, |_| Ok(()))?;
         // SAFETY: the header asks for a NUL-terminated text.
         let key = unsafe { text(public_key, "public_key") }?;
@@ -33,13 +33,13 @@ pub unsafe extern "C" fn lucet_module_config_add_key(
 /// Loads the one artifact with this hash, whoever signed it or did not: 128 hexadecimal digits, as
 /// lucetc verify prints them. A snapshot has its own hash, not its parent's. 4096 at most.
 ///
-/// LUCET_STATUS_INVALID_ARGUMENT, LUCET_STATUS_LIMIT_EXCEEDED.
+/// LUCET_STATUS_INVALID_ARGUMENT, LUCET_STATUS_LIMIT_EXCEEDED, LUCET_STATUS_OUT_OF_MEMORY.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lucet_module_config_add_hash(
     config: *mut lucet_module_config,
     hash: *const c_char,
 ) -> raw::lucet_status {
-    border(|| {
+    border_of_maker(|| {
         change(config, |_| Ok(()))?;
         // SAFETY: the header asks for a NUL-terminated text.
         let hash = unsafe { text(hash, "hash") }?;
