@@ -611,14 +611,14 @@ lucet_status lucet_module_write_gdb_script(lucet_module *module, const char *pat
  * even if pinned or allowed, what names one of the keys as its signer and was not signed by it.
  *
  * LUCET_STATUS_INVALID_ARGUMENT if it is no key, or one with which anybody could sign;
- * LUCET_STATUS_LIMIT_EXCEEDED. */
+ * LUCET_STATUS_LIMIT_EXCEEDED, LUCET_STATUS_OUT_OF_MEMORY. */
 lucet_status lucet_module_config_add_key(lucet_module_config *config, const char *public_key);
 
 /**
  * Loads the one artifact with this hash, whoever signed it or did not: 128 hexadecimal digits, as
  * lucetc verify prints them. A snapshot has its own hash, not its parent's. 4096 at most.
  *
- * LUCET_STATUS_INVALID_ARGUMENT, LUCET_STATUS_LIMIT_EXCEEDED. */
+ * LUCET_STATUS_INVALID_ARGUMENT, LUCET_STATUS_LIMIT_EXCEEDED, LUCET_STATUS_OUT_OF_MEMORY. */
 lucet_status lucet_module_config_add_hash(lucet_module_config *config, const char *hash);
 
 /* ---- instances ------------------------------------------------------------------------------- */

@@ -12,6 +12,7 @@
 
 use crate::minisign::{KeyId, MinisignError, PublicKey, Wrong};
 use crate::trailer::Trailer;
+use std::sync::Arc;
 
 /// Most keys that are accepted at a time.
 pub const MAX_KEYS: usize = 64;
@@ -22,7 +23,8 @@ pub const MAX_HASHES: usize = 4096;
 #[derive(Debug, Clone, Default)]
 pub struct Trust {
     keys: Vec<PublicKey>,
-    hashes: Vec<[u8; 64]>,
+    /// Shared by copies, for there may be 256 KiB of them; `None`: none.
+    hashes: Option<Arc<Vec<[u8; 64]>>>,
 }
 
 /// Why a key or a hash was not added.
@@ -36,6 +38,8 @@ pub enum TrustError {
     TooManyKeys,
     /// There are [`MAX_HASHES`] already.
     TooManyHashes,
+    /// There is no memory for one more.
+    NoMemory,
 }
 
 /// What is known about an artifact.
@@ -53,7 +57,7 @@ pub enum Verdict {
 
 impl Trust {
     /// Nobody and nothing.
-    pub const NONE: Self = Self { keys: Vec::new(), hashes: Vec::new() };
+    pub const NONE: Self = Self { keys: Vec::new(), hashes: None };
 
     /// The keys.
     #[must_use]
@@ -64,7 +68,11 @@ impl Trust {
     /// How many hashes are pinned.
     #[must_use]
     pub fn hashes(&self) -> usize {
-        self.hashes.len()
+        self.pinned().len()
+    }
+
+    fn pinned(&self) -> &[[u8; 64]] {
+        self.hashes.as_ref().map_or(&[], |h| h.as_slice())
     }
 
     /// Accepts signatures by a key: its line, or the contents of its `.pub` file. A key that was
@@ -87,16 +95,29 @@ impl Trust {
     /// changes nothing.
     ///
     /// # Errors
-    /// `Hash`, `TooManyHashes`.
+    /// `Hash`, `TooManyHashes`, `NoMemory`.
     pub fn add_hash(&mut self, text: &str) -> Result<(), TrustError> {
         let text = text.trim_ascii();
         let hash = parse_hex(text).ok_or_else(|| TrustError::Hash(text.chars().count()))?;
-        if !self.hashes.contains(&hash) {
-            if self.hashes.len() >= MAX_HASHES {
-                return Err(TrustError::TooManyHashes);
-            }
-            self.hashes.push(hash);
+        if self.pinned().contains(&hash) {
+            return Ok(());
         }
+        if self.pinned().len() >= MAX_HASHES {
+            return Err(TrustError::TooManyHashes);
+        }
+        let list = match self.hashes.as_mut().and_then(Arc::get_mut) {
+            Some(list) => list,
+            // The first one, or a copy has the others too.
+            None => {
+                let mut own = Vec::new();
+                own.try_reserve(self.pinned().len() + 1).map_err(|_| TrustError::NoMemory)?;
+                own.extend_from_slice(self.pinned());
+                let shared = self.hashes.insert(Arc::new(own));
+                Arc::get_mut(shared).ok_or(TrustError::NoMemory)?
+            }
+        };
+        list.try_reserve(1).map_err(|_| TrustError::NoMemory)?;
+        list.push(hash);
         Ok(())
     }
 
@@ -114,7 +135,7 @@ impl Trust {
                 }
             }
         }
-        wrong.unwrap_or(match self.hashes.contains(&trailer.hash) {
+        wrong.unwrap_or(match self.pinned().contains(&trailer.hash) {
             true => Verdict::Pinned,
             false => Verdict::Unknown,
         })
@@ -170,5 +191,17 @@ mod tests {
         trust.add_hash(&format!("{:0128x}", 7)).expect("it is there already");
         let e = trust.add_hash(&format!("{MAX_HASHES:0128x}"));
         assert_eq!(e, Err(TrustError::TooManyHashes));
+    }
+
+    #[test]
+    fn copies_share_hashes_until_one_gets_another() {
+        let mut a = Trust::NONE;
+        a.add_hash(&"1".repeat(128)).unwrap();
+        let mut b = a.clone();
+        b.add_hash(&"2".repeat(128)).unwrap();
+        a.add_hash(&"3".repeat(128)).unwrap();
+        assert_eq!((a.hashes(), b.hashes()), (2, 2));
+        assert!(a.pinned().contains(&[0x33; 64]) && !b.pinned().contains(&[0x33; 64]));
+        assert!(b.pinned().contains(&[0x11; 64]) && b.pinned().contains(&[0x22; 64]));
     }
 }

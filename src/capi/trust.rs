@@ -16,7 +16,7 @@ use std::ffi::c_char;
 /// even if pinned or allowed, what names one of the keys as its signer and was not signed by it.
 ///
 /// LUCET_STATUS_INVALID_ARGUMENT if it is no key, or one with which anybody could sign;
-/// LUCET_STATUS_LIMIT_EXCEEDED.
+/// LUCET_STATUS_LIMIT_EXCEEDED, LUCET_STATUS_OUT_OF_MEMORY.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lucet_module_config_add_key(
     config: *mut lucet_module_config,
@@ -33,7 +33,7 @@ pub unsafe extern "C" fn lucet_module_config_add_key(
 /// Loads the one artifact with this hash, whoever signed it or did not: 128 hexadecimal digits, as
 /// lucetc verify prints them. A snapshot has its own hash, not its parent's. 4096 at most.
 ///
-/// LUCET_STATUS_INVALID_ARGUMENT, LUCET_STATUS_LIMIT_EXCEEDED.
+/// LUCET_STATUS_INVALID_ARGUMENT, LUCET_STATUS_LIMIT_EXCEEDED, LUCET_STATUS_OUT_OF_MEMORY.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lucet_module_config_add_hash(
     config: *mut lucet_module_config,

@@ -157,6 +157,9 @@ fn refused(e: &TrustError) -> Error {
         ),
         TrustError::TooManyKeys => full("keys", MAX_KEYS),
         TrustError::TooManyHashes => full("hashes", MAX_HASHES),
+        TrustError::NoMemory => {
+            Error::new(Status::OutOfMemory, "no memory for another hash".to_owned())
+        }
     }
 }
 

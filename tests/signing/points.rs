@@ -100,8 +100,9 @@ struct Bench {
 }
 
 impl Bench {
-    fn new() -> Self {
-        let dir = std::env::temp_dir().join(format!("lucet-points-{}", std::process::id()));
+    /// `test` gives it a directory of its own: tests run beside each other.
+    fn new(test: &str) -> Self {
+        let dir = std::env::temp_dir().join(format!("lucet-points-{test}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&dir);
         std::fs::create_dir(&dir).unwrap();
         let artifact = artifact(1);
@@ -169,7 +170,7 @@ fn refused(what: &str, verdicts: (lucet::Result<()>, bool), status: Status) {
 
 #[test]
 fn signatures_cannot_be_changed_into_others() {
-    let bench = Bench::new();
+    let bench = Bench::new("changed");
     let (zero, key) = (EIGHT_TORSION[0], Key::plus(&EIGHT_TORSION[0]));
     let good = key.sign(bench.message(), &zero, false);
     assert_eq!(bench.verdicts(&key.1, &good, &key), (Ok(()), true), "an ordinary signature");
@@ -194,7 +195,7 @@ fn signatures_cannot_be_changed_into_others() {
 
 #[test]
 fn points_of_small_order_are_refused_as_r() {
-    let bench = Bench::new();
+    let bench = Bench::new("small-r");
     let key = Key::plus(&EIGHT_TORSION[0]);
     let mut encodings: Vec<[u8; 32]> = EIGHT_TORSION.iter().map(|t| t.compress().0).collect();
     // The other ways to write y = 0 and y = 1, and a negative zero.
@@ -210,7 +211,7 @@ fn points_of_small_order_are_refused_as_r() {
 
 #[test]
 fn keys_with_which_anybody_could_sign_are_refused() {
-    let bench = Bench::new();
+    let bench = Bench::new("weak-keys");
     let signer = Key::plus(&EIGHT_TORSION[0]);
     let mut keys: Vec<[u8; 32]> = EIGHT_TORSION.iter().map(|t| t.compress().0).collect();
     // Every y that is written as one of at least p.
@@ -245,7 +246,7 @@ fn keys_with_which_anybody_could_sign_are_refused() {
 /// Where a point of small order was added to the key or to `R`, by who has the secret key.
 #[test]
 fn the_cofactor_is_multiplied_in() {
-    let bench = Bench::new();
+    let bench = Bench::new("cofactor");
     let torsion = EIGHT_TORSION[1];
     let (plain, mixed) = (Key::plus(&EIGHT_TORSION[0]), Key::plus(&torsion));
     for (what, key, r, divides, minisign) in [
