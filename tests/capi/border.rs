@@ -44,7 +44,8 @@ static void try(const char *name, any *f, int says, uint64_t handle)
 }
 "#;
 
-/// Functions by their first parameter: name, its type, and whether they return a status.
+/// Functions by their first parameter: name, its type if it is a handle or a context, and whether
+/// they return a status.
 fn functions() -> Vec<(String, String, bool)> {
     let header = std::fs::read_to_string(root().join("include/lucet.h")).unwrap();
     let code: String = header.split("/*").map(|s| s.split_once("*/").map_or(s, |x| x.1)).collect();
@@ -58,6 +59,9 @@ fn functions() -> Vec<(String, String, bool)> {
         }
         let first = parameters.split([',', ')']).next().unwrap_or_default();
         let ty = first.trim_start_matches("const ").split(' ').next().unwrap_or_default();
+        // A handle, or a context; not a place for one, a number, or a pointer to something else.
+        let one = first.contains(" *") && !first.contains("**") && ty.starts_with("lucet_");
+        let ty = if one { ty } else { "" };
         all.push((name.to_owned(), ty.to_owned(), result.ends_with("lucet_status")));
     }
     all
@@ -65,19 +69,21 @@ fn functions() -> Vec<(String, String, bool)> {
 
 #[test]
 fn every_function_refuses_every_wrong_handle() {
-    const KINDS: [&str; 7] = [
-        "lucet_region",
-        "lucet_region_config",
-        "lucet_module",
-        "lucet_module_config",
-        "lucet_instance",
-        "lucet_snapshot_config",
-        "lucet_group",
+    // With the numbers that their handles carry.
+    const KINDS: [(&str, u64); 8] = [
+        ("lucet_region", 1),
+        ("lucet_region_config", 2),
+        ("lucet_module", 3),
+        ("lucet_module_config", 4),
+        ("lucet_instance", 5),
+        ("lucet_snapshot_config", 6),
+        ("lucet_group", 7),
+        ("lucet_module_ref", 9),
     ];
     let all = functions();
     let mut c = String::from(PROGRAM);
     c.push_str("int main(int argc, char **argv)\n{\n");
-    for kind in KINDS {
+    for (kind, _) in KINDS {
         let _ = writeln!(c, "    {kind} *{kind}_ = NULL, *{kind}_freed = NULL;");
     }
     c.push_str(
@@ -99,6 +105,9 @@ fn every_function_refuses_every_wrong_handle() {
     DO(lucet_region_create(NULL, &lucet_region_freed));
     DO(lucet_module_load_file(argv[1], lucet_module_config_, &lucet_module_));
     DO(lucet_module_load_file(argv[1], lucet_module_config_, &lucet_module_freed));
+    DO(lucet_module_ref_create(&lucet_module_ref_));
+    DO(lucet_module_ref_create(&lucet_module_ref_freed));
+    DO(lucet_module_ref_free(lucet_module_ref_freed));
     DO(lucet_group_create(lucet_region_, &lucet_group_));
     DO(lucet_group_create(lucet_region_, &lucet_group_freed));
     DO(lucet_group_instantiate(lucet_group_, NULL, lucet_module_, &lucet_instance_));
@@ -119,17 +128,18 @@ fn every_function_refuses_every_wrong_handle() {
             let value = format!("(uint64_t)(uintptr_t){value}");
             let _ = writeln!(c, "    try(\"{name}\", FN({name}), {says}, {value});");
         };
-        let Some(own) = KINDS.iter().position(|k| k == ty).map(|n| n as u64 + 1) else {
+        let Some((_, own)) = KINDS.into_iter().find(|(k, _)| k == ty) else {
+            assert!(ty.is_empty() || ty == "lucet_vmctx", "{name}: what is a {ty}?");
             if ty == "lucet_vmctx" {
                 tried += 1;
-                KINDS.iter().for_each(|k| handle(&mut c, &format!("{k}_")));
+                KINDS.iter().for_each(|(k, _)| handle(&mut c, &format!("{k}_")));
                 handle(&mut c, "NULL");
                 handle(&mut c, "1");
             }
             continue;
         };
         tried += 1;
-        KINDS.iter().filter(|k| *k != ty).for_each(|k| handle(&mut c, &format!("{k}_")));
+        KINDS.iter().filter(|(k, _)| k != ty).for_each(|(k, _)| handle(&mut c, &format!("{k}_")));
         handle(&mut c, &format!("{ty}_freed"));
         if name != "lucet_region_create" {
             handle(&mut c, "NULL");
