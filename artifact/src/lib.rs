@@ -9,8 +9,9 @@
 //! * **the artifact's sections** ([`contract`], [`types`], [`init`], [`code`], [`snapshot`],
 //!   [`trailer`]): each has an encoder and a decoder side by side, and every count, length and
 //!   offset in it is checked against [`limits`] in both directions.
-//! * **the container's fixed facts** ([`container`]): section names and alignments of the ELF file
-//!   that the sections travel in. Writing ELF is the compiler's business, reading it the loader's.
+//! * **the container** ([`container`], [`elf`]): section names and alignments of the ELF file that
+//!   the sections travel in, and the reader that the loader and `lucetc inspect` share. Writing ELF
+//!   is the compiler's business.
 //!
 //! Everything decoded here comes from outside and is hostile: decoding never panics, never
 //! allocates more than a small multiple of its input, never recurses on input, and reports *what*,
@@ -23,6 +24,7 @@ pub mod code;
 pub mod codec;
 pub mod container;
 pub mod contract;
+pub mod elf;
 pub mod fuel;
 pub mod init;
 pub mod layout;

@@ -17,7 +17,6 @@
 //! `docs/design/artifact-format.md` lists every check.
 
 mod diagnose;
-mod elf;
 mod expr;
 mod map;
 mod splice;
@@ -35,6 +34,7 @@ use crate::sys::sealed::{SealedSlice, read_at};
 use crate::sys::{errno_error, io_error};
 use lucet_artifact::code::{FuncTable, HandlerTable, PcMap, TrapTable};
 use lucet_artifact::contract::{Contract, Exports, Imports};
+use lucet_artifact::elf::{self, Elf};
 use lucet_artifact::init::Init;
 use lucet_artifact::layout::Layout;
 use lucet_artifact::limits::MAX_ARTIFACT_BYTES;
@@ -207,7 +207,7 @@ fn finish(sealed: SealedFile, file: Option<&File>, options: &LoadOptions) -> Res
     let bytes = sealed.as_slice();
     let trailer = check_trailer(bytes, options)?;
     let body = bytes.get(..bytes.len() - TRAILER_BYTES).unwrap_or_default();
-    let elf = elf::parse(body)?;
+    let elf = container(body)?;
     let facts = verify::verify(body, &elf, trailer.flags & FLAG_SNAPSHOT != 0)?;
     let mapped = match file {
         Some(file) => map::map_text_of_file(file, &sealed, &facts.text)?,
@@ -242,6 +242,19 @@ fn finish(sealed: SealedFile, file: Option<&File>, options: &LoadOptions) -> Res
         development: options.development,
         taken: false,
     })
+}
+
+/// The container of a body, which the artifact's own crate reads.
+fn container(body: &[u8]) -> Result<Elf> {
+    elf::parse(body).map_err(container_error)
+}
+
+fn container_error(e: elf::Error) -> Error {
+    let status = match e.status {
+        elf::Status::InvalidArtifact => Status::InvalidArtifact,
+        elf::Status::UnsupportedArtifact => Status::UnsupportedArtifact,
+    };
+    Error::new(status, e.message)
 }
 
 /// Integrity first, then trust.
