@@ -177,6 +177,13 @@ fn with_format(bytes: &[u8], format: u32) -> Vec<u8> {
 
 /// A section's place, found by its name.
 fn section(body: &[u8], name: &str) -> std::ops::Range<usize> {
+    let h = section_header(body, name);
+    let u64_at = |at: usize| u64::from_le_bytes(body[at..at + 8].try_into().unwrap()) as usize;
+    u64_at(h + 24)..u64_at(h + 24) + u64_at(h + 32)
+}
+
+/// Where a section's header lies.
+fn section_header(body: &[u8], name: &str) -> usize {
     let u64_at = |at: usize| u64::from_le_bytes(body[at..at + 8].try_into().unwrap()) as usize;
     let u32_at = |at: usize| u32::from_le_bytes(body[at..at + 4].try_into().unwrap()) as usize;
     let u16_at = |at: usize| u16::from_le_bytes(body[at..at + 2].try_into().unwrap()) as usize;
@@ -186,8 +193,44 @@ fn section(body: &[u8], name: &str) -> std::ops::Range<usize> {
         let at = names + u32_at(*h);
         body[at..].starts_with(format!("{name}\0").as_bytes())
     });
-    let h = found.unwrap_or_else(|| panic!("no section {name}"));
-    u64_at(h + 24)..u64_at(h + 24) + u64_at(h + 32)
+    found.unwrap_or_else(|| panic!("no section {name}"))
+}
+
+/// The artifact as format 1 has it: 32 bytes less in the contract, zeros behind the section.
+fn as_format_1(bytes: &[u8]) -> Vec<u8> {
+    let mut body = with_format(bytes, 1);
+    body.truncate(body.len() - TRAILER_BYTES);
+    let contract = section(&body, lucet_artifact::container::CONTRACT);
+    let text = |at: usize| 4 + u32::from_le_bytes(body[at..at + 4].try_into().unwrap()) as usize;
+    let compiler = contract.start + 8;
+    let codegen = compiler + text(compiler);
+    let policy = codegen + text(codegen) + 32;
+    let mut rest = body[policy + 32..contract.end].to_vec();
+    rest.resize(rest.len() + 32, 0);
+    body[policy..contract.end].copy_from_slice(&rest);
+    let header = section_header(&body, lucet_artifact::container::CONTRACT);
+    let size = (contract.len() - 32) as u64;
+    body[header + 32..header + 40].copy_from_slice(&size.to_le_bytes());
+    Trailer::append(&mut body, 0, [0; 64]).unwrap();
+    body
+}
+
+/// The two formats differ in the hash of the policy and in nothing else.
+#[test]
+fn format_1_is_format_2_without_the_policy() {
+    assert_eq!((OLDEST_READABLE_FORMAT, FORMAT_VERSION), (1, 2), "then this test is for others");
+    for (name, expected) in GOLDEN {
+        let (new, old) = (golden(2, name), as_format_1(&golden(2, name)));
+        let (a, b) = (facts(&new).unwrap(), facts(&old).unwrap());
+        assert_eq!((a.format, b.format), (2, 1), "{name}");
+        assert_eq!(a.contract.policy_hash == [0; 32], name != "counted", "{name}");
+        let without = lucet_artifact::contract::Contract { policy_hash: [0; 32], ..a.contract };
+        assert_eq!(b.contract, without, "{name}");
+        assert_eq!((&*a.imports, &a.exports, &a.types), (&*b.imports, &b.exports, &b.types));
+        assert_eq!((&a.funcs, &a.init, &*a.traps), (&b.funcs, &b.init, &*b.traps), "{name}");
+        let i = Instance::new(&region(), &module(&old)).unwrap();
+        assert!(matches!(run(&i, "run", 5), Outcome::Returned(v) if v == [Val::I64(expected)]));
+    }
 }
 
 #[test]

@@ -37,7 +37,9 @@ pub use codec::{DecodeError, EncodeError};
 pub use types::{FuncType, RefType, ValType};
 
 /// The artifact format this crate writes. Readers accept this one and the one before it.
-pub const FORMAT_VERSION: u32 = 1;
+///
+/// Format 2 added the hash of the policy to the contract.
+pub const FORMAT_VERSION: u32 = 2;
 
 /// The oldest artifact format this crate still reads.
 pub const OLDEST_READABLE_FORMAT: u32 = 1;

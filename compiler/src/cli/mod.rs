@@ -7,7 +7,6 @@ mod help;
 mod input;
 mod inspect;
 mod message;
-mod nearest;
 mod output;
 mod scan;
 mod supervise;
@@ -33,6 +32,7 @@ pub fn run(mut arguments: Vec<OsString>) -> ExitCode {
         Ok(Command::Help) => return print(&help::help()),
         Ok(Command::Version) => return print(&help::version()),
         Ok(Command::Limits) => return print(&help::limits()),
+        Ok(Command::PolicySchema) => return print(&lucetc::policy::json_schema()),
         Ok(Command::Compile(job)) => {
             let role = match is_child {
                 true => Role::Child,

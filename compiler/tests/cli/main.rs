@@ -3,6 +3,7 @@
 mod commands;
 mod compile;
 mod errors;
+mod inspect;
 
 use std::fs;
 use std::io::Write;
