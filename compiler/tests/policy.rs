@@ -77,11 +77,11 @@ fn imports_by_name_and_type_of_every_kind() {
     says(
         "(module (import \"a\\\"\" \"b\" (func (param f32))))",
         "[imports]",
-        &[
-            "import of function a\".b is not allowed; its type is (f32) -> () (offset 0x12)\n  help: \
-           allow it in [imports] of the policy file: \"a\\\"\" = [{ name = \"b\", type = \"(f32) -> \
-           ()\" }], or remove it from the module",
-        ],
+        &[concat!(
+            "import of function a\".b is not allowed; its type is (f32) -> () (offset 0x12)\n",
+            "  help: allow it in [imports] of the policy file: ",
+            "\"a\\\"\" = [{ name = \"b\", type = \"(f32) -> ()\" }], or remove it from the module",
+        )],
     );
 }
 
@@ -137,10 +137,8 @@ fn memories_together() {
     says(
         SIZES,
         &(total(10) + "max_memory_pages = 5"),
-        &[
-            "the memories of the module may grow to 13 pages together (5 + 5 + 3), the policy allows \
-           10 (max_total_memory_pages)",
-        ],
+        &["the memories of the module may grow to 13 pages together (5 + 5 + 3), the policy \
+           allows 10 (max_total_memory_pages)"],
     );
     says(SIZES, &(total(13) + "max_memory_pages = 5"), &[]);
     // One memory is cut to the total.
@@ -231,7 +229,8 @@ fn code_is_measured() {
 fn what_is_required() {
     let wat = "(module (memory (export \"memory\") 1 4) (func (export \"run\") (param i32)))";
     let text = "[require]\nlabels = [\"name\", \"version\"]\n[require.exports]\n\
-                run = \"(*) -> ()\"\nmemory = \"memory *\"\n[labels]\nname = \"x\"\nversion = \"1\"";
+                run = \"(*) -> ()\"\nmemory = \"memory *\"\n\
+                [labels]\nname = \"x\"\nversion = \"1\"";
     says(wat, text, &[]);
     let text = "[require]\nlabels = [\"name\", \"version\", \"team\"]\n[require.exports]\n\
                 run = \"() -> i32\"\nstop = \"() -> ()\"\n[labels]\nversion = \"\"\nteam = \"t\"";
@@ -252,7 +251,8 @@ fn what_is_required() {
 fn everything_at_once() {
     says(
         FEATURES,
-        "[limits]\nmax_memories = 1\nmax_code_bytes = 1\nfuel = true\n[features]\ndeny = [\"simd\"]\n\
+        "[limits]\nmax_memories = 1\nmax_code_bytes = 1\nfuel = true\n\
+         [features]\ndeny = [\"simd\"]\n\
          [require]\nlabels = [\"name\"]",
         &[
             "has 2 memories",
