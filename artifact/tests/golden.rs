@@ -183,16 +183,7 @@ fn funcs() {
 
 /// Two own functions, at 0x20 and 0x80.
 fn two_functions() -> FuncTable {
-    let at = |offset, size| FuncRecord {
-        offset,
-        size,
-        ty: 0,
-        name: 0,
-        reference: NO_REF,
-        frame: 0,
-        pops: 0,
-        pcmap: 0,
-    };
+    let at = support::func_at;
     FuncTable { funcs: vec![at(NO_CODE, 0), at(0x20, 0x40), at(0x80, 0x10)] }
 }
 

@@ -106,11 +106,16 @@ pub struct Job {
 }
 
 impl Job {
-    /// The library's options, with the policy file read and the labels added.
-    pub fn options(&self) -> Result<Options, Errors> {
+    /// The text of the policy file, if there is one.
+    pub fn policy(&self) -> Result<Option<String>, Errors> {
+        self.policy.as_deref().map(Policy::read).transpose()
+    }
+
+    /// The library's options, with the policy of this text and the labels added.
+    pub fn options(&self, policy: Option<&str>) -> Result<Options, Errors> {
         let mut options = self.options.clone();
-        if let Some(path) = &self.policy {
-            options.policy = Policy::load(path)?;
+        if let (Some(path), Some(text)) = (&self.policy, policy) {
+            options.policy = Policy::parse(text, &path.display().to_string())?;
         }
         for (name, value) in &self.labels {
             options.policy.set_label(name, value).map_err(|e| usage(format!("--label: {e}")))?;
@@ -309,7 +314,7 @@ mod tests {
 
     #[test]
     fn labels_are_added_last_wins() {
-        let o = job("--label a=1 --label b=x=y --label a= m").options().unwrap();
+        let o = job("--label a=1 --label b=x=y --label a= m").options(None).unwrap();
         assert_eq!(o.policy.labels, [("a".into(), "".into()), ("b".into(), "x=y".into())]);
     }
 

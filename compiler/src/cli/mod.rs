@@ -65,14 +65,19 @@ enum Role<'a> {
 fn compile(job: &Job, role: &Role<'_>) -> Result<ExitCode, Errors> {
     // What can be refused is refused before the work.
     let target = output::Target::prepare(job)?;
-    let options = job.options()?;
-    let module = match role {
-        Role::Child => supervise::receive()?,
-        _ => input::read(&job.input, &options.limits)?,
+    let (policy, given) = match role {
+        Role::Child => supervise::receive().map(|(policy, module)| (policy, Some(module)))?,
+        _ => (job.policy()?, None),
+    };
+    let options = job.options(policy.as_deref())?;
+    let module = match given {
+        Some(module) => module,
+        None => input::read(&job.input, &options.limits)?,
     };
     match role {
         Role::Parent(arguments) => {
-            return match supervise::run(job, &options, arguments, module) {
+            let policy = policy.as_deref();
+            return match supervise::run(job, &options, arguments, policy, module) {
                 supervise::Ended::Code(code) => Ok(ExitCode::from(code)),
                 supervise::Ended::Failed(errors) => Err(errors),
             };

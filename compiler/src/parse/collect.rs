@@ -205,7 +205,8 @@ fn element(e: Element<'_>, uses: &mut Uses, place: Place) -> Result<ElemSegment,
             RefType { nullable: false, heap: HeapType::Func }
         }
         ElementItems::Expressions(ty, list) => {
-            uses.note(feature::REFERENCE_TYPES, place);
+            let ty = ref_type(ty)?;
+            uses.note(features_of_reference(ty), place);
             for x in list {
                 let expr = const_expr(&x?)?;
                 items.push(match expr.as_slice() {
@@ -214,7 +215,7 @@ fn element(e: Element<'_>, uses: &mut Uses, place: Place) -> Result<ElemSegment,
                     _ => ElemItem::Expr(expr),
                 });
             }
-            ref_type(ty)?
+            ty
         }
     };
     Ok(ElemSegment { mode, ty, items })
@@ -337,23 +338,24 @@ fn declared_features(p: &mut Parsed<'_>) {
     let mut uses = std::mem::take(&mut p.uses);
     let mut note = |bits, word, index: usize| uses.note(bits, Place::Part(word, index as u32));
     let imported = p.imported.globals as usize;
-    let exported: Vec<_> = p.exports.iter().filter(|e| e.kind == ExportKind::Global).collect();
-    for (i, g) in p.globals.iter().enumerate() {
-        let shared = i < imported || exported.iter().any(|e| e.index as usize == i);
-        if g.mutable && shared {
+    let exported = p.exports.iter().filter(|e| e.kind == ExportKind::Global);
+    for i in (0..imported).chain(exported.map(|e| e.index as usize)) {
+        if p.globals.get(i).is_some_and(|g| g.mutable) {
             note(feature::MUTABLE_GLOBALS, "global", i);
         }
-        value_features(g.ty, |bits| note(bits, "global", i));
+    }
+    for (i, g) in p.globals.iter().enumerate() {
+        note(features_of(g.ty), "global", i);
     }
     for (i, t) in p.types.iter().enumerate() {
-        t.values().for_each(|v| value_features(v, |bits| note(bits, "type", i)));
+        t.values().for_each(|v| note(features_of(v), "type", i));
     }
     for (i, t) in p.tables.iter().enumerate() {
-        if i > 0 || t.elem != RefType::FUNC {
-            note(feature::REFERENCE_TYPES, "table", i);
+        if t.elem != RefType::FUNC {
+            note(features_of_reference(t.elem), "table", i);
         }
-        if is_typed(t.elem) {
-            note(feature::FUNCTION_REFERENCES, "table", i);
+        if i > 0 {
+            note(feature::REFERENCE_TYPES, "table", i);
         }
         if t.is64 {
             note(feature::MEMORY64, "table", i);
@@ -382,22 +384,23 @@ fn declared_features(p: &mut Parsed<'_>) {
     p.uses = uses;
 }
 
-/// The features that brought a type of values.
-fn value_features(t: ValType, mut note: impl FnMut(u64)) {
-    if t == ValType::V128 {
-        note(feature::SIMD);
-    }
-    if let Some(t) = t.reference() {
-        note(feature::REFERENCE_TYPES);
-        if is_typed(t) {
-            note(feature::FUNCTION_REFERENCES);
-        }
+/// The features that brought a type.
+pub fn features_of(t: ValType) -> u64 {
+    match t {
+        ValType::V128 => feature::SIMD,
+        t => t.reference().map_or(0, features_of_reference),
     }
 }
 
-/// Whether the proposal for typed references brought a type.
-pub fn is_typed(t: RefType) -> bool {
-    ![RefType::FUNC, RefType::EXTERN, RefType::EXN].contains(&t)
+fn features_of_reference(t: RefType) -> u64 {
+    let mut bits = feature::REFERENCE_TYPES;
+    if t.heap.top() == HeapType::Exn {
+        bits |= feature::EXCEPTIONS;
+    }
+    if ![RefType::FUNC, RefType::EXTERN, RefType::EXN].contains(&t) {
+        bits |= feature::FUNCTION_REFERENCES;
+    }
+    bits
 }
 
 fn is_arithmetic(op: &ConstOp) -> bool {

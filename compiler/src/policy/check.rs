@@ -51,13 +51,13 @@ fn violation(message: String, help: impl Into<String>) -> Diagnostic {
 /// What the module declares against the policy.
 #[must_use]
 pub fn declared(policy: &Policy, module: &Declared<'_>) -> Vec<Diagnostic> {
-    let mut bad = Vec::new();
+    let mut bad = Violations::default();
     imports(policy, module, &mut bad);
     counts(policy, module.contract, &mut bad);
     sizes(policy, module.contract, &mut bad);
     labels(policy, module.contract, &mut bad);
     exports(policy, module, &mut bad);
-    limited(bad)
+    bad.finish()
 }
 
 /// Whether the policy asks about what is known only once code was generated.
@@ -71,7 +71,7 @@ pub fn asks_about_code(policy: &Policy) -> bool {
 /// What came out of the module against the policy.
 #[must_use]
 pub fn code(policy: &Policy, compiled: &Compiled) -> Vec<Diagnostic> {
-    let mut bad = Vec::new();
+    let mut bad = Violations::default();
     for (bit, name) in feature::NAMES {
         if compiled.contract.features & bit != 0 && policy.features & bit == 0 {
             let place = compiled.uses.first(bit);
@@ -100,17 +100,33 @@ pub fn code(policy: &Policy, compiled: &Compiled) -> Vec<Diagnostic> {
             "raise max_code_bytes in the policy file, or compile with -O s",
         ));
     }
-    limited(bad)
+    bad.finish()
 }
 
-/// The violations, of very many the first ones and the number of the others.
-fn limited(mut bad: Vec<Diagnostic>) -> Vec<Diagnostic> {
-    if let Some(more) = bad.len().checked_sub(MAX_VIOLATIONS).filter(|n| *n > 0) {
-        bad.truncate(MAX_VIOLATIONS);
-        let message = format!("the module violates the policy in {more} more ways");
-        bad.push(violation(message, "mend those above first"));
+/// The violations found so far: the first ones, and the number of the others, because a module can
+/// have a million.
+#[derive(Default)]
+struct Violations {
+    first: Vec<Diagnostic>,
+    more: usize,
+}
+
+impl Violations {
+    fn push(&mut self, d: Diagnostic) {
+        if self.first.len() < MAX_VIOLATIONS {
+            self.first.push(d);
+        } else {
+            self.more += 1;
+        }
     }
-    bad
+
+    fn finish(mut self) -> Vec<Diagnostic> {
+        if self.more > 0 {
+            let message = format!("the module violates the policy in {} more ways", self.more);
+            self.first.push(violation(message, "mend those above first"));
+        }
+        self.first
+    }
 }
 
 fn denied_feature(name: &str, place: Option<Place>, compiled: &Compiled) -> Diagnostic {
@@ -133,7 +149,7 @@ fn denied_feature(name: &str, place: Option<Place>, compiled: &Compiled) -> Diag
     }
 }
 
-fn imports(policy: &Policy, module: &Declared<'_>, bad: &mut Vec<Diagnostic>) {
+fn imports(policy: &Policy, module: &Declared<'_>, bad: &mut Violations) {
     let Some(rules) = &policy.imports else { return };
     for (i, import) in module.imports.iter().enumerate() {
         let named: Vec<_> = rules
@@ -193,7 +209,7 @@ impl ImportEntry {
     }
 }
 
-fn counts(policy: &Policy, c: &Contract, bad: &mut Vec<Diagnostic>) {
+fn counts(policy: &Policy, c: &Contract, bad: &mut Violations) {
     let found = [
         (Max::Memories, c.memories.len() as u64, "memories"),
         (Max::Tables, c.tables.len() as u64, "tables"),
@@ -211,7 +227,7 @@ fn counts(policy: &Policy, c: &Contract, bad: &mut Vec<Diagnostic>) {
 
 /// What memories and tables start with. What they may grow to was cut to the policy before; only
 /// the sum cannot be.
-fn sizes(policy: &Policy, c: &Contract, bad: &mut Vec<Diagnostic>) {
+fn sizes(policy: &Policy, c: &Contract, bad: &mut Violations) {
     let tables = c.tables.iter().map(|t| t.min);
     let mut check = |max: Max, what: &str, unit: &str, sizes: &mut dyn Iterator<Item = u64>| {
         let (most, key) = (policy.max(max), max.row().key);
@@ -244,7 +260,7 @@ fn sizes(policy: &Policy, c: &Contract, bad: &mut Vec<Diagnostic>) {
     }
 }
 
-fn labels(policy: &Policy, c: &Contract, bad: &mut Vec<Diagnostic>) {
+fn labels(policy: &Policy, c: &Contract, bad: &mut Violations) {
     let has = |name: &str| c.labels.iter().any(|(n, v)| n == name && !v.is_empty());
     for name in policy.required_labels.iter().filter(|name| !has(name)) {
         bad.push(violation(
@@ -257,7 +273,7 @@ fn labels(policy: &Policy, c: &Contract, bad: &mut Vec<Diagnostic>) {
     }
 }
 
-fn exports(policy: &Policy, module: &Declared<'_>, bad: &mut Vec<Diagnostic>) {
+fn exports(policy: &Policy, module: &Declared<'_>, bad: &mut Violations) {
     for (name, wanted) in &policy.required_exports {
         let found = module.exports.iter().find(|e| e.name == *name);
         let ty = found.and_then(|e| module.export_type(e)).map(|ty| ty.to_string());

@@ -143,6 +143,12 @@ fn as_json() {
     assert!(v["policy_hash"].is_string() && v["source_hash"].is_string());
     assert!(v["features"].as_array().unwrap().contains(&json!("bulk-memory")));
     assert_eq!(v["cpu"].as_array().unwrap().len(), 6);
+    // The page about it has every key.
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/inspect.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    for key in v.as_object().unwrap().keys() {
+        assert!(page.contains(&format!("`{key}`")), "{key} is not in docs/inspect.md");
+    }
 }
 
 #[test]

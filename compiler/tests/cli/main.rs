@@ -4,6 +4,7 @@ mod commands;
 mod compile;
 mod errors;
 mod inspect;
+mod processes;
 
 use std::fs;
 use std::io::Write;
