@@ -2,7 +2,8 @@
 //! files that are none.
 
 use crate::Dir;
-use lucet_artifact::container::CONTRACT;
+use lucet_artifact::container::{CONTRACT, EXPORTS};
+use lucet_artifact::contract::{Contract, Exports};
 use lucet_artifact::trailer::{TRAILER_BYTES, Trailer};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -272,6 +273,27 @@ fn hostile_artifacts_are_survived() {
     for n in 0..good.len() / 50 {
         assert!(lucetc::inspect::inspect(&sealed(good[..n * 50].to_vec())).is_err());
     }
+}
+
+/// Sections that are right by themselves and contradict each other: an export of a function that
+/// the contract counts and the table of functions does not have.
+#[test]
+fn contradicting_artifacts_are_survived() {
+    let d = plugin("inspect_contradicting");
+    let mut b = body(&d.read("p.so"));
+    let elf = lucet_artifact::elf::parse(&b).unwrap();
+    let place = |name| elf.section(name).unwrap();
+    let (contract_at, exports_at) = (place(CONTRACT), place(EXPORTS));
+    let (_, mut contract) = Contract::decode(&b[contract_at.clone()]).unwrap();
+    contract.functions = 1000;
+    let mut exports = Exports::decode(&b[exports_at.clone()], &contract).unwrap();
+    exports.exports[3].index = 999;
+    b[contract_at].copy_from_slice(&contract.encode().unwrap());
+    b[exports_at].copy_from_slice(&exports.encode().unwrap());
+    let r = d.write("x.so", sealed(b)).run("inspect x.so");
+    r.succeeds();
+    let text = String::from_utf8(r.stdout).unwrap();
+    assert!(text.contains("  function \"run\"  type that does not exist\n"), "{text}");
 }
 
 /// A file whose exports all have the longest type: what is printed stays
