@@ -83,7 +83,7 @@ impl Error {
     /// An error with a message for people.
     #[cold]
     pub fn new(status: Status, message: impl Into<String>) -> Self {
-        Self(Box::new(Details { status, message: message.into(), trap: None }))
+        Self(Box::new(Details { status, message: cut(message.into()), trap: None }))
     }
 
     /// What a program branches on.
@@ -112,9 +112,24 @@ impl Error {
     /// Puts context (a path, an import) in front of the message.
     #[must_use]
     pub fn context(mut self, context: impl fmt::Display) -> Self {
-        self.0.message = format!("{context}: {}", self.0.message);
+        self.0.message = cut(format!("{context}: {}", self.0.message));
         self
     }
+}
+
+/// The longest message in bytes. Artifacts may have names of 100 KB, which nobody reads, and which
+/// there may be no memory for.
+const MOST: usize = 4096;
+
+fn cut(mut message: String) -> String {
+    if message.len() > MOST {
+        const DOTS: &str = "...";
+        let end = (0..=MOST - DOTS.len()).rev().find(|at| message.is_char_boundary(*at));
+        message.truncate(end.unwrap_or(0));
+        message.push_str(DOTS);
+        message.shrink_to_fit();
+    }
+    message
 }
 
 /// The error for a forked child that uses `what` of its parent.
@@ -134,3 +149,18 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_cut_between_characters() {
+        for n in 4090..4100 {
+            let e = Error::new(Status::Io, "x".repeat(n % 3) + &"\u{20ac}".repeat(n)).context("y");
+            assert!(e.message().len() <= MOST && e.message().len() > MOST - 8, "{n}");
+            assert!(e.message().starts_with("y: ") && e.message().ends_with("\u{20ac}..."));
+        }
+        assert_eq!(Error::new(Status::Io, "short").context("a").message(), "a: short");
+    }
+}

@@ -8,11 +8,11 @@ use crate::error::{Error, Result, Status};
 use crate::idle;
 use crate::import::{Imports, same_for_host};
 use crate::instance::{self, constant, fuel};
-use crate::loader::{self, Loaded, Source, State};
+use crate::loader::{self, Loaded, Source, State, Trust};
 use crate::names::Names;
 use crate::region::{Image, Need, Run};
-use crate::signature;
-use crate::sys::arena;
+use crate::signature::Ids;
+use crate::sys::{arena, reserve};
 use crate::trap::CodeInfo;
 use crate::vmctx::{self, HostEntry, ImpureHost, TableEntry};
 use lucet_artifact::abi::{FIRST_IMPORT, host_call_stack_bytes};
@@ -32,6 +32,8 @@ pub struct ModuleConfig {
     pub imports: Imports,
     /// Accept an artifact that is neither signed nor pinned. Its machine code is trusted then.
     pub allow_unsigned: bool,
+    /// The keys and hashes that vouch for artifacts.
+    pub trust: Trust,
     /// Map the artifact's own file, so that perf and gdb know its functions.
     pub development: bool,
     /// Leave imports that no host function satisfies to be provided by other instances of a group.
@@ -42,8 +44,9 @@ pub struct ModuleConfig {
 }
 
 /// An exported function, looked up once. Valid for instances of the module it came from, and of
-/// snapshots that were taken of them in this process: those have the same code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// snapshots that were taken of them in this process: those have the same code. The default is a
+/// function of no module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Func {
     pub(crate) module: u64,
     pub(crate) index: u32,
@@ -164,7 +167,7 @@ pub struct Core {
     /// Which imported functions no host function was found for (linkable modules).
     pub(crate) unbound: Vec<bool>,
     /// Signature ids by index of the type.
-    sigs: Box<[u32]>,
+    sigs: Ids,
     /// Function descriptors by reference index, with `vmctx` 0.
     pub(crate) descriptors: Box<[TableEntry]>,
     /// Instance data of an instance that imports nothing from other instances.
@@ -253,9 +256,7 @@ impl Deref for Module {
 impl Drop for Module {
     fn drop(&mut self) {
         if self.core.handles.fetch_sub(1, Ordering::AcqRel) == 1 {
-            for control in idle::evict(self.core.id) {
-                instance::discard(control);
-            }
+            idle::evict(self.core.id, instance::discard);
         }
     }
 }
@@ -264,9 +265,11 @@ impl Core {
     fn load(source: Source<'_>, config: &ModuleConfig) -> Result<Self> {
         let options = loader::LoadOptions {
             allow_unsigned: config.allow_unsigned,
+            trust: config.trust.clone(),
             development: config.development,
         };
         let loaded = loader::load(source, &options)?;
+        let _room = reserve::room(loaded.small_things())?;
         if config.fuel.is_some() && !loaded.contract.fuel {
             return Err(Error::new(
                 Status::Unsupported,
@@ -302,7 +305,7 @@ impl Core {
     ) -> Result<Self> {
         let imports_state =
             loaded.imports.imports.iter().any(|i| !matches!(i.kind, ImportKind::Func(_)));
-        let sigs = signatures(&loaded)?;
+        let sigs = Ids::of(loaded.types.types.iter().map(|t| &t.ty))?;
         let descriptors = descriptors(&loaded, &sigs);
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         let snapshot = loaded.snapshot.unwrap_or_default();
@@ -350,6 +353,30 @@ impl Core {
             && self.impure_from_start == 0
             && l.contract.further_memories().is_empty()
             && l.init.datas.iter().all(|d| applied(&d.mode))
+    }
+
+    /// Bytes of memory that surely suffice for the small things of an instance: everything that is
+    /// not in its slot, without tables of its own.
+    pub(crate) fn small_things(&self, member: bool) -> usize {
+        let tables = self.loaded.contract.tables.len() * size_of::<instance::Table>();
+        let imports = 32 * self.loaded.imports.imports.len();
+        let own = if member { size_of_val(&*self.descriptors) + 4 * imports } else { 0 };
+        reserve::ROOM / 4 + 2 * tables + own
+    }
+
+    /// Whether instances can be created outside of groups.
+    ///
+    /// # Errors
+    /// `MissingImport` if not.
+    pub(crate) fn stands_alone(&self) -> Result<()> {
+        if !self.imports_state && !self.unbound.contains(&true) {
+            return Ok(());
+        }
+        Err(Error::new(
+            Status::MissingImport,
+            "the module was loaded as linkable and has imports that only instances of a group can \
+             provide",
+        ))
     }
 
     /// Whether nobody can make new instances any more.
@@ -428,6 +455,7 @@ impl Core {
         let Ok(name) = std::str::from_utf8(name) else {
             return Error::new(Status::InvalidArgument, "the export's name is not UTF-8");
         };
+        let name = shown(name);
         match other {
             Some(kind) => Error::new(
                 Status::ExportTypeMismatch,
@@ -447,7 +475,7 @@ impl Core {
             .exports
             .iter()
             .filter(|e| e.kind == ExportKind::Func)
-            .map(|e| e.name.as_str())
+            .map(|e| shown(&e.name))
             .take(8)
             .collect();
         names.sort_unstable();
@@ -586,7 +614,9 @@ impl Core {
     fn build_template(&self, fuel: u64) -> Result<Box<[u8]>> {
         let l = &self.loaded;
         let size = l.layout.size() as usize;
-        let mut bytes = vec![0u8; size].into_boxed_slice();
+        let mut bytes = reserve::list_of(size)?;
+        bytes.resize(size, 0u8);
+        let mut bytes = bytes.into_boxed_slice();
         let mut put = |offset: i32, v: &[u8]| {
             let at = (size as i64 + i64::from(offset)) as usize;
             if let Some(to) = bytes.get_mut(at..at + v.len()) {
@@ -663,7 +693,11 @@ impl Core {
         for n in 0..self.loaded.contract.tables.len() {
             let initial = self.initial_element(n)?;
             let t = &self.loaded.contract.tables[n];
-            tables.push(vec![initial; t.min as usize].into_boxed_slice());
+            let entries = initial.repeat(t.min as usize).ok_or_else(|| {
+                let message = format!("no memory for table {n} of {} elements", t.min);
+                Error::new(Status::OutOfMemory, message)
+            })?;
+            tables.push(entries.into_boxed_slice());
         }
         for segment in &self.loaded.init.elems {
             let SegmentMode::Active { target, offset } = &segment.mode else { continue };
@@ -737,12 +771,22 @@ fn further_runs(init: &Init) -> Box<[Box<[Run]>]> {
     init.further.iter().map(runs).collect()
 }
 
+/// As much of a name as goes into a message.
+fn shown(name: &str) -> &str {
+    const MOST: usize = 500;
+    let end = name.char_indices().map(|(at, c)| at + c.len_utf8()).take_while(|end| *end <= MOST);
+    name.get(..end.last().unwrap_or(0)).unwrap_or_default()
+}
+
 /// The host functions of a module.
 struct Bound {
     entries: Box<[HostEntry]>,
     unbound: Vec<bool>,
     impure: Arc<[ImpureHost]>,
 }
+
+/// Missing imports that an error tells of, besides the first.
+const MISSING_TOLD: usize = 8;
 
 /// Binds imported functions to host functions.
 fn bind(loaded: &Loaded, config: &ModuleConfig) -> Result<Bound> {
@@ -751,7 +795,7 @@ fn bind(loaded: &Loaded, config: &ModuleConfig) -> Result<Bound> {
     let (mut unbound, mut missing, mut impure) = (Vec::new(), Vec::new(), Vec::new());
     for import in &loaded.imports.imports {
         let ImportKind::Func(t) = import.kind else {
-            if !config.linkable {
+            if !config.linkable && missing.len() <= MISSING_TOLD {
                 missing.push(Error::new(
                     Status::MissingImport,
                     format!(
@@ -784,12 +828,14 @@ fn bind(loaded: &Loaded, config: &ModuleConfig) -> Result<Bound> {
                 entries.push(entries[FIRST_IMPORT as usize - 1]);
                 unbound.push(true);
             }
-            Err(e) => missing.push(e),
+            // A few are told of.
+            Err(e) if missing.len() <= MISSING_TOLD => missing.push(e),
+            Err(_) => {}
         }
     }
     let mut missing = missing.into_iter();
     if let Some(first) = missing.next() {
-        let more: Vec<_> = missing.map(|e| format!("\n  also: {}", e.message())).take(8).collect();
+        let more: Vec<_> = missing.map(|e| format!("\n  also: {}", e.message())).collect();
         let text = format!("{}{}", first.message(), more.concat());
         return Err(Error::new(first.status(), text));
     }
@@ -800,16 +846,6 @@ fn bind(loaded: &Loaded, config: &ModuleConfig) -> Result<Bound> {
         entries[at].user_data = std::ptr::from_ref(host).expose_provenance();
     }
     Ok(Bound { entries: entries.into_boxed_slice(), unbound, impure })
-}
-
-/// The signature id of each type. Types refer to earlier ones only.
-fn signatures(loaded: &Loaded) -> Result<Box<[u32]>> {
-    let mut ids: Vec<u32> = Vec::with_capacity(loaded.types.types.len());
-    for t in &loaded.types.types {
-        let canonical = t.ty.map(&|i| ids.get(i as usize).copied().unwrap_or(0));
-        ids.push(signature::id(&canonical)?);
-    }
-    Ok(ids.into_boxed_slice())
 }
 
 /// Function descriptors in the order of reference indices, sealed.

@@ -170,8 +170,10 @@ fn write_expr(w: &mut Writer, e: &ConstExpr) -> Result<(), EncodeError> {
     Ok(())
 }
 
-fn read_expr(r: &mut Reader<'_>, c: &Contract) -> Result<ConstExpr, DecodeError> {
-    let n = r.count(limits::MAX_CONST_OPS, 1, "length of a constant expression")?;
+/// Reads an expression; `left` operators of all expressions may still follow.
+fn read_expr(r: &mut Reader<'_>, c: &Contract, left: &mut usize) -> Result<ConstExpr, DecodeError> {
+    let n = r.count(limits::MAX_CONST_OPS.min(*left), 1, "length of a constant expression")?;
+    *left -= n;
     let mut e = Vec::with_capacity(n);
     for _ in 0..n {
         let at = r.pos();
@@ -215,13 +217,18 @@ fn write_mode(w: &mut Writer, m: &SegmentMode) -> Result<(), EncodeError> {
     Ok(())
 }
 
-fn read_mode(r: &mut Reader<'_>, c: &Contract, targets: usize) -> Result<SegmentMode, DecodeError> {
+fn read_mode(
+    r: &mut Reader<'_>,
+    c: &Contract,
+    targets: usize,
+    ops: &mut usize,
+) -> Result<SegmentMode, DecodeError> {
     let at = r.pos();
     Ok(match r.u8("segment mode")? {
         0 => SegmentMode::Passive,
         1 => {
             let target = r.index(targets, "segment target")?;
-            SegmentMode::Active { target, offset: read_expr(r, c)? }
+            SegmentMode::Active { target, offset: read_expr(r, c, ops)? }
         }
         2 => SegmentMode::Declared,
         b => {
@@ -242,8 +249,29 @@ impl Init {
         std::iter::once(&self.image).chain(&self.further)
     }
 
+    /// Operators of all constant expressions.
+    fn const_ops(&self) -> usize {
+        let offset = |m: &SegmentMode| match m {
+            SegmentMode::Active { offset, .. } => offset.len(),
+            _ => 0,
+        };
+        let item = |i: &ElemItem| match i {
+            ElemItem::Expr(e) => e.len(),
+            _ => 0,
+        };
+        let own = self.globals.iter().chain(self.tables.iter().flatten()).map(Vec::len);
+        let elems = self.elems.iter().flat_map(|e| e.items.iter().map(item));
+        let modes = self.elems.iter().map(|e| &e.mode).chain(self.datas.iter().map(|d| &d.mode));
+        own.chain(elems).chain(modes.map(offset)).sum()
+    }
+
     /// Encodes the section.
     pub fn encode(&self) -> Result<Vec<u8>, EncodeError> {
+        let (found, max) = (self.const_ops() as u64, limits::MAX_ALL_CONST_OPS as u64);
+        if found > max {
+            let what = "number of operators in constant expressions";
+            return Err(EncodeError { what, found, max });
+        }
         let mut w = Writer::new();
         w.count(self.globals.len(), limits::MAX_GLOBALS, "number of globals")?;
         for g in &self.globals {
@@ -308,6 +336,7 @@ impl Init {
         image_len: u64,
     ) -> Result<Self, DecodeError> {
         let mut r = Reader::new(bytes);
+        let mut ops = limits::MAX_ALL_CONST_OPS;
         let at = r.pos();
         let n = r.count(limits::MAX_GLOBALS, 4, "number of globals")?;
         if Some(n) != c.globals.len().checked_sub(imported_globals) {
@@ -316,7 +345,7 @@ impl Init {
         }
         let mut globals = Vec::with_capacity(n);
         for _ in 0..n {
-            globals.push(read_expr(&mut r, c)?);
+            globals.push(read_expr(&mut r, c, &mut ops)?);
         }
         let at = r.pos();
         let n = r.count(limits::MAX_TABLES, 1, "number of tables")?;
@@ -327,13 +356,13 @@ impl Init {
         let mut tables = Vec::with_capacity(n);
         for _ in 0..n {
             let given = r.flag("table initialiser")?;
-            tables.push(given.then(|| read_expr(&mut r, c)).transpose()?);
+            tables.push(given.then(|| read_expr(&mut r, c, &mut ops)).transpose()?);
         }
-        let elems = read_elems(&mut r, c)?;
+        let elems = read_elems(&mut r, c, &mut ops)?;
         let n = r.count(limits::MAX_DATA_SEGMENTS, 9, "number of data segments")?;
         let mut datas = Vec::with_capacity(n);
         for _ in 0..n {
-            let mode = read_mode(&mut r, c, c.memories.len())?;
+            let mode = read_mode(&mut r, c, c.memories.len(), &mut ops)?;
             let at = r.pos();
             let (offset, len) = (r.u32("data offset")?, r.u32("data length")?);
             let found = u64::from(offset) + u64::from(len);
@@ -360,13 +389,17 @@ impl Init {
     }
 }
 
-fn read_elems(r: &mut Reader<'_>, c: &Contract) -> Result<Vec<ElemSegment>, DecodeError> {
+fn read_elems(
+    r: &mut Reader<'_>,
+    c: &Contract,
+    ops: &mut usize,
+) -> Result<Vec<ElemSegment>, DecodeError> {
     let n = r.count(limits::MAX_ELEMENT_SEGMENTS, 6, "number of element segments")?;
     let total_at = r.pos();
     let mut left = r.count(limits::MAX_ELEMENT_ITEMS, 1, "number of element items")?;
     let mut elems = Vec::with_capacity(n);
     for _ in 0..n {
-        let mode = read_mode(r, c, c.tables.len())?;
+        let mode = read_mode(r, c, c.tables.len(), ops)?;
         let ty = RefType::read(r, "element type")?;
         let k = r.count(left, 1, "number of element items")?;
         left -= k;
@@ -376,7 +409,7 @@ fn read_elems(r: &mut Reader<'_>, c: &Contract) -> Result<Vec<ElemSegment>, Deco
             items.push(match r.u8("element item")? {
                 0 => ElemItem::Null,
                 1 => ElemItem::Func(r.index(c.functions as usize, "function index")?),
-                2 => ElemItem::Expr(read_expr(r, c)?),
+                2 => ElemItem::Expr(read_expr(r, c, ops)?),
                 b => {
                     let what = "element item";
                     return Err(DecodeError::Invalid { what, at, found: b.into() });

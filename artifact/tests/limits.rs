@@ -256,6 +256,35 @@ fn refused(what: &str, limit: u64, result: Result<(), DecodeError>) {
 }
 
 #[test]
+fn constant_expressions_are_limited_together() {
+    // Each is of the allowed length; decoded they would take 32 bytes for each byte of the file.
+    let one = l::MAX_CONST_OPS;
+    let n = l::MAX_ALL_CONST_OPS / one + 1;
+    let item = ElemItem::Expr(vec![ConstOp::RefNull; one]);
+    let elem = |items| ElemSegment { mode: SegmentMode::Declared, ty: RefType::FUNC, items };
+    let error = init(|i| i.elems = vec![elem(vec![item.clone(); n])]).unwrap_err();
+    assert_eq!(error.what, "number of operators in constant expressions");
+    assert_eq!(error.max, l::MAX_ALL_CONST_OPS as u64);
+
+    let mut w = Writer::new();
+    for count in [0, 0, 1, n as u32] {
+        w.u32(count);
+    }
+    w.u8(2);
+    w.u8(0x70);
+    w.u32(n as u32);
+    for _ in 0..n {
+        w.u8(2);
+        w.u32(one as u32);
+        w.raw(&vec![6; one]);
+    }
+    let c = Contract { globals: Vec::new(), tables: Vec::new(), ..support::counts() };
+    let error = Init::decode(&w.into_bytes(), &c, 0, 0, 0, 0).unwrap_err();
+    let what = "length of a constant expression";
+    assert!(matches!(error, DecodeError::Limit { what: w, max: 0, .. } if w == what), "{error}");
+}
+
+#[test]
 fn the_contract_is_limited() {
     let good = support::counts().encode().unwrap();
     // Offsets of fields in the encoding that `golden.rs` shows.

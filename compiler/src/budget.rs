@@ -63,6 +63,20 @@ impl Budget {
         if self.is_over() { Err(self.over()) } else { Ok(()) }
     }
 
+    /// An error if a result that grows piece by piece has taken what is there for results.
+    ///
+    /// # Errors
+    ///
+    /// [`Class::Limit`].
+    pub fn check_size(&self, bytes: usize) -> Result<(), Diagnostic> {
+        if bytes as u64 <= self.memory {
+            return Ok(());
+        }
+        let m = format!("the result takes more than {} MiB of memory", self.memory >> 20);
+        let help = "split the module, or raise the limit with --limit memory=BYTES";
+        Err(Diagnostic::new(Class::Limit, m).help(help))
+    }
+
     /// That the time is over.
     #[must_use]
     pub fn over(&self) -> Diagnostic {

@@ -19,6 +19,7 @@ mod panics;
 mod parse;
 mod plan;
 pub mod policy;
+pub mod signing;
 mod translate;
 
 use budget::Budget;
@@ -35,8 +36,8 @@ pub use panics::keep_quiet;
 /// All problems of one stage are reported together; the output depends on input and options only,
 /// not on the number of threads.
 ///
-/// The work is done on threads of its own and needs little of the caller's stack, however deep the
-/// module nests. A bug beneath that panics is an error of class [`Class::Internal`]; see
+/// Code is generated on threads of its own, and nothing needs much of the caller's stack, however
+/// deep the module nests. A bug beneath that panics is an error of class [`Class::Internal`]; see
 /// [`keep_quiet`] for what it prints. What no library can turn into an error is that memory runs
 /// out, which ends the process; the command `lucetc` therefore compiles in a process of its own.
 ///
@@ -104,7 +105,7 @@ fn planned<'a>(
     budget: &Budget,
 ) -> Result<plan::Plan<'a>, Errors> {
     budget.check()?;
-    let parsed = parse::parse(wasm, &options.limits)?;
+    let parsed = parse::parse(wasm, &options.limits, budget)?;
     budget.check()?;
     plan::plan(wasm, parsed, options)
 }

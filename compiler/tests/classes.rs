@@ -41,6 +41,12 @@ fn refused_features_are_named_with_place_and_way_out() {
             "descr",
         ),
         ("(table shared 1 (ref null (shared func)))", "shared-everything-threads", "shared"),
+        (
+            "(memory 1) (func (memory.discard (i32.const 0) (i32.const 0)))",
+            "memory-control",
+            "memory.discard",
+        ),
+        ("(import \"a\" (item \"b\" (func)))", "compact-imports", "standard encoding"),
     ];
     for (text, feature, help) in cases {
         unsupported(format!("(module {text})").as_bytes(), feature, help);
@@ -73,6 +79,25 @@ fn invalid_with_a_refused_feature_is_invalid() {
         for d in refused(text.as_bytes()) {
             assert_eq!(d.class, Class::Invalid, "{text}: {d}");
         }
+    }
+}
+
+#[test]
+fn names_do_not_decide_the_class() {
+    // wasmparser's message quotes the name of an export that is there twice.
+    let name = "locals exceed maximum; x count exceeds limit of 1";
+    let text =
+        format!("(module (memory 1) {})", format!("(export \"{name}\" (memory 0))").repeat(2));
+    for d in refused(text.as_bytes()) {
+        assert_eq!(d.class, Class::Invalid, "{d}");
+    }
+}
+
+#[test]
+fn a_name_that_is_too_long_is_a_limit() {
+    let text = format!("(module (memory (export \"{}\") 1))", "n".repeat(100_001));
+    for d in refused(text.as_bytes()) {
+        assert_eq!(d.class, Class::Limit, "{d}");
     }
 }
 

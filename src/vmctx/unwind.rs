@@ -161,12 +161,14 @@ pub(crate) fn innermost() -> Option<ControlRef> {
     unsafe { arch::current().as_ref().and_then(|a| a.control.as_ref()) }.map(ControlRef)
 }
 
-/// Shows `visit` each word of a stack from `sp` up, as far as they lie there.
-pub(crate) fn each_word(stack: &Range<usize>, sp: usize, visit: &mut dyn FnMut(u64)) {
+/// Shows `visit` each word of a stack from `sp` up, as far as they lie there, until it says no.
+pub(crate) fn each_word(stack: &Range<usize>, sp: usize, visit: &mut dyn FnMut(u64) -> bool) {
     let from = sp.max(stack.start).next_multiple_of(8);
     for at in (from..stack.end).step_by(8) {
-        if let Some(word) = walk::word(stack, at) {
-            visit(word as u64);
+        if let Some(word) = walk::word(stack, at)
+            && !visit(word as u64)
+        {
+            return;
         }
     }
 }
@@ -208,9 +210,13 @@ mod tests {
         assert!(!copy_to(&range, base + 49, &[1]));
         assert!(copy_to(&range, base + 64, &[]));
         let mut words = Vec::new();
-        each_word(&range, base as usize + 44, &mut |w| words.push(w));
-        assert_eq!(words, [7, 0]);
-        each_word(&range, 0, &mut |w| words.push(w));
-        assert_eq!(words.len(), 10);
+        let mut note = |w| {
+            words.push(w);
+            words.len() < 13
+        };
+        each_word(&range, base as usize + 44, &mut note);
+        each_word(&range, 0, &mut note);
+        each_word(&range, 0, &mut note);
+        assert_eq!((&words[..2], words.len()), (&[7, 0][..], 13));
     }
 }

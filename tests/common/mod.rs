@@ -2,6 +2,7 @@
 #![allow(dead_code)]
 
 pub mod c;
+pub mod client;
 pub mod process;
 
 use lucet::{Control, HostCode, Imports, Instance, Module, ModuleConfig, Outcome};

@@ -33,6 +33,14 @@ pub fn terms(s: &State, i: &Instruction) -> (V, V, V) {
     (base, index.times(shift), displacement)
 }
 
+/// The most that an index of a jump table is: the bound, or what it is if that is known.
+fn last_of(index: V) -> Option<u32> {
+    match index {
+        V::Bounded { last, .. } => Some(last),
+        index => u16::try_from(index.as_constant()?).ok().map(u32::from),
+    }
+}
+
 /// The register that is the index, before it is scaled.
 fn index_of(s: &State, i: &Instruction) -> Option<V> {
     number(i.memory_index()).map(|n| s.regs[n])
@@ -46,7 +54,8 @@ pub fn address(s: &State, i: &Instruction) -> V {
     let (base, index, displacement) = terms(s, i);
     // A pointer may stand on either side; a scaled index must not be a pointer.
     if i.memory_index_scale() == 4
-        && let (V::Ptr(Base::Text, t), Some(V::Bounded { last, .. })) = (base, index_of(s, i))
+        && let V::Ptr(Base::Text, t) = base
+        && let Some(last) = index_of(s, i).and_then(last_of)
         && displacement == V::constant(0)
     {
         return V::JumpEntry { at: t.k as u32, last };

@@ -153,11 +153,12 @@ impl Meeting {
         all
     }
 
-    /// What is `name` on the first or the second way: what it is on both, and its name behind.
+    /// What is `name`, and perhaps a constant more, on the first or the second way: what it is on
+    /// both, and its name behind.
     fn with(&self, name: Name, first: bool) -> Vec<((V, V), Name)> {
         let kept = Some(((V::named(name), V::named(name)), name)).filter(|_| !self.is_own(name));
-        let found =
-            self.seen.iter().filter(|((x, y), _)| V::named(name) == *if first { x } else { y });
+        let is = |v: &V| matches!(v, V::Num(s) if s.name == Some(name) && s.shift == 0);
+        let found = self.seen.iter().filter(|((x, y), _)| is(if first { x } else { y }));
         kept.into_iter().chain(found.map(|(both, n)| (*both, *n))).collect()
     }
 
@@ -207,7 +208,7 @@ impl Meeting {
     pub fn masked(&self, a: &[Masked], b: &[Masked]) -> Vec<Masked> {
         let mut all = Vec::new();
         for x in a {
-            for y in b.iter().filter(|y| (y.k, y.mask) == (x.k, x.mask)) {
+            for y in b.iter().filter(|y| (y.sets, y.k, y.mask) == (x.sets, x.k, x.mask)) {
                 if let (Some(of), Some(name)) = (self.both(x.of, y.of), self.both(x.name, y.name)) {
                     all.push(Masked { of, name, ..*x });
                 }

@@ -33,13 +33,14 @@ pub struct State {
     pub facts: Vec<(Name, u32)>,
     /// Sums of two numbers, each times a power of two, that have a name: the last few.
     pub totals: Vec<Total>,
-    /// Numbers of which bits were cleared: the last few.
+    /// Numbers of which bits were cleared or set: the last few.
     pub masked: Vec<Masked>,
 }
 
-/// `of + k` and `mask`, bit for bit, is the number `name`.
+/// `of + k` and (or, if it sets them) `mask`, bit for bit, is the number `name`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Masked {
+    pub sets: bool,
     pub of: Name,
     pub k: i64,
     pub mask: i64,
@@ -62,7 +63,7 @@ pub struct Total {
 }
 
 /// Sums that are remembered: code uses one soon after it made it.
-const TOTALS: usize = 24;
+const TOTALS: usize = 64;
 
 impl Total {
     /// The sum of two numbers, if it has a name or needs none.
@@ -139,39 +140,46 @@ impl State {
             // Not if one of the terms is what the instruction left the last time.
             if n != own && m != own {
                 let (x, y) = ((n, x.shift), (m, y.shift));
+                if self.totals.len() >= TOTALS {
+                    self.forget_totals();
+                }
                 self.totals.push(Total { terms: [x.min(y), x.max(y)], name: own, k: 0 });
-                let old = self.totals.len().saturating_sub(TOTALS);
-                self.totals.drain(..old);
             }
             Sum { name: Some(own), shift: 0, k: x.k.wrapping_add(y.k) }
         });
         p.or(q).map_or(V::Num(sum), |base| V::Ptr(base, sum))
     }
 
-    /// `v` without the bits that `mask` lacks: the same has the same name, `own` if there is none.
-    pub fn clear(&mut self, v: V, mask: i64, own: Name, at: u32) -> V {
-        let V::Num(Sum { name: Some(of), shift: 0, k }) = v.number() else { return V::Top };
-        let same = |m: &&Masked| (m.of, m.k, m.mask) == (of, k, mask);
+    /// Sums of numbers that nothing holds any more are forgotten, and else the oldest.
+    fn forget_totals(&mut self) {
+        let held: BTreeSet<Name> = self.values().filter_map(|v| v.name()).collect();
+        self.totals.retain(|t| !t.has(|n| !held.contains(&n)));
+        let old = (self.totals.len() + 1).saturating_sub(TOTALS);
+        self.totals.drain(..old);
+    }
+
+    /// `v` and `mask`, bit for bit, or `v` or `mask`: the same has the same name, `own` if there is
+    /// none. Setting bits that are known to be clear is adding them.
+    pub fn mask(&mut self, v: V, sets: bool, mask: i64, own: Name, at: u32) -> V {
+        let V::Num(s @ Sum { name: Some(of), shift: 0, k }) = v.number() else { return V::Top };
+        // Of which the lowest bits were cleared, these among them: they are those of `k`.
+        let low =
+            |m: &&Masked| !m.sets && m.name == of && m.mask < 0 && m.mask & -m.mask == -m.mask;
+        if sets && k & mask == 0 && self.masked.iter().find(low).is_some_and(|m| mask & m.mask == 0)
+        {
+            return V::Num(Sum { k: k.wrapping_add(mask), ..s });
+        }
+        let same = |m: &&Masked| (m.sets, m.of, m.k, m.mask) == (sets, of, k, mask);
         if let Some(m) = self.masked.iter().find(same) {
             return V::named(m.name);
         }
         self.forget(own, at);
         if of != own {
-            self.masked.push(Masked { of, k, mask, name: own });
+            self.masked.push(Masked { sets, of, k, mask, name: own });
             let old = self.masked.len().saturating_sub(TOTALS);
             self.masked.drain(..old);
         }
         V::named(own)
-    }
-
-    /// `v` with bits set that are known to be clear in it: the sum.
-    pub fn set(&self, v: V, bits: i64) -> V {
-        let V::Num(s @ Sum { name: Some(n), shift: 0, k }) = v.number() else { return V::Top };
-        let clear = |m: &&Masked| m.name == n && (k | bits) & m.mask == 0 && k & bits == 0;
-        match self.masked.iter().find(clear) {
-            Some(_) => V::Num(Sum { k: k | bits, ..s }),
-            None => V::Top,
-        }
     }
 
     /// Offset of the stack pointer from where it was at entry.

@@ -183,8 +183,8 @@ pub fn step(
             let own = u64::from(at) << 4 | number(r).unwrap_or(0) as u64 | WIDE;
             v = match i.mnemonic() {
                 // What is left of few bits is bounded, which is worth more: below.
-                Mnemonic::And if u16::try_from(bits).is_err() => s.clear(a, bits, own, at),
-                Mnemonic::Or => s.set(a, bits),
+                Mnemonic::And if u16::try_from(bits).is_err() => s.mask(a, false, bits, own, at),
+                Mnemonic::Or => s.mask(a, true, bits, own, at),
                 _ => V::Top,
             };
         }

@@ -12,10 +12,14 @@
 //! both end the child, and the parent says so. The arguments are the same, so parent and child
 //! agree on everything. The parent alone reads files, for both: the module, because its size
 //! decides on time and memory; the policy, because a pipe can be read once only.
+//!
+//! An artifact that is to be signed comes back through a pipe, and the parent signs and writes it:
+//! the process that takes a stranger's module apart has no key.
 
 use super::args::{Job, Place};
 use super::message::Format;
 use super::output::Target;
+use lucet_artifact::limits::MAX_ARTIFACT_BYTES;
 use lucetc::limits::Limit;
 use lucetc::{Class, Diagnostic, Errors, Options};
 use nix::sys::prctl::set_pdeathsig;
@@ -43,6 +47,8 @@ const MAX_MESSAGES: u64 = 1 << 20;
 
 /// How a supervised compilation ended.
 pub enum Ended {
+    /// The child made an artifact, which is to be signed and written here.
+    Artifact(Vec<u8>),
     /// The child came to its end and said what there was to say.
     Code(u8),
     /// It did not.
@@ -75,15 +81,18 @@ pub fn run(
     let memory = options.limits.memory(module.len() as u64);
     let policy = encode(policy);
     let begun = Instant::now();
-    let started = start(arguments).and_then(|mut child| match talk(&mut child, policy, module) {
-        Ok(messages) => Ok((child, messages)),
-        Err(e) => {
-            let _ = child.kill();
-            let _ = child.wait();
-            Err(e)
+    let started = start(arguments, job.is_signed()).and_then(|mut child| {
+        let talk = talk(&mut child, policy, module).and_then(|m| Ok((m, collect(&mut child)?)));
+        match talk {
+            Ok((messages, artifact)) => Ok((child, messages, artifact)),
+            Err(e) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                Err(e)
+            }
         }
     });
-    let (mut child, messages) = match started {
+    let (mut child, messages, artifact) = match started {
         Ok(started) => started,
         Err(e) => {
             let m = format!("cannot start a process to compile in: {e}");
@@ -119,6 +128,14 @@ pub fn run(
         return Ended::Failed(Diagnostic::new(Class::Limit, m).help(help).into());
     }
     match status {
+        Ok(status) if status.success() && job.is_signed() => {
+            // All there is to say is a word about something that went well.
+            let _ = io::stderr().write_all(&said);
+            artifact.recv().map_or_else(
+                |_| Ended::Failed(Diagnostic::new(Class::Internal, "the artifact was lost").into()),
+                Ended::Artifact,
+            )
+        }
         Ok(status) => ended(job, id, status, &said, memory),
         Err(e) => {
             let m = format!("cannot wait for the process that compiles: {e}");
@@ -127,12 +144,21 @@ pub fn run(
     }
 }
 
-fn start(arguments: &[OsString]) -> io::Result<Child> {
+/// A setting of glibc's allocator, and bytes that it may keep: otherwise each thread keeps what its
+/// largest function took, and all of them together more than there is.
+const TRIM: (&str, &str) = ("MALLOC_TRIM_THRESHOLD_", "4194304");
+
+fn start(arguments: &[OsString], collect: bool) -> io::Result<Child> {
     // The running program itself, even if its file was replaced meanwhile.
-    Command::new("/proc/self/exe")
+    let mut child = Command::new("/proc/self/exe");
+    if std::env::var_os(TRIM.0).is_none() {
+        child.env(TRIM.0, TRIM.1);
+    }
+    child
         .arg(CHILD)
         .args(arguments)
         .stdin(Stdio::piped())
+        .stdout(if collect { Stdio::piped() } else { Stdio::inherit() })
         .stderr(Stdio::piped())
         .spawn()
 }
@@ -153,6 +179,22 @@ fn talk(child: &mut Child, policy: Vec<u8>, module: Vec<u8>) -> io::Result<Recei
         let _ = send.send(said);
     };
     thread::Builder::new().name("messages".into()).spawn(talk)?;
+    Ok(receive)
+}
+
+/// Reads the artifact that is to be signed to its end, on a thread. Nothing comes if the child has
+/// this process's standard output.
+fn collect(child: &mut Child) -> io::Result<Receiver<Vec<u8>>> {
+    let (send, receive) = channel();
+    if let Some(from) = child.stdout.take() {
+        let read = move || {
+            let mut artifact = Vec::new();
+            if from.take(MAX_ARTIFACT_BYTES).read_to_end(&mut artifact).is_ok() {
+                let _ = send.send(artifact);
+            }
+        };
+        thread::Builder::new().name("artifact".into()).spawn(read)?;
+    }
     Ok(receive)
 }
 

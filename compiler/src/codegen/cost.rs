@@ -9,7 +9,7 @@
 
 use crate::limits::Limit;
 use crate::translate::{Env, Fail, Res, Translated};
-use cranelift_codegen::ir::Function;
+use cranelift_codegen::ir::{Function, Inst, Opcode, Value};
 
 /// Sizes of a function.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub struct Cost {
     pub values: u64,
     /// Instructions.
     pub insts: u64,
+    /// Those of them that may become many of the machine's.
+    pub long: u64,
     /// Basic blocks.
     pub blocks: u64,
     /// Parameters of blocks.
@@ -34,6 +36,7 @@ pub struct Cost {
 const PLAIN: Cost = Cost {
     values: 700_000,
     insts: 400_000,
+    long: 100_000,
     blocks: 30_000,
     params: 100_000,
     calls: 20_000,
@@ -60,6 +63,7 @@ impl Cost {
             for inst in func.layout.block_insts(block) {
                 cost.insts += 1;
                 cost.calls += u64::from(func.dfg.insts[inst].opcode().is_call());
+                cost.long += u64::from(is_long(func, inst));
             }
         }
         cost
@@ -67,9 +71,10 @@ impl Cost {
 
     /// Whether it is more than what can be optimised.
     pub fn is_large(&self) -> bool {
-        let Self { values, insts, blocks, params, calls, targets, loops } = *self;
+        let Self { values, insts, long, blocks, params, calls, targets, loops } = *self;
         values > PLAIN.values
             || insts > PLAIN.insts
+            || long > PLAIN.long
             || blocks > PLAIN.blocks
             || params > PLAIN.params
             || calls > PLAIN.calls
@@ -79,8 +84,11 @@ impl Cost {
 
     /// Bytes of memory that compiling takes at most, found by measuring.
     pub fn memory(&self) -> u64 {
+        // Optimisation keeps all of what a long instruction becomes.
+        let long = if self.is_large() { 1500 } else { 6500 };
         100 * self.values
             + 350 * self.insts
+            + long * self.long
             + 1000 * self.blocks
             + 100 * self.params
             + 2500 * self.calls
@@ -96,6 +104,24 @@ impl Cost {
     }
 }
 
+/// Whether an instruction may become many of the machine's: arithmetic on vectors (a shift of bytes
+/// or a product of 64-bit lanes is a dozen, with constants of its own), and conversions of floats
+/// to integers, which have branches. Constants, casts and accesses of vectors are one each.
+fn is_long(func: &Function, inst: Inst) -> bool {
+    use Opcode::{Bitcast, FcvtToSint, FcvtToSintSat, FcvtToUint, FcvtToUintSat, Vconst};
+    let opcode = func.dfg.insts[inst].opcode();
+    match opcode {
+        FcvtToSint | FcvtToUint | FcvtToSintSat | FcvtToUintSat => true,
+        Bitcast | Vconst => false,
+        _ if opcode.can_load() || opcode.can_store() || opcode.is_call() => false,
+        _ => {
+            let is_vector = |v: &Value| func.dfg.value_type(*v).is_vector();
+            func.dfg.inst_results(inst).iter().any(is_vector)
+                || func.dfg.inst_args(inst).iter().any(is_vector)
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,6 +132,7 @@ mod tests {
         for change in [
             (|c| c.values += 1) as fn(&mut Cost),
             |c| c.insts += 1,
+            |c| c.long += 1,
             |c| c.blocks += 1,
             |c| c.params += 1,
             |c| c.calls += 1,

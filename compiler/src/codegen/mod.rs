@@ -90,6 +90,7 @@ pub fn text(
         budget.check()?;
         let body = piece::text(&env, &targets, job, &mut scratch, what)?;
         out.push_str(&format!(";; {title}\n{body}\n"));
+        budget.check_size(out.len())?;
     }
     Ok(out)
 }

@@ -76,6 +76,9 @@ pub struct Piece {
     pub tail_args: u32,
 }
 
+/// Bytes that a job may have taken for its allocations to be kept.
+const KEEP: u64 = 8 << 20;
+
 /// What a worker keeps between jobs, to save allocations.
 pub struct Scratch {
     context: Context,
@@ -117,8 +120,9 @@ pub fn compile(
         let code = s.context.compile(isa, &mut ControlPlane::default());
         code.map_err(|e| Error::from(e.inner))?;
         let piece = extract(isa, &s.context)?;
-        if cost.is_large() {
-            // What it holds on to is not worth the little time that it saves.
+        if cost.memory() > KEEP {
+            // What it holds on to is not worth the little time that it saves, and would be there
+            // beside what other threads take.
             *s = Scratch::new();
         }
         drop(memory);
@@ -136,10 +140,12 @@ pub fn text(
 ) -> Result<String, Diagnostic> {
     guarded(env, job, s, |s| {
         let translated = build(env, job, s)?;
+        let cost = Cost::of(&s.context.func, &translated);
+        cost.check(env)?;
         if what == Text::Clif {
             return Ok(s.context.func.display().to_string());
         }
-        let isa = targets.choose(&Cost::of(&s.context.func, &translated));
+        let isa = targets.choose(&cost);
         s.context.set_disasm(true);
         let code = s.context.compile(isa, &mut ControlPlane::default());
         let code = code.map_err(|e| Error::from(e.inner))?;
@@ -353,10 +359,10 @@ mod tests {
         crate::panics::keep_quiet();
         let wasm = wat::parse_str("(module (func nop) (func $bad nop))").unwrap();
         let options = Options::default();
-        let parsed = parse::parse(&wasm, &options.limits).unwrap();
+        let budget = Budget::new(&options, 0);
+        let parsed = parse::parse(&wasm, &options.limits, &budget).unwrap();
         let plan = plan::plan(&wasm, parsed, &options).unwrap();
         let targets = Targets::new(&options).unwrap();
-        let budget = Budget::new(&options, 0);
         let env = super::super::env(&plan, &targets, &options, &budget);
         let mut scratch = Scratch::new();
         let broken = |_: &mut Scratch| -> Result<(), Error> { panic!("oh {}", "no") };

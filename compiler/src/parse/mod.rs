@@ -12,6 +12,7 @@ mod decode;
 mod names;
 mod validate;
 
+use crate::budget::Budget;
 use crate::error::{Class, Diagnostic, Errors};
 use crate::limits::{Limit, Limits};
 use crate::model::Uses;
@@ -20,6 +21,7 @@ use lucet_artifact::init::{ConstExpr, ElemSegment, SegmentMode};
 use lucet_artifact::types::{FuncType, GlobalType, MemoryType, TableType};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use validate::Bounds;
 use wasmparser::FunctionBody;
 
 /// Longest line of a message that quotes the input, in characters.
@@ -119,8 +121,8 @@ fn shorten(message: &str) -> String {
 }
 
 /// Validates and collects a binary module.
-pub fn parse<'a>(wasm: &'a [u8], limits: &Limits) -> Result<Parsed<'a>, Errors> {
-    validate::validate(wasm)?;
+pub fn parse<'a>(wasm: &'a [u8], limits: &Limits, budget: &Budget) -> Result<Parsed<'a>, Errors> {
+    validate::validate(wasm, Bounds { limits, budget })?;
     collect::collect(wasm, limits)
 }
 

@@ -110,7 +110,7 @@ fn own_memory(index: usize, mut ty: MemoryType, options: &Options) -> MemoryDecl
 }
 
 /// Types of all tables, imported ones first.
-pub fn tables(parsed: &Parsed<'_>, policy: &Policy) -> Vec<TableType> {
+pub fn tables(parsed: &Parsed<'_>, policy: &Policy) -> Result<Vec<TableType>, Errors> {
     let allowed = policy.max(Max::TableElements);
     let cut = |(i, declared): (usize, &TableType)| {
         let mut ty = *declared;
@@ -120,5 +120,13 @@ pub fn tables(parsed: &Parsed<'_>, policy: &Policy) -> Vec<TableType> {
         }
         ty
     };
-    parsed.tables.iter().enumerate().map(cut).collect()
+    let list: Vec<_> = parsed.tables.iter().enumerate().map(cut).collect();
+    let own = list.iter().skip(parsed.imported.tables as usize);
+    let all = own.fold(0u64, |sum, t| sum.saturating_add(t.min));
+    if all > limits::MAX_TABLE_ELEMENTS {
+        let most = limits::MAX_TABLE_ELEMENTS;
+        let message = format!("the tables start with {all} elements together, the limit is {most}");
+        return Err(Diagnostic::new(Class::Limit, message).into());
+    }
+    Ok(list)
 }

@@ -92,10 +92,13 @@ pub fn plan<'a>(wasm: &[u8], parsed: Parsed<'a>, options: &Options) -> Result<Pl
     };
     let tables = memory::tables(&parsed, &options.policy);
     let memories = memory::memories(&parsed, options);
+    keep(tables.as_ref().map(|_| ()).map_err(Clone::clone));
     keep(memories.as_ref().map(|_| ()).map_err(Clone::clone));
     let labels = labels(&options.policy.labels);
     keep(labels.as_ref().map(|_| ()).map_err(|d| d.clone().into()));
-    let (Ok(memories), Ok(labels), true) = (memories, labels, errors.is_empty()) else {
+    let (Ok(tables), Ok(memories), Ok(labels), true) =
+        (tables, memories, labels, errors.is_empty())
+    else {
         return Err(Errors(errors));
     };
 

@@ -2,9 +2,9 @@
 //! allows and names itself; time and memory end in an error in a process that lives on.
 
 use crate::wasm::{END, I32, Module, body, many, num, one, types, vector};
-use crate::{directory, run, shapes};
+use crate::{directory, run, run_with, shapes};
 use lucetc::limits::{Limit, Limits};
-use lucetc::{Class, Options};
+use lucetc::{Class, Options, Text};
 
 fn options(limit: Limit, value: u64) -> Options {
     let mut limits = Limits::default();
@@ -162,6 +162,90 @@ fn the_library_looks_at_the_clock() {
     let errors = lucetc::compile(&(shape.make)(10_000_000), &options(Limit::Time, 1)).unwrap_err();
     assert_eq!((errors.class(), errors.0.len()), (Class::Limit, 1), "{errors}");
     assert!(errors.to_string().contains("not compiled within 1 s"), "{errors}");
+}
+
+/// A module whose validation compares 2,000 types for each two bytes, and one that compares 1,000
+/// for each byte. Only their last functions are invalid.
+fn slow_to_validate(n: usize) -> [Vec<u8>; 2] {
+    let wide = [I32; 1000];
+    let head = || {
+        Module::new()
+            .section(1, &types(&[(&[], &[]), (&[], &wide), (&wide, &wide)]))
+            .section(2, &vector(2, |i, out| out.extend([1, b'e', 1, b'f', 0, i as u8 + 1])))
+            .section(3, &vector(5, |_, out| out.push(0)))
+    };
+    let calls = [[0x10, 0].to_vec(), [0x10, 1].repeat(n / 8), [0x1a].repeat(1000)].concat();
+    let targets = 60_000;
+    let mut tables = [0x02, 1].to_vec();
+    while tables.len() + targets < n / 4 {
+        tables.extend([0x10, 0, 0x41, 0, 0x0e]);
+        tables.extend(num(targets as u64));
+        tables.extend(vec![0; targets + 1]);
+    }
+    tables.extend([0x00, END]);
+    tables.extend([0x1a].repeat(1000));
+    [calls, tables].map(|code| {
+        let mut bodies = vec![body(&[], &code); 4];
+        bodies.push(body(&[], &[0x1a]));
+        head().code(&bodies).bytes()
+    })
+}
+
+#[test]
+fn the_library_looks_at_the_clock_while_it_validates() {
+    // Validated to the end, which takes many seconds, they would be invalid.
+    for module in slow_to_validate(2_000_000) {
+        let errors = lucetc::compile(&module, &options(Limit::Time, 1)).unwrap_err();
+        assert!(errors.to_string().contains("not compiled within 1 s"), "{errors}");
+    }
+}
+
+#[test]
+fn branches_are_counted_before_they_are_compared() {
+    // It is invalid as well, which would be found first.
+    let wide = [I32; 1000];
+    let mut code = [0x02, 1, 0x10, 0, 0x41, 0, 0x0e].to_vec();
+    code.extend(num(70_000));
+    code.extend(vec![0; 70_000]);
+    // The last target does not exist.
+    code.extend([9, END]);
+    code.extend([0x1a].repeat(1000));
+    let module = Module::new()
+        .section(1, &types(&[(&[], &[]), (&[], &wide)]))
+        .section(2, &[1, 1, b'e', 1, b'f', 0, 1])
+        .section(3, &[1, 0])
+        .code(&[body(&[], &code)])
+        .bytes();
+    refused(&module, &Options::default(), Limit::BrTable);
+}
+
+#[test]
+fn functions_of_vectors_take_turns() {
+    // Each takes 100 MB, by far more than scalar code of this size. All at once take 350 MB; the
+    // limit lets one go on at a time, of which what is freed has to be given back.
+    let directory = directory("vectors");
+    let (input, output) = (directory.join("m.wasm"), directory.join("m.so"));
+    let mut code = [0x20, 2, 0x20, 0, 0xfd, 0x6b, 0x21, 2].repeat(20_000);
+    code.extend([0x20, 2, 0xfd, 0x1b, 0, 0x24, 0]);
+    std::fs::write(&input, many(&vec![body(&[(1, 0x7b)], &code); 6])).unwrap();
+    let options = ["-j6", "--in-process", "--limit", "memory=256M"];
+    let done = run_with(&input, &output, &options, &[("MALLOC_TRIM_THRESHOLD_", "4194304")]);
+    assert_eq!(done.code, Some(0), "{}", done.said);
+    assert!(done.peak_kib < 256 << 10, "{} KiB", done.peak_kib);
+}
+
+#[test]
+fn code_as_text_has_limits_too() {
+    let calls = many(&[body(&[], &[0x10, 0].repeat(2000))]);
+    for what in [Text::Clif, Text::Asm] {
+        for (limit, value, part) in [
+            (Limit::Calls, 100, "too many calls and traps in a function: the limit is 100"),
+            (Limit::Memory, 20_000, "the result takes more than 0 MiB of memory"),
+        ] {
+            let errors = lucetc::compile_to_text(&calls, &options(limit, value), what).unwrap_err();
+            assert!(errors.to_string().contains(part), "{errors}");
+        }
+    }
 }
 
 #[test]

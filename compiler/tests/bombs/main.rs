@@ -64,6 +64,11 @@ fn ended(id: u32) -> Option<Duration> {
 }
 
 fn run(input: &Path, output: &Path, options: &[&str]) -> Run {
+    run_with(input, output, options, &[])
+}
+
+/// The same with something in the environment.
+fn run_with(input: &Path, output: &Path, options: &[&str], environment: &[(&str, &str)]) -> Run {
     let begun = Instant::now();
     // A pipe that nobody reads could fill up.
     let messages = output.with_extension("messages");
@@ -73,6 +78,7 @@ fn run(input: &Path, output: &Path, options: &[&str]) -> Run {
         .arg(output)
         .args(options)
         .env_remove("RUST_BACKTRACE")
+        .envs(environment.iter().copied())
         .stdin(Stdio::null())
         .stderr(File::create(&messages).unwrap())
         .spawn()

@@ -83,6 +83,13 @@ pub const SHAPES: &[Shape] = &[
     shape("selects", selects),
     shape("globals set", global_sets),
     shape("dead code", dead_code),
+    shape("calls of a thousand values", wide_calls),
+    shape("vectors", vectors),
+    shape("nested try_tables", nested_tries),
+    with("nested try_tables, fuel", nested_tries, &["--fuel"]),
+    shape("calls in nested try_tables", calls_in_tries),
+    shape("try_tables with many clauses", clauses),
+    shape("throws in a try_table", throws),
     shape("text: nested parentheses", text_parens),
     shape("text: nested expressions", text_expressions),
     shape("text: long comment", text_comment),
@@ -557,6 +564,64 @@ fn dead_code(n: usize) -> Vec<u8> {
     let mut code = [0x00].to_vec();
     code.extend(nest(n - 1, &[0x02, 0x40], &[]));
     one(&[], &code)
+}
+
+fn wide_calls(n: usize) -> Vec<u8> {
+    let wide = [I32; 1000];
+    let code = [[0x10, 0].to_vec(), repeat(n, &[0x10, 1]), [0x1a].repeat(1000)].concat();
+    Module::new()
+        .section(1, &types(&[(&[], &[]), (&[], &wide), (&wide, &wide)]))
+        .section(2, &vector(2, |i, out| out.extend([1, b'e', 1, b'f', 0, i as u8 + 1])))
+        .section(3, &[1, 0])
+        .code(&[body(&[], &code)])
+        .bytes()
+}
+
+fn vectors(n: usize) -> Vec<u8> {
+    // Shifts of bytes and saturating conversions, whose results are used.
+    let unit = [0x20, 2, 0x20, 0, 0xfd, 0x6b, 0xfd, 0xf9, 0x01, 0x21, 2];
+    let code = [repeat(n, &unit), [0x20, 2, 0xfd, 0x1b, 0, 0x24, 0].to_vec()].concat();
+    one(&[(1, 0x7b)], &code)
+}
+
+// Exceptions: tag 0 is that of the module, without values.
+
+fn with_tag(code: &[u8]) -> Vec<u8> {
+    Module::new()
+        .section(1, &types(&[(&[], &[]), (&[I32, I32], &[])]))
+        .section(2, &[1, 1, b'e', 1, b'f', 0, 0])
+        .section(3, &[1, 1])
+        .section(13, &[1, 0, 0])
+        .code(&[body(&[], code)])
+        .bytes()
+}
+
+fn nested_tries(n: usize) -> Vec<u8> {
+    // Each is left to the one around it, unless the tag is its own.
+    let open = [0x02, 0x40, 0x1f, 0x40, 1, 0, 0, 0, 0x10, 0];
+    let depth = (n.min(BODY) / (open.len() + 2)).min(24_000);
+    with_tag(&[open.repeat(depth), vec![END; 2 * depth]].concat())
+}
+
+fn calls_in_tries(n: usize) -> Vec<u8> {
+    let depth = (n.min(BODY) / 8).min(49_000);
+    let open = [0x1f, 0x40, 0].repeat(depth);
+    let rest = n.min(BODY).saturating_sub(4 * depth);
+    with_tag(&[open, [0x10, 0].repeat(rest / 2), vec![END; depth]].concat())
+}
+
+fn clauses(n: usize) -> Vec<u8> {
+    let number = 9_999;
+    let mut unit = [0x02, 0x40, 0x1f, 0x40].to_vec();
+    leb(&mut unit, number as u64);
+    unit.extend([0, 0, 0].repeat(number));
+    unit.extend([0x10, 0, END, END]);
+    with_tag(&repeat(n.max(unit.len()), &unit))
+}
+
+fn throws(n: usize) -> Vec<u8> {
+    let inside = repeat(n, &[0x20, 0, 0x04, 0x40, 0x08, 0, END]);
+    with_tag(&[&[0x02, 0x40, 0x1f, 0x40, 1, 2, 0][..], &inside, &[END, END]].concat())
 }
 
 // Texts.

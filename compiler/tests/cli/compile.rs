@@ -116,6 +116,23 @@ fn a_policy_refuses_and_says_all_that_is_wrong() {
 }
 
 #[test]
+fn a_policy_may_be_a_pipe() {
+    let d = Dir::new("policy_pipe");
+    // A pipe gives what it has once: whoever reads it again finds an empty policy, which allows
+    // everything.
+    let policy = b"[imports]\nenv = [\"other\"]\n[labels]\nname = \"piped\"\n";
+    d.write("add.wat", ADD);
+    let r = d.run_with("add.wat --policy /dev/stdin", policy);
+    r.fails(1, "import of function env.log is not allowed");
+    assert_eq!(d.names(), ["add.wat"]);
+    let policy = b"[imports]\nenv = [\"*\"]\n[labels]\nname = \"piped\"\n";
+    d.run_with("add.wat --policy /dev/stdin", policy).succeeds();
+    assert_eq!(contract(&d.read("add.so")).labels, [("name".into(), "piped".into())]);
+    // Nor is more read than a policy can have.
+    d.run("add.wat --policy /dev/zero").fails(2, "/dev/zero is too large for a policy file");
+}
+
+#[test]
 fn invalid_modules_do_not_touch_an_old_output() {
     let d = Dir::new("invalid");
     d.write("bad.wat", "(module (func (result i32)))").write("bad.so", "old");
