@@ -8,7 +8,8 @@
 use crate::codec::{DecodeError, EncodeError, Reader, Writer};
 use crate::layout::Counts;
 use crate::limits;
-use crate::types::{GlobalType, MemoryShape, MemoryType, TableType};
+use crate::types::{FuncType, GlobalType, MemoryShape, MemoryType, TableType};
+use std::fmt;
 
 /// CPU features that compiled code may use, as a bit set.
 pub mod cpu {
@@ -91,6 +92,8 @@ pub mod feature {
     pub const ATOMICS: u64 = 1 << 14;
     /// 128-bit arithmetic on pairs of 64-bit integers.
     pub const WIDE_ARITHMETIC: u64 = 1 << 15;
+    /// All bits that have a name.
+    pub const KNOWN: u64 = (1 << 16) - 1;
     /// Names of the bits.
     pub const NAMES: [(u64, &str); 16] = [
         (MUTABLE_GLOBALS, "mutable-globals"),
@@ -111,6 +114,9 @@ pub mod feature {
         (WIDE_ARITHMETIC, "wide-arithmetic"),
     ];
 }
+
+/// The first format whose contract has the hash of the policy.
+const FORMAT_WITH_POLICY: u32 = 2;
 
 /// A memory with the layout it was compiled for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,6 +143,9 @@ pub struct Contract {
     pub codegen: String,
     /// BLAKE2b-256 of the wasm file.
     pub source_hash: [u8; 32],
+    /// BLAKE2b-256 of the policy's canonical text; zero if there was none, or if the artifact is of
+    /// format 1, which does not say.
+    pub policy_hash: [u8; 32],
     /// Bits of [`cpu`] that code needs.
     pub cpu: u64,
     /// Bits of [`feature`] that the module uses.
@@ -177,7 +186,7 @@ impl Contract {
         self.memories.get(self.imported_memories().max(1)..).unwrap_or_default()
     }
 
-    /// Encodes the section.
+    /// Encodes the section, in the current format.
     pub fn encode(&self) -> Result<Vec<u8>, EncodeError> {
         let mut w = Writer::new();
         w.u32(crate::FORMAT_VERSION);
@@ -185,6 +194,7 @@ impl Contract {
         w.str(&self.compiler, limits::MAX_VERSION_BYTES, "compiler version")?;
         w.str(&self.codegen, limits::MAX_VERSION_BYTES, "code generator version")?;
         w.raw(&self.source_hash);
+        w.raw(&self.policy_hash);
         w.u64(self.cpu);
         w.u64(self.features);
         w.u64_max(
@@ -241,6 +251,10 @@ impl Contract {
         let codegen = r.str(limits::MAX_VERSION_BYTES, "code generator version")?.to_owned();
         let mut source_hash = [0; 32];
         source_hash.copy_from_slice(r.take(32, "source hash")?);
+        let mut policy_hash = [0; 32];
+        if format >= FORMAT_WITH_POLICY {
+            policy_hash.copy_from_slice(r.take(32, "policy hash")?);
+        }
         let cpu = r.u64("CPU features")?;
         let features = r.u64("language features")?;
         let max = u64::from(limits::MAX_INSTANCE_DATA);
@@ -291,6 +305,7 @@ impl Contract {
             compiler,
             codegen,
             source_hash,
+            policy_hash,
             cpu,
             features,
             instance_data,
@@ -463,6 +478,84 @@ impl Imports {
         }
         r.finish()?;
         Ok(Self { imports })
+    }
+}
+
+/// The whole type of what is imported or exported, as people read it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Extern<'a> {
+    /// A function.
+    Func(&'a FuncType),
+    /// A table.
+    Table(TableType),
+    /// A memory.
+    Memory(MemoryType),
+    /// A global.
+    Global(GlobalType),
+    /// An exception tag.
+    Tag(&'a FuncType),
+}
+
+impl Extern<'_> {
+    /// The word for its kind in messages.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Func(_) => "function",
+            Self::Table(_) => "table",
+            Self::Memory(_) => "memory",
+            Self::Global(_) => "global",
+            Self::Tag(_) => "tag",
+        }
+    }
+}
+
+impl fmt::Display for Extern<'_> {
+    /// `(i32) -> i64`, `table 1..10 funcref`, `memory 1..16`, `global mut i32`, `tag (i32)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Func(t) => t.fmt(f),
+            Self::Table(t) => t.fmt(f),
+            Self::Memory(m) => m.fmt(f),
+            Self::Global(g) => g.fmt(f),
+            Self::Tag(t) => {
+                f.write_str("tag ")?;
+                t.write_params(f)
+            }
+        }
+    }
+}
+
+impl ImportKind {
+    /// The whole type; `types` finds a function type by its index.
+    pub fn whole<'a>(&self, types: impl Fn(u32) -> Option<&'a FuncType>) -> Option<Extern<'a>> {
+        Some(match *self {
+            Self::Func(t) => Extern::Func(types(t)?),
+            Self::Table(t) => Extern::Table(t),
+            Self::Memory(m) => Extern::Memory(m),
+            Self::Global(g) => Extern::Global(g),
+            Self::Tag(t) => Extern::Tag(types(t)?),
+        })
+    }
+}
+
+impl Export {
+    /// The whole type; `function` finds the type of a function by the function's index, `types` a
+    /// type by its own.
+    pub fn whole<'a>(
+        &self,
+        contract: &Contract,
+        function: impl Fn(u32) -> Option<&'a FuncType>,
+        types: impl Fn(u32) -> Option<&'a FuncType>,
+    ) -> Option<Extern<'a>> {
+        let i = self.index as usize;
+        Some(match self.kind {
+            ExportKind::Func => Extern::Func(function(self.index)?),
+            ExportKind::Table => Extern::Table(*contract.tables.get(i)?),
+            ExportKind::Memory => Extern::Memory(contract.memories.get(i)?.ty),
+            ExportKind::Global => Extern::Global(*contract.globals.get(i)?),
+            ExportKind::Tag => Extern::Tag(types(*contract.tags.get(i)?)?),
+        })
     }
 }
 

@@ -11,8 +11,9 @@
 //!   offset in it is checked against [`limits`] in both directions.
 //! * **signatures and the keys that made them** ([`minisign`], [`base64`]), and who has to have
 //!   vouched for an artifact ([`trust`]).
-//! * **the container's fixed facts** ([`container`]): section names and alignments of the ELF file
-//!   that the sections travel in. Writing ELF is the compiler's business, reading it the loader's.
+//! * **the container** ([`container`], [`elf`]): section names and alignments of the ELF file that
+//!   the sections travel in, and the reader that the loader and `lucetc inspect` share. Writing ELF
+//!   is the compiler's business.
 //!
 //! Everything decoded here comes from outside and is hostile: decoding never panics, never
 //! allocates more than a small multiple of its input, never recurses on input, and reports *what*,
@@ -26,6 +27,7 @@ pub mod code;
 pub mod codec;
 pub mod container;
 pub mod contract;
+pub mod elf;
 pub mod fuel;
 pub mod init;
 pub mod layout;
@@ -40,7 +42,9 @@ pub use codec::{DecodeError, EncodeError};
 pub use types::{FuncType, RefType, ValType};
 
 /// The artifact format this crate writes. Readers accept this one and the one before it.
-pub const FORMAT_VERSION: u32 = 1;
+///
+/// Format 2 added the hash of the policy to the contract.
+pub const FORMAT_VERSION: u32 = 2;
 
 /// The oldest artifact format this crate still reads.
 pub const OLDEST_READABLE_FORMAT: u32 = 1;

@@ -335,6 +335,11 @@ impl FuncType {
         self.params.iter().chain(&self.results).copied()
     }
 
+    /// The parameters: `(i32, i64)`.
+    pub(crate) fn write_params(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_list(f, &self.params)
+    }
+
     /// The type with the indices of concrete references changed by `f`.
     #[must_use]
     pub fn map(&self, f: &dyn Fn(u32) -> u32) -> Self {
@@ -346,23 +351,25 @@ impl FuncType {
 impl fmt::Display for FuncType {
     /// `(i32, i64) -> f32`, `() -> ()`, `() -> (i32, i32)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fn list(f: &mut fmt::Formatter<'_>, tys: &[ValType]) -> fmt::Result {
-            f.write_str("(")?;
-            for (i, t) in tys.iter().enumerate() {
-                if i > 0 {
-                    f.write_str(", ")?;
-                }
-                write!(f, "{t}")?;
-            }
-            f.write_str(")")
-        }
-        list(f, &self.params)?;
+        self.write_params(f)?;
         f.write_str(" -> ")?;
         match self.results.as_slice() {
             [one] => write!(f, "{one}"),
-            many => list(f, many),
+            many => write_list(f, many),
         }
     }
+}
+
+/// `(i32, i64)`.
+fn write_list(f: &mut fmt::Formatter<'_>, types: &[ValType]) -> fmt::Result {
+    f.write_str("(")?;
+    for (i, t) in types.iter().enumerate() {
+        if i > 0 {
+            f.write_str(", ")?;
+        }
+        write!(f, "{t}")?;
+    }
+    f.write_str(")")
 }
 
 /// How memory 0 lies in its slot (see `docs/design/instance-data.md`).
@@ -398,6 +405,20 @@ pub struct MemoryType {
     pub is64: bool,
 }
 
+/// `1..16`, or `1..` without a maximum.
+fn range(f: &mut fmt::Formatter<'_>, min: u64, max: Option<u64>) -> fmt::Result {
+    write!(f, "{min}..")?;
+    max.map_or(Ok(()), |max| write!(f, "{max}"))
+}
+
+impl fmt::Display for MemoryType {
+    /// `memory 1..16` in pages, `memory64 1..` with 64-bit addresses and without a maximum.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is64 { "memory64 " } else { "memory " })?;
+        range(f, self.min, self.max)
+    }
+}
+
 /// Limits and element type of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TableType {
@@ -411,6 +432,15 @@ pub struct TableType {
     pub is64: bool,
 }
 
+impl fmt::Display for TableType {
+    /// `table 1..10 funcref`, `table64 0.. externref`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is64 { "table64 " } else { "table " })?;
+        range(f, self.min, self.max)?;
+        write!(f, " {}", self.elem)
+    }
+}
+
 /// Type of a global.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GlobalType {
@@ -418,6 +448,13 @@ pub struct GlobalType {
     pub ty: ValType,
     /// Whether it may be written.
     pub mutable: bool,
+}
+
+impl fmt::Display for GlobalType {
+    /// `global i32`, `global mut i64`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "global {}{}", if self.mutable { "mut " } else { "" }, self.ty)
+    }
 }
 
 pub(crate) fn write_max(

@@ -30,14 +30,13 @@ fn same(bytes: &[u8], expected: &str) {
     assert_eq!(bytes, hex(expected), "{shown}");
 }
 
-#[test]
-fn contract() {
-    let bytes = support::counts().encode().unwrap();
-    let expected = "
-        01000000 01000000
+/// The contract of [`support::counts`], without what the formats differ in.
+const CONTRACT_HEAD: &str = "
+        01000000
         05000000 302e312e30
         11000000 6372616e656c69667420302e3133352e38
-        abababababababababababababababababababababababababababababababab
+        abababababababababababababababababababababababababababababababab";
+const CONTRACT_REST: &str = "
         0201000000000000 0400000000000000
         0001000000000000 00200000 00
         01000000
@@ -52,8 +51,30 @@ fn contract() {
         02000000
           04000000 6e616d65 01000000 78
           07000000 76657273696f6e 01000000 31";
-    same(&bytes, expected);
-    assert_eq!(Contract::decode(&bytes).unwrap().1, support::counts());
+
+#[test]
+fn contract() {
+    let bytes = support::counts().encode().unwrap();
+    let policy = "cd".repeat(32);
+    same(&bytes, &format!("02000000 {CONTRACT_HEAD} {policy} {CONTRACT_REST}"));
+    assert_eq!(Contract::decode(&bytes), Ok((2, support::counts())));
+}
+
+#[test]
+fn contract_of_format_1() {
+    let bytes = hex(&format!("01000000 {CONTRACT_HEAD} {CONTRACT_REST}"));
+    let contract = Contract { policy_hash: [0; 32], ..support::counts() };
+    assert_eq!(Contract::decode(&bytes), Ok((1, contract)));
+    for n in 0..bytes.len() {
+        assert!(Contract::decode(&bytes[..n]).is_err(), "{n}");
+    }
+    // Neither format can be read as the other.
+    let mut other = bytes.clone();
+    other[0] = 2;
+    assert!(Contract::decode(&other).is_err());
+    let mut other = support::counts().encode().unwrap();
+    other[0] = 1;
+    assert!(Contract::decode(&other).is_err());
 }
 
 #[test]

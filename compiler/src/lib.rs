@@ -10,8 +10,10 @@ mod budget;
 mod codegen;
 pub mod emit;
 pub mod error;
+pub mod inspect;
 pub mod limits;
 pub mod model;
+mod nearest;
 pub mod options;
 mod panics;
 mod parse;
@@ -21,9 +23,11 @@ pub mod signing;
 mod translate;
 
 use budget::Budget;
+use policy::check;
 
 pub use codegen::Text;
 pub use error::{Class, Diagnostic, Errors};
+pub use nearest::nearest;
 pub use options::{OptLevel, Options};
 pub use panics::keep_quiet;
 
@@ -68,13 +72,31 @@ pub fn compile_to_text(input: &[u8], options: &Options, what: Text) -> Result<St
     guarded(|| {
         let budget = Budget::new(options, input.len());
         let wasm = parse::to_wasm(input, &options.limits)?;
-        codegen::text(&planned(&wasm, options, &budget)?, options, &budget, what)
+        let plan = planned(&wasm, options, &budget)?;
+        if plan.violations.is_empty() {
+            codegen::text(&plan, options, &budget, what)
+        } else {
+            Err(Errors(plan.violations))
+        }
     })
 }
 
 fn model(input: &[u8], options: &Options, budget: &Budget) -> Result<model::Compiled, Errors> {
     let wasm = parse::to_wasm(input, &options.limits)?;
-    codegen::compile(planned(&wasm, options, budget)?, options, budget)
+    let mut plan = planned(&wasm, options, budget)?;
+    let mut violations = std::mem::take(&mut plan.violations);
+    if !violations.is_empty() && !check::asks_about_code(&options.policy) {
+        return Err(Errors(violations));
+    }
+    let compiled = match codegen::compile(plan, options, budget) {
+        Ok(compiled) => compiled,
+        Err(errors) => {
+            violations.extend(errors.0);
+            return Err(Errors(violations));
+        }
+    };
+    violations.extend(check::code(&options.policy, &compiled));
+    if violations.is_empty() { Ok(compiled) } else { Err(Errors(violations)) }
 }
 
 fn planned<'a>(

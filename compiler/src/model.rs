@@ -11,6 +11,50 @@ use lucet_artifact::contract::{Contract, Exports, Imports};
 use lucet_artifact::init::Init;
 use lucet_artifact::types::TypeTable;
 
+/// Where a language feature is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// In a declaration: the word for it and its index, for example `memory` 1.
+    Part(&'static str, u32),
+    /// In code.
+    Code {
+        /// Function index.
+        function: u32,
+        /// Offset in the wasm file.
+        offset: u32,
+    },
+}
+
+/// Language features that a module uses, with the first place of each.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Uses {
+    bits: u64,
+    places: Vec<(u64, Place)>,
+}
+
+impl Uses {
+    /// Bits of [`lucet_artifact::contract::feature`].
+    #[must_use]
+    pub fn bits(&self) -> u64 {
+        self.bits
+    }
+
+    /// Notes that features are used.
+    pub fn note(&mut self, bits: u64, place: Place) {
+        let new = bits & !self.bits;
+        if new != 0 {
+            self.bits |= new;
+            self.places.push((new, place));
+        }
+    }
+
+    /// Where a feature is used first; declarations come before code.
+    #[must_use]
+    pub fn first(&self, bit: u64) -> Option<Place> {
+        self.places.iter().find(|(bits, _)| bits & bit != 0).map(|(_, place)| *place)
+    }
+}
+
 /// A function of the module's index space, with everything the emitter needs to describe it.
 #[derive(Debug)]
 pub struct CompiledFunc {
@@ -39,6 +83,8 @@ pub struct Glue {
 pub struct Compiled {
     /// The contract.
     pub contract: Contract,
+    /// Where language features are used.
+    pub uses: Uses,
     /// Distinct function types with trampoline and adapter offsets.
     pub types: TypeTable,
     /// Imports.

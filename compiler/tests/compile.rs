@@ -276,7 +276,7 @@ fn memory_declarations_follow_options_and_policy() {
     assert_eq!(memory("(module (memory 300))", &compact), (Some(300), 300 * page, 0));
     assert_eq!(memory("(module (memory 1 9))", &compact), (Some(9), 9 * page, 0));
     let mut tight = compact;
-    tight.policy.max_memory_pages = 4;
+    tight.policy.set_max(lucetc::policy::Max::MemoryPages, 4);
     assert_eq!(memory("(module (memory 1 9))", &tight), (Some(4), 4 * page, 0));
     let e = try_compile("(module (memory 5))", &tight).expect_err("too large");
     assert_eq!(e.class(), Class::Policy);

@@ -121,11 +121,19 @@ impl Engines {
 
     /// A policy file.
     pub fn policy(&self, seed: u64, tally: &mut Tally) -> Result<(), Finding> {
-        const WHOLE: &str = "[imports]\nenv = [\"host_log\", \"clock_*\"]\n\"wasi_*\" = [\"*\"]\n\
-            [limits]\nmax_memory_pages = 1024\nmax_table_elements = 10000\nfuel = true\n\
+        const WHOLE: &str = "[imports]\nenv = [\"host_log\", { name = \"clock_*\", \
+            type = \"(i32, *) -> i64\" }, { name = \"m\", kind = \"memory\" }]\n\
+            \"wasi_*\" = [\"*\"]\n\
+            [limits]\nmax_memory_pages = 1024\nmax_total_memory_pages = 2048\n\
+            max_memories = 2\nmax_table_elements = 10000\nmax_tables = 0x2\nmax_globals = 8\n\
+            max_functions = 9\nmax_instance_data_bytes = 400\nmax_frame_bytes = 4_096\n\
+            max_code_bytes = 10000\nfuel = true\n\
+            [features]\ndeny = [\"simd\", \"atomics\"]\n\
+            [require]\nlabels = [\"name\"]\n\
+            [require.exports]\nf = \"() -> ()\"\nm = \"memory 1..*\"\n\
             [labels]\nname = \"hello\"\nteam = \"edge\"\n";
         const PROGRAM: &[u8] = b"(module (import \"env\" \"host_log\" (func)) (memory 1)
-            (table 3 funcref) (func (export \"f\")))";
+            (table 3 funcref) (func (export \"f\")) (export \"m\" (memory 0)))";
         let mut rng = Rng::new(seed, 4);
         let mut bytes = if rng.one_in(8) { rng.bytes(40) } else { WHOLE.as_bytes().to_vec() };
         mutate(&mut rng, &mut bytes);
@@ -133,6 +141,11 @@ impl Engines {
         let text = String::from_utf8_lossy(&bytes);
         match Policy::parse(&text, "fuzz.toml") {
             Ok(policy) => {
+                // The canonical form is one text for each meaning, whatever the file looks like.
+                let again = Policy::parse(&format!("{text}\n# again\n"), "fuzz.toml");
+                if again.map(|p| p.hash()) != Ok(policy.hash()) {
+                    return Err(("a comment changes the hash".into(), bytes));
+                }
                 let options = lucetc::Options { policy, ..one_thread() };
                 match lucetc::compile(PROGRAM, &options) {
                     Err(e) if !matches!(e.class(), Class::Policy | Class::Limit) => {

@@ -17,9 +17,9 @@
 //! `docs/design/artifact-format.md` lists every check.
 
 mod diagnose;
-mod elf;
 mod expr;
 mod map;
+mod small;
 mod splice;
 mod state;
 mod supported;
@@ -37,6 +37,7 @@ use crate::sys::sealed::{SealedSlice, read_at};
 use crate::sys::{errno_error, io_error, reserve};
 use lucet_artifact::code::{FuncTable, HandlerTable, PcMap, TrapTable};
 use lucet_artifact::contract::{Contract, Exports, Imports};
+use lucet_artifact::elf::{self, Elf};
 use lucet_artifact::init::Init;
 use lucet_artifact::layout::Layout;
 use lucet_artifact::limits::MAX_ARTIFACT_BYTES;
@@ -213,8 +214,8 @@ fn finish(sealed: SealedFile, file: Option<&File>, options: &LoadOptions) -> Res
     let bytes = sealed.as_slice();
     let trailer = check_trailer(bytes, options)?;
     let body = bytes.get(..bytes.len() - TRAILER_BYTES).unwrap_or_default();
-    let elf = elf::parse(body)?;
-    let small_things = elf.small_things();
+    let elf = container(body)?;
+    let small_things = small::small_things(&elf);
     let _room = reserve::room(small_things)?;
     let facts = verify::verify(body, &elf, trailer.flags & FLAG_SNAPSHOT != 0)?;
     let mapped = match file {
@@ -251,6 +252,19 @@ fn finish(sealed: SealedFile, file: Option<&File>, options: &LoadOptions) -> Res
         taken: false,
         small_things,
     })
+}
+
+/// The container of a body, which the artifact's own crate reads.
+fn container(body: &[u8]) -> Result<Elf> {
+    elf::parse(body).map_err(container_error)
+}
+
+fn container_error(e: elf::Error) -> Error {
+    let status = match e.status {
+        elf::Status::InvalidArtifact => Status::InvalidArtifact,
+        elf::Status::UnsupportedArtifact => Status::UnsupportedArtifact,
+    };
+    Error::new(status, e.message)
 }
 
 /// Integrity first, then trust.

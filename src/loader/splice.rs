@@ -12,11 +12,12 @@
 
 #![forbid(unsafe_code)]
 
-use super::elf;
+use super::{container, container_error};
 use crate::error::{Error, Result, Status};
 use lucet_artifact::container::{
     CONTRACT, IMAGE, INIT, SECTION_ORDER, SHSTRTAB, SNAPSHOT, STRTAB, SYMTAB, TEXT,
 };
+use lucet_artifact::elf;
 use lucet_artifact::limits::{MAX_ARTIFACT_BYTES, MAX_IMAGE_BYTES, NATIVE_PAGE};
 use lucet_artifact::trailer::{FLAG_SNAPSHOT, TRAILER_BYTES, Trailer};
 
@@ -67,7 +68,7 @@ pub(super) fn splice(artifact: &[u8], new: &Replaced<'_>, parent: [u8; 64]) -> R
         return Err(Error::new(Status::LimitExceeded, message));
     }
     let body = artifact.get(..artifact.len().saturating_sub(TRAILER_BYTES)).ok_or_else(broken)?;
-    let parsed = elf::parse(body)?;
+    let parsed = container(body)?;
     let mut pieces = pieces(body, &parsed, new)?;
     let text = parsed.section(TEXT).ok_or_else(broken)?;
     let head = text.end.next_multiple_of(NATIVE_PAGE as usize);
@@ -128,7 +129,7 @@ fn place(p: &mut Piece<'_>, out: &mut Vec<u8>) {
 fn pieces<'a>(body: &'a [u8], parsed: &elf::Elf, new: &Replaced<'a>) -> Result<Vec<Piece<'a>>> {
     let mut pieces = Vec::new();
     let text_end = parsed.section(TEXT).map_or(0, |r| r.end);
-    let mut headers = elf::section_headers(body)?.into_iter();
+    let mut headers = elf::section_headers(body).map_err(container_error)?.into_iter();
     let mut names = vec![0u8];
     for name in SECTION_ORDER {
         let range = parsed.section(name);

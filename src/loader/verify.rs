@@ -13,7 +13,6 @@
 
 #![forbid(unsafe_code)]
 
-use super::elf::Elf;
 use super::expr::Scope;
 use super::supported;
 use crate::error::{Error, Result, Status};
@@ -28,6 +27,7 @@ use lucet_artifact::container::{
 use lucet_artifact::contract::{
     Contract, ExportKind, Exports, ImportKind, Imports, MemoryDecl, layout_counts,
 };
+use lucet_artifact::elf::Elf;
 use lucet_artifact::init::{ElemItem, Init, SegmentMode};
 use lucet_artifact::layout::Layout;
 use lucet_artifact::limits::{MAX_FURTHER_RESERVE, MAX_TABLE_ELEMENTS, WASM_PAGE};

@@ -115,6 +115,7 @@ pub fn sample() -> Parts {
             compiler: "0.1.0".to_owned(),
             codegen: "none".to_owned(),
             source_hash: [7; 32],
+            policy_hash: [8; 32],
             cpu: cpu::SSE3,
             features: 0,
             instance_data: 0,

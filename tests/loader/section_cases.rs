@@ -97,10 +97,10 @@ fn contract() {
 fn newer_formats_are_named() {
     let mut body = sample().body();
     let at = super::sample::range_of(&body, lucet_artifact::container::CONTRACT).start;
-    body[at] = 2;
+    body[at] = 3;
     let e = load_bytes(&super::sample::sealed(body)).unwrap_err();
     assert_eq!(e.status(), Unsupported);
-    assert!(e.message().contains("artifact format 2; this version reads 1 to 1"), "{e}");
+    assert!(e.message().contains("artifact format 3; this version reads 1 to 2"), "{e}");
 }
 
 #[test]

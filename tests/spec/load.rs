@@ -4,7 +4,7 @@
 use crate::directive::Pass;
 use lucet::{Module, ModuleConfig};
 use lucet_artifact::types::MemoryShape;
-use lucetc::policy::Policy;
+use lucetc::policy::{Max, Policy};
 use lucetc::{Class, Diagnostic, Errors, OptLevel, Options};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -117,7 +117,8 @@ impl Loader {
         };
         if self.pass.shape == MemoryShape::Compact {
             // Where a module does not say how far its memory grows, the policy must (else 16 MiB).
-            options.policy.max_memory_pages -= 1;
+            let all = options.policy.max(Max::MemoryPages);
+            options.policy.set_max(Max::MemoryPages, all - 1);
         }
         let made = lucetc::compile(input, &options);
         if made.as_ref().is_err_and(|e| e.class() == Class::Policy) {

@@ -101,7 +101,8 @@ fn memory_decl() -> impl Strategy<Value = MemoryDecl> {
 
 pub fn contract() -> impl Strategy<Value = Contract> {
     let text = || ".{0,15}";
-    let head = (text(), text(), any::<[u8; 32]>(), any::<u64>(), any::<u64>(), any::<u32>());
+    let hashes = any::<([u8; 32], [u8; 32])>();
+    let head = (text(), text(), hashes, any::<u64>(), any::<u64>(), any::<u32>());
     let counts = (0..=1u32 << 20, any::<u32>(), any::<bool>(), 1..1_000_000u32, any::<u32>());
     let lists = (
         vec(memory_decl(), 0..4),
@@ -113,7 +114,8 @@ pub fn contract() -> impl Strategy<Value = Contract> {
     (head, counts, lists, labels).prop_map(|(h, n, l, labels)| Contract {
         compiler: h.0,
         codegen: h.1,
-        source_hash: h.2,
+        source_hash: h.2.0,
+        policy_hash: h.2.1,
         cpu: h.3,
         features: h.4,
         abi_version: h.5,
@@ -158,6 +160,7 @@ pub fn counts() -> Contract {
         compiler: "0.1.0".into(),
         codegen: "cranelift 0.135.8".into(),
         source_hash: [0xab; 32],
+        policy_hash: [0xcd; 32],
         cpu: 0x0102,
         features: 0x04,
         instance_data: 256,

@@ -164,6 +164,8 @@ pub enum Command {
     Version,
     /// `--print limits`.
     Limits,
+    /// `--print policy-schema`.
+    PolicySchema,
     /// Everything else.
     Compile(Box<Job>),
 }
@@ -212,8 +214,10 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Command, Errors> {
             Item::Option("--help", _) => return Ok(Command::Help),
             Item::Option("--version", _) => return Ok(Command::Version),
             Item::Option("--print", value) => {
-                return choice("--print", &value, "limits", |s| {
-                    (s == "limits").then_some(Command::Limits)
+                return choice("--print", &value, "limits or policy-schema", |s| match s {
+                    "limits" => Some(Command::Limits),
+                    "policy-schema" => Some(Command::PolicySchema),
+                    _ => None,
                 });
             }
             Item::Option(name, value) => set(&mut job, name, value)?,
@@ -371,7 +375,7 @@ mod tests {
                 "--limit: locals wants a number, also with K, M or G, not `1T`",
             ),
             ("a --limit locals=1G", "--limit: locals can be at most 50000, not 1G"),
-            ("a --print limit", "--print wants limits, not `limit`"),
+            ("a --print limit", "--print wants limits or policy-schema, not `limit`"),
             ("a --label x", "--label wants NAME=VALUE, not `x`"),
             ("a --sign k --emit asm", "--sign does not go with --emit"),
             ("a --password-file p", "--password-file goes with --sign"),

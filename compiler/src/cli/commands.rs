@@ -6,9 +6,9 @@
 //! all of them: `lucetc help COMMAND`, `lucetc COMMAND --help`, errors as text or JSON, exit codes.
 
 use super::message::{self, Format};
-use super::nearest::nearest;
 use super::scan::{Item, Opt, Scanner, show};
 use super::{args, exit_code, help, inspect, keygen, print, sign, verify};
+use lucetc::nearest;
 use lucetc::{Class, Diagnostic, Errors};
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -48,6 +48,16 @@ pub struct Arguments {
 }
 
 impl Arguments {
+    /// Whether an option is there.
+    pub fn has(&self, option: &str) -> bool {
+        self.value(option).is_some()
+    }
+
+    /// The value of an option; the last one counts.
+    pub fn value(&self, option: &str) -> Option<&OsString> {
+        self.options.iter().rfind(|(name, _)| *name == option).map(|(_, value)| value)
+    }
+
     /// The only input; `what` names it in messages, for example `an artifact`.
     pub fn only_input(&self, what: &str) -> Result<&OsString, Errors> {
         match self.inputs.as_slice() {

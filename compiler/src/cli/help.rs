@@ -39,7 +39,9 @@ Code:
       --paranoid            check intermediate code and register allocation; slower
 
 Contract:
-      --policy FILE         which imports and sizes are allowed (TOML, see docs/policy.md)
+      --policy FILE         what the module may import, how large it may be and what it must have
+                            (TOML, see docs/policy.md)
+      --print policy-schema print the JSON Schema of policy files, for editors
       --label NAME=VALUE    add a label; may be repeated
       --sign FILE           sign with this secret key, as lucetc keygen or minisign -G wrote it
       --password-file FILE  a file whose first line is its password [default: it is asked for]

@@ -9,7 +9,6 @@ mod inspect;
 mod keygen;
 mod keys;
 mod message;
-mod nearest;
 mod output;
 mod password;
 mod scan;
@@ -40,6 +39,7 @@ pub fn run(mut arguments: Vec<OsString>) -> ExitCode {
         Ok(Command::Help) => return print(&help::help()),
         Ok(Command::Version) => return print(&help::version()),
         Ok(Command::Limits) => return print(&help::limits()),
+        Ok(Command::PolicySchema) => return print(&lucetc::policy::json_schema()),
         Ok(Command::Compile(job)) => {
             let role = match is_child {
                 true => Role::Child,

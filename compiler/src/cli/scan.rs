@@ -3,7 +3,7 @@
 //! Values follow as the next argument or behind `=`; short options also take them attached
 //! (`-O2`, `-j4`). After `--` everything is an input. File names need not be UTF-8.
 
-use super::nearest::nearest;
+use lucetc::nearest;
 use lucetc::{Class, Diagnostic, Errors};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};

@@ -69,7 +69,8 @@ pub struct Piece {
     pub rows: Vec<PcRow>,
     pub unwind: Option<systemv::UnwindInfo>,
     pub frame: u32,
-    pub features: u64,
+    /// Feature bits with the offset in the wasm file of the first use.
+    pub features: Vec<(u64, u32)>,
     /// Bytes of stack arguments of the functions that it calls instead of returning, at most: it
     /// makes room for them in place of its own, and pops that much when it returns.
     pub tail_args: u32,
@@ -270,7 +271,7 @@ fn extract(isa: &dyn TargetIsa, context: &Context) -> Result<Piece, Error> {
         rows: rows(code),
         unwind,
         frame: buffer.frame_layout().map_or(0, |f| f.frame_to_fp_offset),
-        features: 0,
+        features: Vec::new(),
         tail_args: 0,
     })
 }

@@ -13,7 +13,7 @@
 
 use super::piece::{Job, Piece, Target, pops};
 use crate::error::{Class, Diagnostic, Errors};
-use crate::model::{Compiled, CompiledFunc, Glue};
+use crate::model::{Compiled, CompiledFunc, Glue, Place};
 use crate::plan::Plan;
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::isa::TargetIsa;
@@ -59,7 +59,11 @@ pub fn lay_out(
     let mut min_stack = 0;
     for ((job, piece), offset) in jobs.iter().zip(pieces).zip(offsets) {
         let size = piece.code.len() as u32;
-        plan.contract.features |= piece.features;
+        if let Job::Function(function) = *job {
+            for (bits, offset) in &piece.features {
+                plan.uses.note(*bits, Place::Code { function, offset: *offset });
+            }
+        }
         sites(&mut traps, offset, &piece)?;
         catching(&mut handlers, offset, &piece)?;
         min_stack = min_stack.max(piece.frame);
@@ -91,9 +95,11 @@ pub fn lay_out(
         }
     }
     let cie = isa.create_systemv_cie().ok_or_else(|| internal("no unwind information"))?;
+    plan.contract.features = plan.uses.bits();
     plan.contract.min_stack = min_stack.saturating_add(STACK_SLACK);
     Ok(Compiled {
         contract: plan.contract,
+        uses: plan.uses,
         types: TypeTable { types },
         imports: plan.imports,
         exports: plan.exports,

@@ -6,6 +6,7 @@
 use super::{Data, Parsed, names};
 use crate::error::{Class, Diagnostic, Errors};
 use crate::limits::{Limit, Limits};
+use crate::model::{Place, Uses};
 use lucet_artifact::contract::{Export, ExportKind, Import, ImportKind, feature};
 use lucet_artifact::init::{ConstExpr, ConstOp, ElemItem, ElemSegment, SegmentMode};
 use lucet_artifact::limits;
@@ -48,14 +49,16 @@ fn section<'a>(p: &mut Parsed<'a>, payload: Payload<'a>) -> Result<(), Diagnosti
                 let results: Vec<_> =
                     ty.results().iter().map(|t| val_type(*t)).collect::<Result<_, _>>()?;
                 if results.len() > 1 {
-                    p.features |= feature::MULTI_VALUE;
+                    p.uses.note(feature::MULTI_VALUE, Place::Part("type", p.types.len() as u32));
                 }
                 p.types.push(FuncType { params, results });
             }
         }
         Payload::ImportSection(r) => {
-            for i in r.into_imports() {
-                import(p, i?)?;
+            for i in r.into_imports_with_offsets() {
+                let (offset, i) = i?;
+                import(p, i)?;
+                p.import_offsets.push(offset);
             }
         }
         Payload::FunctionSection(r) => {
@@ -103,7 +106,8 @@ fn section<'a>(p: &mut Parsed<'a>, payload: Payload<'a>) -> Result<(), Diagnosti
         Payload::StartSection { func, .. } => p.start = Some(func),
         Payload::ElementSection(r) => {
             for e in r {
-                let segment = element(e?, &mut p.features)?;
+                let place = Place::Part("element segment", p.elems.len() as u32);
+                let segment = element(e?, &mut p.uses, place)?;
                 p.elems.push(segment);
             }
         }
@@ -113,7 +117,8 @@ fn section<'a>(p: &mut Parsed<'a>, payload: Payload<'a>) -> Result<(), Diagnosti
                 let d = d?;
                 let mode = match d.kind {
                     DataKind::Passive => {
-                        p.features |= feature::BULK_MEMORY;
+                        let place = Place::Part("data segment", p.datas.len() as u32);
+                        p.uses.note(feature::BULK_MEMORY, place);
                         SegmentMode::Passive
                     }
                     DataKind::Active { memory_index, offset_expr } => SegmentMode::Active {
@@ -176,14 +181,14 @@ fn import(p: &mut Parsed<'_>, i: wasmparser::Import<'_>) -> Result<(), Diagnosti
     Ok(())
 }
 
-fn element(e: Element<'_>, features: &mut u64) -> Result<ElemSegment, Diagnostic> {
+fn element(e: Element<'_>, uses: &mut Uses, place: Place) -> Result<ElemSegment, Diagnostic> {
     let mode = match e.kind {
         ElementKind::Passive => {
-            *features |= feature::BULK_MEMORY;
+            uses.note(feature::BULK_MEMORY, place);
             SegmentMode::Passive
         }
         ElementKind::Declared => {
-            *features |= feature::REFERENCE_TYPES;
+            uses.note(feature::REFERENCE_TYPES, place);
             SegmentMode::Declared
         }
         ElementKind::Active { table_index, offset_expr } => SegmentMode::Active {
@@ -201,7 +206,7 @@ fn element(e: Element<'_>, features: &mut u64) -> Result<ElemSegment, Diagnostic
         }
         ElementItems::Expressions(ty, list) => {
             let ty = ref_type(ty)?;
-            *features |= features_of_reference(ty);
+            uses.note(features_of_reference(ty), place);
             for x in list {
                 let expr = const_expr(&x?)?;
                 items.push(match expr.as_slice() {
@@ -328,41 +333,55 @@ fn check_limits(p: &Parsed<'_>, chosen: &Limits) -> Result<(), Errors> {
     if bad.is_empty() { Ok(()) } else { Err(Errors(bad)) }
 }
 
-/// Sets the feature bits that follow from declarations.
+/// Notes the features that follow from declarations.
 fn declared_features(p: &mut Parsed<'_>) {
+    let mut uses = std::mem::take(&mut p.uses);
+    let mut note = |bits, word, index: usize| uses.note(bits, Place::Part(word, index as u32));
     let imported = p.imported.globals as usize;
-    let exported = p
-        .exports
-        .iter()
-        .filter(|e| e.kind == ExportKind::Global)
-        .any(|e| p.globals.get(e.index as usize).is_some_and(|g| g.mutable));
-    if exported || p.globals.iter().take(imported).any(|g| g.mutable) {
-        p.features |= feature::MUTABLE_GLOBALS;
+    let exported = p.exports.iter().filter(|e| e.kind == ExportKind::Global);
+    for i in (0..imported).chain(exported.map(|e| e.index as usize)) {
+        if p.globals.get(i).is_some_and(|g| g.mutable) {
+            note(feature::MUTABLE_GLOBALS, "global", i);
+        }
     }
-    let types = p.types.iter().flat_map(FuncType::values);
-    let mut bits = types.chain(p.globals.iter().map(|g| g.ty)).fold(0, |b, t| b | features_of(t));
-    for t in p.tables.iter().map(|t| t.elem).filter(|t| *t != RefType::FUNC) {
-        bits |= features_of_reference(t);
+    for (i, g) in p.globals.iter().enumerate() {
+        note(features_of(g.ty), "global", i);
     }
-    p.features |= bits;
-    if p.tables.len() > 1 {
-        p.features |= feature::REFERENCE_TYPES;
+    for (i, t) in p.types.iter().enumerate() {
+        t.values().for_each(|v| note(features_of(v), "type", i));
+    }
+    for (i, t) in p.tables.iter().enumerate() {
+        if t.elem != RefType::FUNC {
+            note(features_of_reference(t.elem), "table", i);
+        }
+        if i > 0 {
+            note(feature::REFERENCE_TYPES, "table", i);
+        }
+        if t.is64 {
+            note(feature::MEMORY64, "table", i);
+        }
+    }
+    let own_tables = p.tables.len().saturating_sub(p.table_inits.len());
+    for (i, _) in (own_tables..).zip(&p.table_inits).filter(|(_, init)| init.is_some()) {
+        note(feature::FUNCTION_REFERENCES, "table", i);
+    }
+    for (i, m) in p.memories.iter().enumerate() {
+        if i > 0 {
+            note(feature::MULTI_MEMORY, "memory", i);
+        }
+        if m.is64 {
+            note(feature::MEMORY64, "memory", i);
+        }
     }
     if !p.tags.is_empty() {
-        p.features |= feature::EXCEPTIONS;
+        note(feature::EXCEPTIONS, "tag", 0);
     }
-    if p.memories.len() > 1 {
-        p.features |= feature::MULTI_MEMORY;
+    for (word, i, e) in const_exprs(p) {
+        if e.iter().any(is_arithmetic) {
+            note(feature::EXTENDED_CONST, word, i);
+        }
     }
-    if p.memories.iter().any(|m| m.is64) || p.tables.iter().any(|t| t.is64) {
-        p.features |= feature::MEMORY64;
-    }
-    if p.table_inits.iter().any(Option::is_some) {
-        p.features |= feature::FUNCTION_REFERENCES;
-    }
-    if const_exprs(p).any(|e| e.iter().any(is_arithmetic)) {
-        p.features |= feature::EXTENDED_CONST;
-    }
+    p.uses = uses;
 }
 
 /// The features that brought a type.
@@ -389,16 +408,26 @@ fn is_arithmetic(op: &ConstOp) -> bool {
     matches!(op, I32Add | I32Sub | I32Mul | I64Add | I64Sub | I64Mul)
 }
 
-fn const_exprs<'p>(p: &'p Parsed<'_>) -> impl Iterator<Item = &'p ConstExpr> {
-    let modes = p.elems.iter().map(|e| &e.mode).chain(p.datas.iter().map(|d| &d.mode));
-    let offsets = modes.filter_map(|m| match m {
+/// Constant expressions, each with the word for what has it and its index.
+fn const_exprs<'p>(
+    p: &'p Parsed<'_>,
+) -> impl Iterator<Item = (&'static str, usize, &'p ConstExpr)> {
+    let offset = |m: &'p SegmentMode| match m {
         SegmentMode::Active { offset, .. } => Some(offset),
         _ => None,
+    };
+    let elems = p.elems.iter().enumerate().flat_map(move |(i, e)| {
+        let items = e.items.iter().filter_map(|i| match i {
+            ElemItem::Expr(e) => Some(e),
+            _ => None,
+        });
+        offset(&e.mode).into_iter().chain(items).map(move |e| ("element segment", i, e))
     });
-    let items = p.elems.iter().flat_map(|e| &e.items).filter_map(|i| match i {
-        ElemItem::Expr(e) => Some(e),
-        _ => None,
-    });
-    let inits = p.global_inits.iter().chain(p.table_inits.iter().flatten());
-    inits.chain(offsets).chain(items)
+    let datas = p.datas.iter().enumerate();
+    let datas = datas.filter_map(move |(i, d)| offset(&d.mode).map(|e| ("data segment", i, e)));
+    let globals = (p.imported.globals as usize..).zip(&p.global_inits);
+    let globals = globals.map(|(i, e)| ("global", i, e));
+    let tables = (p.imported.tables as usize..).zip(&p.table_inits);
+    let tables = tables.filter_map(|(i, e)| e.as_ref().map(|e| ("table", i, e)));
+    globals.chain(tables).chain(elems).chain(datas)
 }

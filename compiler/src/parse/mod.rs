@@ -15,6 +15,7 @@ mod validate;
 use crate::budget::Budget;
 use crate::error::{Class, Diagnostic, Errors};
 use crate::limits::{Limit, Limits};
+use crate::model::Uses;
 use lucet_artifact::contract::{Export, Import};
 use lucet_artifact::init::{ConstExpr, ElemSegment, SegmentMode};
 use lucet_artifact::types::{FuncType, GlobalType, MemoryType, TableType};
@@ -86,8 +87,10 @@ pub struct Parsed<'a> {
     pub bodies: Vec<FunctionBody<'a>>,
     /// Function names of the name section.
     pub names: BTreeMap<u32, String>,
-    /// Bits of [`lucet_artifact::contract::feature`] seen outside of function bodies.
-    pub features: u64,
+    /// Where each import stands in the wasm file.
+    pub import_offsets: Vec<u64>,
+    /// Language features used outside of function bodies.
+    pub uses: Uses,
 }
 
 /// Bytes of a wasm module for text or binary input.

@@ -3,7 +3,7 @@
 use crate::error::{Class, Diagnostic, Errors};
 use crate::options::Options;
 use crate::parse::Parsed;
-use crate::policy::Policy;
+use crate::policy::{Max, Policy};
 use lucet_artifact::contract::MemoryDecl;
 use lucet_artifact::limits;
 use lucet_artifact::types::{MemoryShape, MemoryType, TableType};
@@ -47,24 +47,13 @@ impl Access {
     }
 }
 
-fn too_large(what: &str, index: usize, min: u64, max: u64, unit: &str) -> Diagnostic {
-    Diagnostic::new(
-        Class::Policy,
-        format!("{what} {index} starts with {min} {unit}, the policy allows {max}"),
-    )
-    .help(format!("raise max_{what}_{unit} in the policy file, or build with a smaller {what}"))
-}
-
 /// Declarations of all memories, imported ones first.
 pub fn memories(parsed: &Parsed<'_>, options: &Options) -> Result<Vec<MemoryDecl>, Errors> {
-    let policy = options.policy.max_memory_pages;
     let (mut bad, mut list) = (Vec::new(), Vec::with_capacity(parsed.memories.len()));
     let mut further = 0u64;
     for (i, declared) in parsed.memories.iter().enumerate() {
         let own = (i as u64) >= u64::from(parsed.imported.memories);
-        if policy < MAX_PAGES && declared.min > policy {
-            bad.push(too_large("memory", i, declared.min, policy, "pages"));
-        } else if own && declared.min > MAX_PAGES {
+        if own && declared.min > MAX_PAGES {
             bad.push(never_fits(i, declared.min));
         } else if !own {
             let (ty, shape) = (*declared, MemoryShape::Compact);
@@ -99,9 +88,11 @@ fn never_fits(index: usize, min: u64) -> Diagnostic {
 /// Memory `index` of the module's own. Only a 32-bit memory 0 can be guarded: 64-bit addresses
 /// reach beyond any guard, and other memories do not lie in the slot.
 fn own_memory(index: usize, mut ty: MemoryType, options: &Options) -> MemoryDecl {
-    let policy = options.policy.max_memory_pages;
+    let policy =
+        options.policy.max(Max::MemoryPages).min(options.policy.max(Max::TotalMemoryPages));
+    // What begins with more is a violation, which the check of the policy reports.
     if policy < MAX_PAGES && ty.max.is_none_or(|m| m > policy) {
-        ty.max = Some(policy);
+        ty.max = Some(policy.max(ty.min));
     }
     if options.memory == MemoryShape::Guarded && index == 0 && !ty.is64 {
         return MemoryDecl {
@@ -120,28 +111,22 @@ fn own_memory(index: usize, mut ty: MemoryType, options: &Options) -> MemoryDecl
 
 /// Types of all tables, imported ones first.
 pub fn tables(parsed: &Parsed<'_>, policy: &Policy) -> Result<Vec<TableType>, Errors> {
-    let allowed = policy.max_table_elements.min(limits::MAX_TABLE_ELEMENTS);
-    let mut bad = Vec::new();
-    let mut list = Vec::with_capacity(parsed.tables.len());
-    for (i, declared) in parsed.tables.iter().enumerate() {
+    let allowed = policy.max(Max::TableElements);
+    let cut = |(i, declared): (usize, &TableType)| {
         let mut ty = *declared;
-        if ty.min > allowed {
-            bad.push(too_large("table", i, ty.min, allowed, "elements"));
-            continue;
-        }
         let own = i as u64 >= u64::from(parsed.imported.tables);
-        let tighter = policy.max_table_elements < limits::MAX_TABLE_ELEMENTS;
-        if own && tighter && ty.max.is_none_or(|m| m > allowed) {
-            ty.max = Some(allowed);
+        if own && policy.limits(Max::TableElements) && ty.max.is_none_or(|m| m > allowed) {
+            ty.max = Some(allowed.max(ty.min));
         }
-        list.push(ty);
-    }
+        ty
+    };
+    let list: Vec<_> = parsed.tables.iter().enumerate().map(cut).collect();
     let own = list.iter().skip(parsed.imported.tables as usize);
-    let all: u64 = own.map(|t| t.min).sum();
-    if bad.is_empty() && all > limits::MAX_TABLE_ELEMENTS {
+    let all = own.fold(0u64, |sum, t| sum.saturating_add(t.min));
+    if all > limits::MAX_TABLE_ELEMENTS {
         let most = limits::MAX_TABLE_ELEMENTS;
         let message = format!("the tables start with {all} elements together, the limit is {most}");
-        bad.push(Diagnostic::new(Class::Limit, message));
+        return Err(Diagnostic::new(Class::Limit, message).into());
     }
-    if bad.is_empty() { Ok(list) } else { Err(Errors(bad)) }
+    Ok(list)
 }

@@ -9,8 +9,10 @@ mod image;
 mod memory;
 
 use crate::error::{Class, Diagnostic, Errors};
+use crate::model::Uses;
 use crate::options::Options;
 use crate::parse::{Imported, Parsed};
+use crate::policy::check;
 use lucet_artifact::code::NO_REF;
 use lucet_artifact::contract::{Contract, Export, ExportKind, Exports, ImportKind, Imports};
 use lucet_artifact::init::{ConstExpr, ConstOp, ElemItem, Init};
@@ -26,6 +28,10 @@ pub use memory::Access;
 /// The plan of a module.
 #[derive(Debug)]
 pub struct Plan<'a> {
+    /// What the module declares and the policy does not allow.
+    pub violations: Vec<Diagnostic>,
+    /// Language features used outside of function bodies.
+    pub uses: Uses,
     /// The contract; `min_stack` and the feature bits of function bodies come later.
     pub contract: Contract,
     /// Distinct function types in the order of the wasm type section.
@@ -84,7 +90,6 @@ pub fn plan<'a>(wasm: &[u8], parsed: Parsed<'a>, options: &Options) -> Result<Pl
             errors.extend(e.0);
         }
     };
-    keep(options.policy.check_imports(&parsed.imports));
     let tables = memory::tables(&parsed, &options.policy);
     let memories = memory::memories(&parsed, options);
     keep(tables.as_ref().map(|_| ()).map_err(Clone::clone));
@@ -125,8 +130,9 @@ pub fn plan<'a>(wasm: &[u8], parsed: Parsed<'a>, options: &Options) -> Result<Pl
         compiler: env!("CARGO_PKG_VERSION").to_owned(),
         codegen: format!("cranelift {}", cranelift_codegen::VERSION),
         source_hash: trailer::source_hash(wasm),
+        policy_hash: options.policy.hash(),
         cpu: options.cpu,
-        features: parsed.features,
+        features: parsed.uses.bits(),
         instance_data: layout.size(),
         min_stack: 0,
         fuel: options.fuel || options.policy.fuel,
@@ -138,7 +144,20 @@ pub fn plan<'a>(wasm: &[u8], parsed: Parsed<'a>, options: &Options) -> Result<Pl
         functions: func_types.len() as u32,
         labels,
     };
+    let violations = check::declared(
+        &options.policy,
+        &check::Declared {
+            contract: &contract,
+            types: &types,
+            func_types: &func_types,
+            imports: &parsed.imports,
+            import_offsets: &parsed.import_offsets,
+            exports: &parsed.exports,
+        },
+    );
     Ok(Plan {
+        violations,
+        uses: parsed.uses,
         memories: Access::all(&memories),
         contract,
         types,

@@ -119,8 +119,8 @@ pub struct Translator<'e, 'f> {
 /// What came out beside the code.
 #[derive(Debug, Default)]
 pub struct Translated {
-    /// Feature bits that the body uses.
-    pub features: u64,
+    /// Feature bits that the body uses, with the offset in the wasm file of the first use.
+    pub features: Vec<(u64, u32)>,
     /// Depth to which its loops nest.
     pub loops: u32,
     /// Targets of its `br_table`s.
@@ -163,23 +163,23 @@ pub fn translate(
     t.body.begin_fuel(Some(wasm))?;
     t.body.check_fuel();
     let mut ops = wasm.get_operators_reader()?;
+    let mut features = vec![(t.features, wasm.range().start as u32)];
     while !ops.eof() {
         let (op, offset) = ops.read_with_offset()?;
         t.set_position(offset);
+        let before = t.features;
         t.operator(&op)?;
         t.check_size()?;
+        if t.features != before {
+            features.push((t.features & !before, offset as u32));
+        }
     }
     ops.finish()?;
     if !t.control.is_empty() {
         return Err(Fail::Internal("unclosed block"));
     }
     t.body.b.finalize(env.target);
-    Ok(Translated {
-        features: t.features,
-        loops: t.deepest,
-        targets: t.targets,
-        tails: t.body.tails,
-    })
+    Ok(Translated { features, loops: t.deepest, targets: t.targets, tails: t.body.tails })
 }
 
 impl<'e> Translator<'e, '_> {

@@ -37,5 +37,5 @@ fn files_called_like_a_command_are_compiled_by_their_path() {
     d.run("inspect a.so").succeeds();
     d.run("inspect -- a.so").succeeds();
     d.run_with("inspect -", &d.read("a.so")).succeeds();
-    d.run("inspect inspect").fails(1, "error[malformed]: inspect: no artifact");
+    d.run("inspect inspect").fails(1, "error[malformed]: this is no artifact");
 }

@@ -3,6 +3,7 @@
 mod commands;
 mod compile;
 mod errors;
+mod inspect;
 mod minisign;
 mod processes;
 mod signing;

@@ -15,7 +15,7 @@ use lucet_artifact::contract::{
 };
 use lucet_artifact::init::Init;
 use lucet_artifact::types::{FuncType, NO_CODE, TypeRecord, TypeTable, ValType};
-use lucetc::model::{Compiled, CompiledFunc, Glue};
+use lucetc::model::{Compiled, CompiledFunc, Glue, Uses};
 
 fn isa() -> OwnedTargetIsa {
     let mut flags = settings::builder();
@@ -51,6 +51,7 @@ fn contract(functions: u32) -> Contract {
         compiler: "0.0.0-test".into(),
         codegen: "by hand".into(),
         source_hash: [7; 32],
+        policy_hash: [6; 32],
         cpu: cpu::X86_64_V2,
         features: 0,
         instance_data: 64,
@@ -69,6 +70,7 @@ fn contract(functions: u32) -> Contract {
 /// A module without anything.
 pub fn empty() -> Compiled {
     Compiled {
+        uses: Uses::default(),
         contract: contract(0),
         types: TypeTable::default(),
         imports: Imports::default(),

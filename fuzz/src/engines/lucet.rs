@@ -9,6 +9,7 @@ use lucet::{
     Region, RegionConfig, Status, TrapCode, Val, Vmctx,
 };
 use lucet_artifact::types::MemoryShape;
+use lucetc::policy::Max;
 use lucetc::{Class, Options};
 use std::collections::HashMap;
 use std::ffi::c_void;
@@ -53,8 +54,8 @@ fn options(setting: &Setting) -> Options {
         paranoid: setting.paranoid,
         ..Options::default()
     };
-    options.policy.max_memory_pages = MAX_PAGES;
-    options.policy.max_table_elements = MAX_ELEMENTS;
+    options.policy.set_max(Max::MemoryPages, MAX_PAGES);
+    options.policy.set_max(Max::TableElements, MAX_ELEMENTS);
     options
 }
 

@@ -17,16 +17,13 @@
 //! All arithmetic is in `u64` with checks, all access by `get`. Every error names the field, where
 //! it lies in the file, and the value found.
 
-#![forbid(unsafe_code)]
-
-use crate::error::{Error, Result, Status};
-use crate::sys::reserve;
-use lucet_artifact::codec::{DecodeError, Reader};
-use lucet_artifact::container::{
-    DATA, EH_FRAME, EH_FRAME_HDR, FUNCS, HANDLERS, HINTS, IMAGE, PCMAP, REQUIRED, SECTION_ORDER,
-    SHSTRTAB, STRTAB, SYMTAB, TEXT, TEXT_FILLER, TRAPS,
+use crate::codec::{DecodeError, Reader};
+use crate::container::{
+    EH_FRAME, EH_FRAME_HDR, IMAGE, REQUIRED, SECTION_ORDER, SHSTRTAB, STRTAB, SYMTAB, TEXT,
+    TEXT_FILLER,
 };
-use lucet_artifact::limits::{MAX_IMAGE_BYTES, MAX_TEXT_BYTES, NATIVE_PAGE};
+use crate::limits::{MAX_IMAGE_BYTES, MAX_TEXT_BYTES, NATIVE_PAGE};
+use std::fmt;
 use std::ops::Range;
 
 /// First bytes of an ELF file: magic, 64 bits, little-endian, version 1, System V.
@@ -51,38 +48,57 @@ const SYM_BYTES: u64 = 24;
 /// Two PT_LOAD, PT_GNU_EH_FRAME, PT_GNU_STACK.
 const MAX_SEGMENTS: u16 = 4;
 
+/// What kind of refusal an [`Error`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// Damaged, or never written by lucetc.
+    InvalidArtifact,
+    /// For another machine.
+    UnsupportedArtifact,
+}
+
+/// Why a container is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error {
+    /// What kind of refusal it is.
+    pub status: Status,
+    /// What is wrong and where.
+    pub message: String,
+}
+
+impl Error {
+    fn new(status: Status, message: String) -> Self {
+        Self { status, message }
+    }
+
+    /// Puts context in front of the message.
+    fn context(mut self, context: impl fmt::Display) -> Self {
+        self.message = format!("{context}: {}", self.message);
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Result of reading a container.
+pub type Result<T> = std::result::Result<T, Error>;
+
 /// Where each section lies in the file.
 #[derive(Debug)]
-pub(super) struct Elf {
+pub struct Elf {
     sections: [Option<Range<usize>>; SECTION_ORDER.len()],
 }
 
-/// Bytes of memory that become of one byte of a section, at most: lists whose items take one byte
-/// in the file and a few words in memory, each twice while they grow or are looked up; or a message
-/// that quotes a name with every character escaped.
-const BYTES_PER_BYTE: usize = 64;
-/// The same for sections of records, which are about as large in memory.
-const BYTES_PER_BYTE_OF_RECORDS: usize = 8;
-
 impl Elf {
-    /// See [`super::Loaded::small_things`].
-    pub(super) fn small_things(&self) -> usize {
-        let factor = |name: &str| match name {
-            FUNCS | TRAPS | HANDLERS | HINTS => BYTES_PER_BYTE_OF_RECORDS,
-            // Used where they are, or not at all.
-            TEXT | EH_FRAME | EH_FRAME_HDR | DATA | PCMAP | SYMTAB | STRTAB | SHSTRTAB | IMAGE => 0,
-            _ => BYTES_PER_BYTE,
-        };
-        let sections = SECTION_ORDER.iter().zip(&self.sections);
-        let bytes = sections.map(|(name, range)| match range {
-            Some(range) => range.len().saturating_mul(factor(name)),
-            None => 0,
-        });
-        bytes.fold(reserve::ROOM, usize::saturating_add)
-    }
-
     /// The bytes of a section in the file, or `None` if the artifact does not have it.
-    pub(super) fn section(&self, name: &str) -> Option<Range<usize>> {
+    #[must_use]
+    pub fn section(&self, name: &str) -> Option<Range<usize>> {
         let i = SECTION_ORDER.iter().position(|s| *s == name)?;
         self.sections.get(i)?.clone()
     }
@@ -163,7 +179,11 @@ fn u64(r: &mut Reader<'_>, what: &'static str) -> Result<u64> {
 }
 
 /// Reads and checks the container. `body` is the file without its trailer.
-pub(super) fn parse(body: &[u8]) -> Result<Elf> {
+///
+/// # Errors
+///
+/// What lucetc would not have written, and where it stands.
+pub fn parse(body: &[u8]) -> Result<Elf> {
     let header = read_header(body)?;
     let (code, data) = read_segments(body, &header)?;
     let sections = read_sections(body, &header)?;
@@ -478,7 +498,11 @@ fn check_gaps(body: &[u8], header: &Header, elf: &Elf) -> Result<()> {
 }
 
 /// The section headers as they stand in a file that [`parse`] accepted, without the first.
-pub(super) fn section_headers(body: &[u8]) -> Result<Vec<[u8; SHDR as usize]>> {
+///
+/// # Errors
+///
+/// As for [`parse`], in other files.
+pub fn section_headers(body: &[u8]) -> Result<Vec<[u8; SHDR as usize]>> {
     let header = read_header(body)?;
     let mut r = reader_at(body, header.shoff + SHDR);
     let mut headers = Vec::with_capacity(header.shnum.into());
