@@ -11,12 +11,13 @@ use std::fmt::Write;
 use std::path::Path;
 
 /// Files of `src/capi` that declare something, in the order in which C can read them.
-const SECTIONS: [(&str, &str); 14] = [
+const SECTIONS: [(&str, &str); 15] = [
     ("status", "statuses and outcomes"),
     ("val", "values"),
     ("library", "the library"),
     ("region", "regions"),
     ("module", "modules"),
+    ("contract", "contracts"),
     ("instance", "instances"),
     ("group", "groups"),
     ("growth", "growth"),

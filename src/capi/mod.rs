@@ -10,7 +10,7 @@
 //! * [`error`]: the panic boundary, and the message of the last failed call
 //! * [`args`]: checks of parameters
 //! * [`status`], [`val`], [`library`], [`region`], [`module`], [`instance`], [`group`],
-//!   [`backtrace`], [`snapshot`], [`vmctx`], [`fuel`]: the sections of the header, in its order
+//!   [`backtrace`], [`snapshot`], [`vmctx`], [`fuel`], [`contract`]: the sections of the header
 //!
 //! The header is generated from these files, their comments included, by `header.rs`; so the
 //! comments on public items speak C. Types have their C names for the same reason. Enumerations
@@ -29,6 +29,7 @@
 
 mod args;
 mod backtrace;
+mod contract;
 mod error;
 mod exception;
 mod fuel;

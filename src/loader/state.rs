@@ -17,7 +17,9 @@
 #![forbid(unsafe_code)]
 
 use super::splice::{self, Replaced};
-use super::verify::{check_init, check_memory, check_snapshot, decoded, invalid};
+use super::verify::{
+    check_init, check_memory, check_snapshot, check_table_sizes, decoded, invalid,
+};
 use super::{Loaded, SealedFile};
 use crate::error::{Error, Result, Status};
 use crate::sys::sealed::SealedSlice;
@@ -81,6 +83,7 @@ impl State {
         let (_, contract) = decoded(CONTRACT, Contract::decode(&sections.contract))?;
         check_contract(&parent.contract, &contract)?;
         check_memory(&contract, 0)?;
+        check_table_sizes(&contract, 0)?;
         let data_len = parent.data.len() as u64;
         let init = Init::decode(&sections.init, &contract, 0, 0, data_len, image_len);
         let init = decoded(INIT, init)?;

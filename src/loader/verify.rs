@@ -29,7 +29,7 @@ use lucet_artifact::contract::{
 };
 use lucet_artifact::init::{ElemItem, Init, SegmentMode};
 use lucet_artifact::layout::Layout;
-use lucet_artifact::limits::{MAX_FURTHER_RESERVE, WASM_PAGE};
+use lucet_artifact::limits::{MAX_FURTHER_RESERVE, MAX_TABLE_ELEMENTS, WASM_PAGE};
 use lucet_artifact::snapshot::Snapshot;
 use lucet_artifact::types::{FuncType, HeapType, MemoryShape, NO_CODE, TypeTable};
 use std::collections::HashSet;
@@ -102,6 +102,7 @@ pub(super) fn verify(body: &[u8], elf: &Elf, snapshot: bool) -> Result<Facts> {
     let imported = check_imports(&contract, &imports)?;
     let layout = check_layout(&contract, &imports, types.types.len())?;
     check_memory(&contract, imported.memories)?;
+    check_table_sizes(&contract, imported.tables)?;
     let exports = decoded(EXPORTS, Exports::decode(bytes(EXPORTS), &contract))?;
     let funcs = FuncTable::decode(
         bytes(FUNCS),
@@ -307,11 +308,24 @@ pub(super) fn check_memory(contract: &Contract, imported: usize) -> Result<()> {
         );
         return Err(invalid(CONTRACT, message));
     }
+    Ok(())
+}
+
+/// The initial elements of all own tables together are no more than those of one may be: each takes
+/// 32 bytes for as long as the module is loaded.
+pub(super) fn check_table_sizes(contract: &Contract, imported: usize) -> Result<()> {
+    let mut all = 0u64;
     for (i, t) in contract.tables.iter().enumerate() {
         if t.max.is_some_and(|max| max < t.min) {
             let message = format!("table {i}: its maximum lies below its initial size");
             return Err(invalid(CONTRACT, message));
         }
+        all = all.saturating_add(if i < imported { 0 } else { t.min });
+    }
+    if all > MAX_TABLE_ELEMENTS {
+        let message =
+            format!("the tables begin with {all} elements, the limit is {MAX_TABLE_ELEMENTS}");
+        return Err(invalid(CONTRACT, message));
     }
     Ok(())
 }
