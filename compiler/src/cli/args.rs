@@ -1,24 +1,20 @@
 //! The command line, parsed by hand: a dozen options do not need a library, and messages can say
-//! what exactly is wrong.
-//!
-//! Values follow as the next argument or behind `=`; short options also take them attached
-//! (`-O2`, `-j4`). After `--` everything is an input. File names need not be UTF-8.
+//! what exactly is wrong. How options are spelt is [`super::scan`]'s business.
 
 use super::message::Format;
-use super::nearest::nearest;
+use super::scan::{Item, Opt, Scanner, show};
 use lucet_artifact::types::MemoryShape;
 use lucetc::options::cpu_from_name;
 use lucetc::policy::Policy;
 use lucetc::{Class, Diagnostic, Errors, OptLevel, Options};
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
 /// Most threads that may be asked for.
 const MAX_JOBS: usize = 1024;
 
-/// Options with their short and long spellings and whether they take a value.
-const OPTIONS: [(&str, &str, bool); 16] = [
+/// Options of a compilation.
+const OPTIONS: [Opt; 16] = [
     ("-o", "--output", true),
     ("-O", "--opt-level", true),
     ("", "--emit", true),
@@ -47,7 +43,8 @@ pub enum Place {
 }
 
 impl Place {
-    fn new(text: OsString) -> Self {
+    /// What a word of the command line stands for.
+    pub fn new(text: OsString) -> Self {
         if text == "-" { Self::Std } else { Self::File(text.into()) }
     }
 
@@ -170,36 +167,18 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Command, Errors> {
         labels: Vec::new(),
     };
     let mut inputs = Vec::new();
-    let mut rest = arguments.into_iter();
-    while let Some(a) = rest.next() {
-        if a == "--" {
-            inputs.extend(rest.by_ref());
-        } else if a == "-" || !a.as_bytes().starts_with(b"-") {
-            inputs.push(a);
-        } else {
-            let (name, attached) = split(&a)?;
-            let takes_value = OPTIONS.iter().any(|(_, long, value)| *long == name && *value);
-            let value = match attached {
-                Some(_) if !takes_value => {
-                    return Err(usage(format!("{name} does not take a value")).into());
-                }
-                Some(v) => v,
-                None if takes_value => {
-                    let missing = || usage(format!("a value is missing after {}", show(&a)));
-                    rest.next().ok_or_else(missing)?
-                }
-                None => OsString::new(),
-            };
-            match name {
-                "--help" => return Ok(Command::Help),
-                "--version" => return Ok(Command::Version),
-                "--print" => {
-                    return choice(name, &value, "limits", |s| {
-                        (s == "limits").then_some(Command::Limits)
-                    });
-                }
-                _ => set(&mut job, name, value)?,
+    let mut scanner = Scanner::new("", &OPTIONS, arguments);
+    while let Some(item) = scanner.next()? {
+        match item {
+            Item::Input(input) => inputs.push(input),
+            Item::Option("--help", _) => return Ok(Command::Help),
+            Item::Option("--version", _) => return Ok(Command::Version),
+            Item::Option("--print", value) => {
+                return choice("--print", &value, "limits", |s| {
+                    (s == "limits").then_some(Command::Limits)
+                });
             }
+            Item::Option(name, value) => set(&mut job, name, value)?,
         }
     }
     let mut inputs = inputs.into_iter();
@@ -210,26 +189,6 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Command, Errors> {
     }
     job.input = Place::new(input);
     Ok(Command::Compile(Box::new(job)))
-}
-
-/// The long name of the option and the value attached to it.
-fn split(argument: &OsStr) -> Result<(&'static str, Option<OsString>), Errors> {
-    let bytes = argument.as_bytes();
-    if bytes.starts_with(b"--") {
-        let at = bytes.iter().position(|b| *b == b'=').unwrap_or(bytes.len());
-        let (name, value) = bytes.split_at(at);
-        if let Some((_, long, _)) = OPTIONS.iter().find(|(_, long, _)| long.as_bytes() == name) {
-            let value = value.split_first().map(|(_, v)| OsString::from_vec(v.to_vec()));
-            return Ok((long, value));
-        }
-        return Err(unknown(OsStr::from_bytes(name)));
-    }
-    let (name, value) = bytes.split_at(bytes.len().min(2));
-    if let Some((_, long, _)) = OPTIONS.iter().find(|(short, _, _)| short.as_bytes() == name) {
-        let value = value.strip_prefix(b"=").unwrap_or(value);
-        return Ok((long, (bytes.len() > 2).then(|| OsString::from_vec(value.to_vec()))));
-    }
-    Err(unknown(argument))
 }
 
 fn set(job: &mut Job, name: &str, value: OsString) -> Result<(), Errors> {
@@ -274,13 +233,7 @@ fn set(job: &mut Job, name: &str, value: OsString) -> Result<(), Errors> {
                 _ => None,
             })?;
         }
-        "--message-format" => {
-            job.format = choice(name, &value, "text or json", |s| match s {
-                "text" => Some(Format::Text),
-                "json" => Some(Format::Json),
-                _ => None,
-            })?;
-        }
+        "--message-format" => job.format = format(name, &value)?,
         "--jobs" => {
             job.options.threads = choice("-j", &value, "a number from 0 to 1024", |s| {
                 s.parse().ok().filter(|n| *n <= MAX_JOBS)
@@ -294,7 +247,7 @@ fn set(job: &mut Job, name: &str, value: OsString) -> Result<(), Errors> {
             };
             job.labels.push((name.to_owned(), value.to_owned()));
         }
-        _ => return Err(unknown(OsStr::new(name))),
+        _ => return Err(usage(format!("unknown option {name}")).into()),
     }
     Ok(())
 }
@@ -311,18 +264,13 @@ fn choice<T>(
         .ok_or_else(|| usage(format!("{option} wants {wanted}, not {}", show(value))).into())
 }
 
-fn show(text: &OsStr) -> String {
-    format!("`{}`", text.display())
-}
-
-/// The option does not exist; says which one is nearest.
-fn unknown(option: &OsStr) -> Errors {
-    let d = usage(format!("unknown option {}", show(option)));
-    let names = OPTIONS.iter().map(|(_, long, _)| *long);
-    match nearest(&option.to_string_lossy(), names) {
-        Some(n) => d.help(format!("did you mean {n}? lucetc --help lists the options")).into(),
-        None => d.into(),
-    }
+/// The value of `--message-format`.
+pub fn format(option: &str, value: &OsStr) -> Result<Format, Errors> {
+    choice(option, value, "text or json", |s| match s {
+        "text" => Some(Format::Text),
+        "json" => Some(Format::Json),
+        _ => None,
+    })
 }
 
 #[cfg(test)]

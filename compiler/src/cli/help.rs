@@ -2,13 +2,24 @@
 
 use lucetc::limits::{Limit, ROWS, Row};
 
-/// The help text. Options are found by their spelling here in `docs` and tests.
+/// What `lucetc --help` prints.
+pub fn help() -> String {
+    HELP.replace("{commands}", super::commands::list().trim_end())
+}
+
+/// The help text, with a place for the commands. Options are found by their spelling here in
+/// `docs` and tests.
 pub const HELP: &str = "\
 lucetc compiles a WebAssembly module ahead of time to an artifact that liblucet loads.
 
 Usage: lucetc [OPTIONS] INPUT
+       lucetc COMMAND ...
 
-  INPUT is a .wasm or .wat file, or - for standard input.
+  INPUT is a .wasm or .wat file, or - for standard input; a file that is called like a command is
+  written ./NAME.
+
+Commands:
+{commands}
 
 Output:
   -o, --output FILE         where to write; - for standard output

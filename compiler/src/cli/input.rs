@@ -2,7 +2,7 @@
 //! compiled artifact should learn that, not "unexpected token" or "bad magic number".
 
 use super::args::Place;
-use lucet_artifact::limits::MAX_WASM_BYTES;
+use lucet_artifact::limits::{MAX_ARTIFACT_BYTES, MAX_WASM_BYTES};
 use lucetc::limits::{Limit, Limits};
 use lucetc::{Class, Diagnostic, Errors};
 use std::fs::File;
@@ -23,33 +23,41 @@ pub fn read(place: &Place, limits: &Limits) -> Result<Vec<u8>, Errors> {
 
 /// Reads the input as it is, to one byte more than any module may have.
 pub fn whole(place: &Place) -> Result<Vec<u8>, Errors> {
-    let bytes = match place {
-        Place::Std => load(io::stdin().lock()),
-        Place::File(path) => File::open(path).and_then(load),
-    };
-    bytes.map_err(|e| unreadable(place, &e).into())
+    up_to(place, MAX_WASM_BYTES + 1)
+        .map_err(|e| unreadable(place, &e, "a .wasm or .wat file").into())
 }
 
-/// Reads up to one byte more than is allowed.
-fn load(file: impl Read) -> io::Result<Vec<u8>> {
+/// Reads an artifact, or whatever it is instead, to one byte more than any artifact may have.
+pub fn artifact(place: &Place) -> Result<Vec<u8>, Errors> {
+    let bytes = up_to(place, MAX_ARTIFACT_BYTES + 1);
+    bytes.map_err(|e| unreadable(place, &e, "an artifact (.so)").into())
+}
+
+fn up_to(place: &Place, most: u64) -> io::Result<Vec<u8>> {
+    match place {
+        Place::Std => load(io::stdin().lock(), most),
+        Place::File(path) => File::open(path).and_then(|file| load(file, most)),
+    }
+}
+
+fn load(file: impl Read, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    file.take(MAX_WASM_BYTES + 1).read_to_end(&mut bytes)?;
+    file.take(most).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-fn unreadable(place: &Place, e: &io::Error) -> Diagnostic {
+fn unreadable(place: &Place, e: &io::Error, wanted: &str) -> Diagnostic {
     let name = place.name();
     let (message, help) = match e.kind() {
         io::ErrorKind::NotFound => {
-            (format!("{name} does not exist"), "check the spelling; paths are relative to here")
+            let help = "check the spelling; paths are relative to here".to_owned();
+            (format!("{name} does not exist"), help)
         }
-        io::ErrorKind::IsADirectory => {
-            (format!("{name} is a directory"), "name a .wasm or .wat file")
-        }
+        io::ErrorKind::IsADirectory => (format!("{name} is a directory"), format!("name {wanted}")),
         io::ErrorKind::PermissionDenied => {
-            (format!("{name} may not be read: {e}"), "change its permissions")
+            (format!("{name} may not be read: {e}"), "change its permissions".to_owned())
         }
-        _ => (format!("cannot read {name}: {e}"), "name a .wasm or .wat file"),
+        _ => (format!("cannot read {name}: {e}"), format!("name {wanted}")),
     };
     Diagnostic::new(Class::Usage, message).help(help)
 }

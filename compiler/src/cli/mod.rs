@@ -2,11 +2,14 @@
 //! [`message`] prints, and an exit code.
 
 mod args;
+mod commands;
 mod help;
 mod input;
+mod inspect;
 mod message;
 mod nearest;
 mod output;
+mod scan;
 mod supervise;
 
 use args::{Command, Emit, Job};
@@ -17,6 +20,9 @@ use std::process::ExitCode;
 
 /// Runs the command with these arguments (without the program's name).
 pub fn run(mut arguments: Vec<OsString>) -> ExitCode {
+    if let Some(code) = commands::run(&arguments) {
+        return code;
+    }
     let is_child = arguments.first().is_some_and(|a| a == supervise::CHILD);
     if is_child {
         arguments.remove(0);
@@ -24,7 +30,7 @@ pub fn run(mut arguments: Vec<OsString>) -> ExitCode {
     // The format is needed even if the rest of the command line is wrong.
     let format = args::message_format(&arguments);
     let (result, input) = match args::parse(arguments.clone()) {
-        Ok(Command::Help) => return print(help::HELP),
+        Ok(Command::Help) => return print(&help::help()),
         Ok(Command::Version) => return print(&help::version()),
         Ok(Command::Limits) => return print(&help::limits()),
         Ok(Command::Compile(job)) => {

@@ -1,5 +1,6 @@
 //! The command `lucetc` as its users see it: files, exit codes, messages.
 
+mod commands;
 mod compile;
 mod errors;
 
