@@ -23,6 +23,7 @@ mod map;
 mod splice;
 mod state;
 mod supported;
+mod symbols;
 mod verify;
 
 pub use crate::sys::sealed::SealedFile;
