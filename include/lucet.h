@@ -246,7 +246,6 @@ typedef struct lucet_outcome {
   uint32_t function;
 } lucet_outcome;
 
-
 /**
  * The name of a status as it stands here, such as "LUCET_STATUS_BUSY". Static, never NULL;
  * "unknown" for other numbers. Any thread.
@@ -392,7 +391,6 @@ typedef struct lucet_region lucet_region;
 /** Settings for a region. Any thread may use it. */
 typedef struct lucet_region_config lucet_region_config;
 
-
 /**
  * A configuration with the defaults: 64 slots, 256 KiB of stack, up to 4 GiB of memory for each
  * instance, guarded slots. Free it with lucet_region_config_free; regions keep a copy. NULL if
@@ -414,8 +412,7 @@ lucet_status lucet_region_config_set_slots(lucet_region_config *config, uint32_t
  * Bytes of stack for each instance; 256 KiB by default, at least 16 KiB. Host functions run on the
  * thread's own stack and take nothing from it.
  */
-lucet_status lucet_region_config_set_stack_bytes(lucet_region_config *config,
-                                                 uint64_t bytes);
+lucet_status lucet_region_config_set_stack_bytes(lucet_region_config *config, uint64_t bytes);
 
 /**
  * Most bytes of linear memory that an instance may have or grow to, in all its memories together;
@@ -427,8 +424,7 @@ lucet_status lucet_region_config_set_max_memory(lucet_region_config *config, uin
  * Most bytes of instance data (globals, import slots and the like) that a module may need; 128 KiB
  * by default.
  */
-lucet_status lucet_region_config_set_max_instance_data(lucet_region_config *config,
-                                                       uint32_t bytes);
+lucet_status lucet_region_config_set_max_instance_data(lucet_region_config *config, uint32_t bytes);
 
 /**
  * Packs slots tightly, without guards between them, for very many small instances. Only modules
@@ -447,38 +443,34 @@ lucet_status lucet_region_config_set_stacks(lucet_region_config *config, uint32_
  * instances cheapest (Linux 6.13 or newer). On by default; turn it off in a program whose handlers
  * of SIGSEGV cannot be trusted to pass it on. Traps of guests need that signal in any case.
  */
-lucet_status lucet_region_config_set_first_touch(lucet_region_config *config,
-                                                 bool first_touch);
+lucet_status lucet_region_config_set_first_touch(lucet_region_config *config, bool first_touch);
 
 /**
  * Most elements that a table of an instance may have or grow to; as many as its module asks for by
  * default. A module whose table begins with more is LUCET_STATUS_LIMIT_EXCEEDED.
  */
 lucet_status lucet_region_config_set_max_table_elements(lucet_region_config *config,
-                                                        uint32_t elements);
+    uint32_t elements);
 
 /**
  * The time limit that new instances have, see lucet_instance_set_time_limit; 0, none, by default.
  * It holds for their start functions too, which nobody else could end.
  */
-lucet_status lucet_region_config_set_time_limit(lucet_region_config *config,
-                                                uint64_t nanoseconds);
+lucet_status lucet_region_config_set_time_limit(lucet_region_config *config, uint64_t nanoseconds);
 
 /**
  * Bytes of memory that used slots keep for their next instances at most: each of them (1 MiB by
  * default) and all together (256 MiB by default). Keeping is what makes fresh instances cheap; a
  * slot past either is emptied when its instance is freed, and its next one pays page faults.
  */
-lucet_status lucet_region_config_set_resident_bytes(lucet_region_config *config,
-                                                    uint64_t per_slot,
-                                                    uint64_t all);
+lucet_status lucet_region_config_set_resident_bytes(lucet_region_config *config, uint64_t per_slot,
+    uint64_t all);
 
 /**
  * Whether lucet_region_get_stats tells how long creating and running instances takes. Off by
  * default: it reads a clock twice for each, some 50 ns.
  */
-lucet_status lucet_region_config_set_latency_histograms(lucet_region_config *config,
-                                                        bool on);
+lucet_status lucet_region_config_set_latency_histograms(lucet_region_config *config, bool on);
 
 /**
  * Whether runs of the region's instances that end badly leave a backtrace: see
@@ -493,9 +485,8 @@ lucet_status lucet_region_config_set_backtrace(lucet_region_config *config, bool
  * LUCET_STATUS_INVALID_ARGUMENT for sizes that make no sense, LUCET_STATUS_OUT_OF_MEMORY if the
  * system refuses so much address space (see `ulimit -v`).
  */
-LUCET_NODISCARD
-lucet_status lucet_region_create(const lucet_region_config *config,
-                                 lucet_region **out);
+LUCET_NODISCARD lucet_status lucet_region_create(const lucet_region_config *config,
+    lucet_region **out);
 
 /**
  * Frees a region and gives its address space back. All of its instances must have been freed. Any
@@ -543,7 +534,6 @@ typedef struct lucet_func {
   uint64_t index_;
 } lucet_func;
 
-
 /**
  * A configuration that offers no host functions and refuses unsigned code. Free it with
  * lucet_module_config_free; modules keep a copy. NULL if there is no memory.
@@ -573,12 +563,8 @@ void lucet_module_config_free(lucet_module_config *config);
  * LUCET_STATUS_INVALID_ARGUMENT for a signature that makes no sense, a text that is not UTF-8, or
  * a name that was added before.
  */
-lucet_status lucet_module_config_add_function(lucet_module_config *config,
-                                              const char *module,
-                                              const char *name,
-                                              const char *signature,
-                                              lucet_host_fn fn,
-                                              void *user_data);
+lucet_status lucet_module_config_add_function(lucet_module_config *config, const char *module,
+    const char *name, const char *signature, lucet_host_fn fn, void *user_data);
 
 /**
  * Marks a function that was added before as impure: it gives guests random numbers, the time, or
@@ -588,9 +574,8 @@ lucet_status lucet_module_config_add_function(lucet_module_config *config,
  *
  * LUCET_STATUS_INVALID_ARGUMENT if there is no such function.
  */
-lucet_status lucet_module_config_mark_impure(lucet_module_config *config,
-                                             const char *module,
-                                             const char *name);
+lucet_status lucet_module_config_mark_impure(lucet_module_config *config, const char *module,
+    const char *name);
 
 /**
  * Whether artifacts that nobody vouches for are loaded. The machine code in an artifact is trusted
@@ -611,8 +596,7 @@ lucet_status lucet_module_config_set_linkable(lucet_module_config *config, bool 
  * guest functions and lucet_module_write_gdb_script works. The file must then not change while the
  * module is loaded. Off by default.
  */
-lucet_status lucet_module_config_set_development(lucet_module_config *config,
-                                                 bool development);
+lucet_status lucet_module_config_set_development(lucet_module_config *config, bool development);
 
 /**
  * Loads an artifact that lucetc wrote. It is checked completely, and its imports are bound; its
@@ -625,17 +609,12 @@ lucet_status lucet_module_config_set_development(lucet_module_config *config,
  * LUCET_STATUS_UNSUPPORTED_ARTIFACT, LUCET_STATUS_UNTRUSTED_ARTIFACT, LUCET_STATUS_MISSING_IMPORT,
  * LUCET_STATUS_IMPORT_TYPE_MISMATCH, LUCET_STATUS_CONTRACT_REFUSED, LUCET_STATUS_OUT_OF_MEMORY.
  */
-LUCET_NODISCARD
-lucet_status lucet_module_load_file(const char *path,
-                                    const lucet_module_config *config,
-                                    lucet_module **out);
+LUCET_NODISCARD lucet_status lucet_module_load_file(const char *path,
+    const lucet_module_config *config, lucet_module **out);
 
 /** Loads an artifact from memory: `len` bytes, which are copied. As lucet_module_load_file. */
-LUCET_NODISCARD
-lucet_status lucet_module_load_bytes(const void *bytes,
-                                     size_t len,
-                                     const lucet_module_config *config,
-                                     lucet_module **out);
+LUCET_NODISCARD lucet_status lucet_module_load_bytes(const void *bytes, size_t len,
+    const lucet_module_config *config, lucet_module **out);
 
 /**
  * Loads an artifact from an open regular file (a memfd is one): all of it, whatever the position
@@ -660,11 +639,8 @@ lucet_status lucet_module_free(lucet_module *module);
  *
  * LUCET_STATUS_NO_SUCH_EXPORT, LUCET_STATUS_EXPORT_TYPE_MISMATCH, LUCET_STATUS_INVALID_ARGUMENT.
  */
-LUCET_NODISCARD
-lucet_status lucet_module_find(lucet_module *module,
-                               const char *name,
-                               const char *signature,
-                               lucet_func *out);
+LUCET_NODISCARD lucet_status lucet_module_find(lucet_module *module, const char *name,
+    const char *signature, lucet_func *out);
 
 /**
  * Writes a file for gdb's `source` command, which then knows the module's functions by name and
@@ -733,7 +709,6 @@ lucet_status lucet_module_label(lucet_module *module,
  */
 typedef struct lucet_instance lucet_instance;
 
-
 /**
  * Creates a fresh instance of `module` in a free slot of `region`, and runs its start function if
  * it has one. `*out` is the instance, or NULL if the call fails. Free it with lucet_instance_free.
@@ -742,10 +717,8 @@ typedef struct lucet_instance lucet_instance;
  * LUCET_STATUS_REGION_FULL, LUCET_STATUS_LIMIT_EXCEEDED if the module does not fit a slot,
  * LUCET_STATUS_START_FAILED, LUCET_STATUS_OUT_OF_MEMORY, LUCET_STATUS_SIGNALS_BLOCKED.
  */
-LUCET_NODISCARD
-lucet_status lucet_instance_create(lucet_region *region,
-                                   lucet_module *module,
-                                   lucet_instance **out);
+LUCET_NODISCARD lucet_status lucet_instance_create(lucet_region *region, lucet_module *module,
+    lucet_instance **out);
 
 /**
  * Frees an instance, suspended or not; its slot is free for the next one. Any thread, but not a
@@ -783,28 +756,18 @@ lucet_status lucet_instance_reset(lucet_instance *instance);
  * LUCET_STATUS_BUSY if it runs already, which includes that a host function called this instead of
  * lucet_vmctx_run; LUCET_STATUS_INVALID_ARGUMENT, LUCET_STATUS_SIGNALS_BLOCKED.
  */
-LUCET_NODISCARD
-lucet_status lucet_instance_run(lucet_instance *instance,
-                                const char *name,
-                                const lucet_val *args,
-                                size_t nargs,
-                                lucet_val *results,
-                                size_t nresults,
-                                lucet_outcome *outcome);
+LUCET_NODISCARD lucet_status lucet_instance_run(lucet_instance *instance, const char *name,
+    const lucet_val *args, size_t nargs, lucet_val *results, size_t nresults,
+    lucet_outcome *outcome);
 
 /**
  * Calls a function that lucet_module_find looked up; otherwise as lucet_instance_run.
  *
  * LUCET_STATUS_INVALID_ARGUMENT if it was looked up in another module than the instance's.
  */
-LUCET_NODISCARD
-lucet_status lucet_instance_run_func(lucet_instance *instance,
-                                     lucet_func func,
-                                     const lucet_val *args,
-                                     size_t nargs,
-                                     lucet_val *results,
-                                     size_t nresults,
-                                     lucet_outcome *outcome);
+LUCET_NODISCARD lucet_status lucet_instance_run_func(lucet_instance *instance, lucet_func func,
+    const lucet_val *args, size_t nargs, lucet_val *results, size_t nresults,
+    lucet_outcome *outcome);
 
 /**
  * Continues a suspended instance. `value` goes to the lucet_resume_fn that the host function named
@@ -813,12 +776,8 @@ lucet_status lucet_instance_run_func(lucet_instance *instance,
  *
  * LUCET_STATUS_WRONG_STATE if the instance is not suspended; otherwise as lucet_instance_run.
  */
-LUCET_NODISCARD
-lucet_status lucet_instance_resume(lucet_instance *instance,
-                                   uint64_t value,
-                                   lucet_val *results,
-                                   size_t nresults,
-                                   lucet_outcome *outcome);
+LUCET_NODISCARD lucet_status lucet_instance_resume(lucet_instance *instance, uint64_t value,
+    lucet_val *results, size_t nresults, lucet_outcome *outcome);
 
 /**
  * Copies `len` bytes at `offset` of the instance's memory to `dst`.
@@ -826,11 +785,8 @@ lucet_status lucet_instance_resume(lucet_instance *instance,
  * LUCET_STATUS_OUT_OF_BOUNDS if the range is not inside the memory (nothing is copied then),
  * LUCET_STATUS_BUSY while it runs.
  */
-LUCET_NODISCARD
-lucet_status lucet_instance_memory_read(lucet_instance *instance,
-                                        uint64_t offset,
-                                        void *dst,
-                                        size_t len);
+LUCET_NODISCARD lucet_status lucet_instance_memory_read(lucet_instance *instance, uint64_t offset,
+    void *dst, size_t len);
 
 /**
  * Copies `len` bytes from `src` to `offset` of the instance's memory.
@@ -838,11 +794,8 @@ lucet_status lucet_instance_memory_read(lucet_instance *instance,
  * LUCET_STATUS_OUT_OF_BOUNDS if the range is not inside the memory (nothing is copied then),
  * LUCET_STATUS_BUSY while it runs.
  */
-LUCET_NODISCARD
-lucet_status lucet_instance_memory_write(lucet_instance *instance,
-                                         uint64_t offset,
-                                         const void *src,
-                                         size_t len);
+LUCET_NODISCARD lucet_status lucet_instance_memory_write(lucet_instance *instance, uint64_t offset,
+    const void *src, size_t len);
 
 /**
  * The address of `len` bytes at `offset` of the instance's memory, to work on them in place. Valid
@@ -851,11 +804,8 @@ lucet_status lucet_instance_memory_write(lucet_instance *instance,
  * LUCET_STATUS_OUT_OF_BOUNDS if the range is not inside the memory, LUCET_STATUS_BUSY while it
  * runs (host functions use lucet_vmctx_memory_range).
  */
-LUCET_NODISCARD
-lucet_status lucet_instance_memory_range(lucet_instance *instance,
-                                         uint64_t offset,
-                                         uint64_t len,
-                                         void **out);
+LUCET_NODISCARD lucet_status lucet_instance_memory_range(lucet_instance *instance, uint64_t offset,
+    uint64_t len, void **out);
 
 /**
  * The size of the instance's memory in bytes: 0 if it has none.
@@ -872,22 +822,15 @@ lucet_status lucet_instance_memory_size(lucet_instance *instance, uint64_t *byte
  * LUCET_STATUS_NO_SUCH_EXPORT, LUCET_STATUS_EXPORT_TYPE_MISMATCH if the export is no memory,
  * LUCET_STATUS_OUT_OF_BOUNDS, LUCET_STATUS_BUSY while it runs.
  */
-LUCET_NODISCARD
-lucet_status lucet_instance_exported_memory(lucet_instance *instance,
-                                            const char *name,
-                                            uint64_t offset,
-                                            uint64_t len,
-                                            void **out,
-                                            uint64_t *bytes);
+LUCET_NODISCARD lucet_status lucet_instance_exported_memory(lucet_instance *instance,
+    const char *name, uint64_t offset, uint64_t len, void **out, uint64_t *bytes);
 
 /**
  * The value of an exported global.
  *
  * LUCET_STATUS_NO_SUCH_EXPORT, LUCET_STATUS_EXPORT_TYPE_MISMATCH if the export is no global.
  */
-lucet_status lucet_instance_global_get(lucet_instance *instance,
-                                       const char *name,
-                                       lucet_val *out);
+lucet_status lucet_instance_global_get(lucet_instance *instance, const char *name, lucet_val *out);
 
 /**
  * Sets an exported mutable global to a value of its type.
@@ -895,9 +838,8 @@ lucet_status lucet_instance_global_get(lucet_instance *instance,
  * LUCET_STATUS_INVALID_ARGUMENT if it is immutable or of another type; otherwise as
  * lucet_instance_global_get.
  */
-lucet_status lucet_instance_global_set(lucet_instance *instance,
-                                       const char *name,
-                                       const lucet_val *value);
+lucet_status lucet_instance_global_set(lucet_instance *instance, const char *name,
+    const lucet_val *value);
 
 /**
  * Sets the pointer that host functions get from lucet_vmctx_user_data, NULL at first: the request
@@ -981,11 +923,8 @@ lucet_status lucet_instance_terminate(lucet_instance *instance);
  *
  * LUCET_STATUS_INVALID_ARGUMENT if there is no such function.
  */
-lucet_status lucet_instance_function_name(lucet_instance *instance,
-                                          uint32_t function,
-                                          char *buf,
-                                          size_t cap,
-                                          size_t *len);
+lucet_status lucet_instance_function_name(lucet_instance *instance, uint32_t function, char *buf,
+    size_t cap, size_t *len);
 
 /* ---- groups ---------------------------------------------------------------------------------- */
 
@@ -995,7 +934,6 @@ lucet_status lucet_instance_function_name(lucet_instance *instance,
  * time; the others get LUCET_STATUS_BUSY.
  */
 typedef struct lucet_group lucet_group;
-
 
 /**
  * Creates a group without members. Its instances will be in slots of `region`, one each. `*out` is
@@ -1021,10 +959,8 @@ LUCET_NODISCARD lucet_status lucet_group_create(lucet_region *region, lucet_grou
  * LUCET_STATUS_MISSING_IMPORT, LUCET_STATUS_IMPORT_TYPE_MISMATCH, LUCET_STATUS_BUSY while a member
  * runs; otherwise as lucet_instance_create.
  */
-lucet_status lucet_group_instantiate(lucet_group *group,
-                                     const char *name,
-                                     lucet_module *module,
-                                     lucet_instance **out);
+lucet_status lucet_group_instantiate(lucet_group *group, const char *name, lucet_module *module,
+    lucet_instance **out);
 
 /**
  * Lets later members import the member `name` by `alias` too.
@@ -1057,20 +993,15 @@ LUCET_ENUM(lucet_growth_kind) {
  * in the middle of the run, on the host's stack: what holds for host functions holds for it, and
  * `instance` is busy.
  */
-typedef bool (*lucet_growth_fn)(void *user_data,
-                                lucet_instance *instance,
-                                lucet_growth_kind kind,
-                                uint64_t from,
-                                uint64_t to);
-
+typedef bool (*lucet_growth_fn)(void *user_data, lucet_instance *instance, lucet_growth_kind kind,
+    uint64_t from, uint64_t to);
 
 /**
  * Asks `fn` before a memory or table grows; NULL, nobody, by default. It may be called by several
  * threads at the same time, one for each instance that runs.
  */
 lucet_status lucet_region_config_set_growth_callback(lucet_region_config *config,
-                                                     lucet_growth_fn fn,
-                                                     void *user_data);
+    lucet_growth_fn fn, void *user_data);
 
 /* ---- statistics ------------------------------------------------------------------------------ */
 
@@ -1126,7 +1057,6 @@ typedef struct lucet_region_stats {
   uint64_t run_times[40];
 } lucet_region_stats;
 
-
 /**
  * What the region has done and holds. Set `stats->size` before; as many bytes are written. The
  * numbers are read one after the other while other threads work; each is right by itself. Takes
@@ -1168,7 +1098,6 @@ typedef struct lucet_frame {
   uint64_t pc;
 } lucet_frame;
 
-
 /**
  * Whether runs of the instance that trap, fail, are terminated or take too long leave a
  * backtrace. A new instance has the region's setting (lucet_region_config_set_backtrace), which
@@ -1190,11 +1119,8 @@ lucet_status lucet_instance_set_backtrace(lucet_instance *instance, bool on);
  *
  * LUCET_STATUS_WRONG_STATE if the last run ended well or backtraces were off.
  */
-LUCET_NODISCARD
-lucet_status lucet_instance_backtrace(lucet_instance *instance,
-                                      lucet_frame *frames,
-                                      size_t cap,
-                                      size_t *len);
+LUCET_NODISCARD lucet_status lucet_instance_backtrace(lucet_instance *instance, lucet_frame *frames,
+    size_t cap, size_t *len);
 
 /**
  * The backtrace as text for a log, a line for each frame:
@@ -1209,11 +1135,8 @@ lucet_status lucet_instance_backtrace(lucet_instance *instance,
  *
  * As lucet_instance_backtrace.
  */
-LUCET_NODISCARD
-lucet_status lucet_instance_write_backtrace(lucet_instance *instance,
-                                            char *buf,
-                                            size_t cap,
-                                            size_t *len);
+LUCET_NODISCARD lucet_status lucet_instance_write_backtrace(lucet_instance *instance, char *buf,
+    size_t cap, size_t *len);
 
 /* ---- exceptions ------------------------------------------------------------------------------ */
 
@@ -1228,19 +1151,13 @@ lucet_status lucet_instance_write_backtrace(lucet_instance *instance,
  *
  * LUCET_STATUS_WRONG_STATE if no run of the instance ended with an exception.
  */
-lucet_status lucet_instance_exception(lucet_instance *instance,
-                                      char *buf,
-                                      size_t cap,
-                                      size_t *len,
-                                      lucet_val *values,
-                                      size_t room,
-                                      size_t *nvalues);
+lucet_status lucet_instance_exception(lucet_instance *instance, char *buf, size_t cap, size_t *len,
+    lucet_val *values, size_t room, size_t *nvalues);
 
 /* ---- snapshots ------------------------------------------------------------------------------- */
 
 /** How to take snapshots. Any thread may use it. */
 typedef struct lucet_snapshot_config lucet_snapshot_config;
-
 
 /**
  * A configuration with the defaults: lucet_reseed as reseed function, if there is one, and frozen
@@ -1258,8 +1175,7 @@ void lucet_snapshot_config_free(lucet_snapshot_config *config);
  *
  * LUCET_STATUS_INVALID_ARGUMENT.
  */
-lucet_status lucet_snapshot_config_set_reseed(lucet_snapshot_config *config,
-                                              const char *name);
+lucet_status lucet_snapshot_config_set_reseed(lucet_snapshot_config *config, const char *name);
 
 /**
  * Whether snapshots are taken although the instance called impure functions (see
@@ -1267,7 +1183,7 @@ lucet_status lucet_snapshot_config_set_reseed(lucet_snapshot_config *config,
  * numbers and the same time. Off by default.
  */
 lucet_status lucet_snapshot_config_allow_frozen_randomness(lucet_snapshot_config *config,
-                                                           bool allow);
+    bool allow);
 
 /**
  * For lucet_snapshot_in_child: an export of type () -> () that is called after the start function,
@@ -1275,15 +1191,14 @@ lucet_status lucet_snapshot_config_allow_frozen_randomness(lucet_snapshot_config
  *
  * LUCET_STATUS_INVALID_ARGUMENT.
  */
-lucet_status lucet_snapshot_config_set_function(lucet_snapshot_config *config,
-                                                const char *name);
+lucet_status lucet_snapshot_config_set_function(lucet_snapshot_config *config, const char *name);
 
 /**
  * For lucet_snapshot_in_child: the child is killed after so many nanoseconds; 10 seconds by
  * default.
  */
 lucet_status lucet_snapshot_config_set_time_limit(lucet_snapshot_config *config,
-                                                  uint64_t nanoseconds);
+    uint64_t nanoseconds);
 
 /**
  * Makes a module of an instance that ran its start-up: its instances begin where this one is, with
@@ -1300,10 +1215,8 @@ lucet_status lucet_snapshot_config_set_time_limit(lucet_snapshot_config *config,
  * LUCET_STATUS_NO_SUCH_EXPORT, LUCET_STATUS_EXPORT_TYPE_MISMATCH for the reseed function;
  * LUCET_STATUS_LIMIT_EXCEEDED, LUCET_STATUS_OUT_OF_MEMORY, LUCET_STATUS_IO.
  */
-LUCET_NODISCARD
-lucet_status lucet_instance_snapshot(lucet_instance *instance,
-                                     const lucet_snapshot_config *config,
-                                     lucet_module **out);
+LUCET_NODISCARD lucet_status lucet_instance_snapshot(lucet_instance *instance,
+    const lucet_snapshot_config *config, lucet_module **out);
 
 /**
  * Creates an instance of `module` in a child process, runs its start-up there, and makes a module
@@ -1321,11 +1234,8 @@ lucet_status lucet_instance_snapshot(lucet_instance *instance,
  * LUCET_STATUS_START_FAILED if start-up ended in any way but returning, took too long, or ended
  * the child; otherwise as lucet_instance_create, lucet_instance_run and lucet_instance_snapshot.
  */
-LUCET_NODISCARD
-lucet_status lucet_snapshot_in_child(lucet_module *module,
-                                     const lucet_region_config *region,
-                                     const lucet_snapshot_config *config,
-                                     lucet_module **out);
+LUCET_NODISCARD lucet_status lucet_snapshot_in_child(lucet_module *module,
+    const lucet_region_config *region, const lucet_snapshot_config *config, lucet_module **out);
 
 /**
  * Writes a module to a file that lucet_module_load_file loads: a snapshot as an artifact that is
@@ -1364,7 +1274,6 @@ typedef struct lucet_vmctx lucet_vmctx;
  */
 typedef uint64_t (*lucet_resume_fn)(lucet_vmctx *ctx, uint64_t resume_value, void *state);
 
-
 /**
  * The calling instance. It is running, so functions that take it are LUCET_STATUS_BUSY until the
  * run is over. NULL if `ctx` is none.
@@ -1395,11 +1304,8 @@ void *lucet_vmctx_user_data(lucet_vmctx *ctx);
  *
  * LUCET_STATUS_OUT_OF_BOUNDS.
  */
-LUCET_NODISCARD
-lucet_status lucet_vmctx_memory_range(lucet_vmctx *ctx,
-                                      uint64_t offset,
-                                      uint64_t len,
-                                      void **out);
+LUCET_NODISCARD lucet_status lucet_vmctx_memory_range(lucet_vmctx *ctx, uint64_t offset,
+    uint64_t len, void **out);
 
 /** The size of the caller's memory in bytes: 0 if it has none. */
 lucet_status lucet_vmctx_memory_size(lucet_vmctx *ctx, uint64_t *bytes);
@@ -1420,10 +1326,8 @@ lucet_status lucet_vmctx_mark_impure(lucet_vmctx *ctx);
  * LUCET_STATUS_NESTED_YIELD inside a nested run or a start function; LUCET_STATUS_WRONG_STATE if
  * the host function has decided to yield or to stop the guest already.
  */
-lucet_status lucet_vmctx_yield(lucet_vmctx *ctx,
-                               uint64_t value,
-                               lucet_resume_fn resume,
-                               void *state);
+lucet_status lucet_vmctx_yield(lucet_vmctx *ctx, uint64_t value, lucet_resume_fn resume,
+    void *state);
 
 /**
  * Makes the guest trap with `code` when the host function returns.
@@ -1466,14 +1370,9 @@ lucet_status lucet_vmctx_terminate(lucet_vmctx *ctx);
  * LUCET_STATUS_NO_SUCH_EXPORT, LUCET_STATUS_EXPORT_TYPE_MISMATCH; LUCET_STATUS_WRONG_STATE if the
  * host function has decided to yield or to stop the guest already; LUCET_STATUS_INVALID_ARGUMENT.
  */
-LUCET_NODISCARD
-lucet_status lucet_vmctx_run(lucet_vmctx *ctx,
-                             const char *name,
-                             const lucet_val *args,
-                             size_t nargs,
-                             lucet_val *results,
-                             size_t nresults,
-                             lucet_outcome *outcome);
+LUCET_NODISCARD lucet_status lucet_vmctx_run(lucet_vmctx *ctx, const char *name,
+    const lucet_val *args, size_t nargs, lucet_val *results, size_t nresults,
+    lucet_outcome *outcome);
 
 /* ---- fuel ------------------------------------------------------------------------------------ */
 

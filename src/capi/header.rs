@@ -121,6 +121,40 @@ fn tidy(text: &str) -> String {
             writeln!(out, "{plain}").unwrap();
         }
     }
+    declarations(&out)
+}
+
+/// Functions on as few lines as they need, and one empty line where cbindgen leaves two.
+fn declarations(text: &str) -> String {
+    let mut out = String::new();
+    let mut lines = text.lines().peekable();
+    while let Some(line) = lines.next() {
+        if line.is_empty() && out.ends_with("\n\n") {
+            continue;
+        }
+        let begins = line == "LUCET_NODISCARD" || line.ends_with(',') && line.contains('(');
+        let code = !line.starts_with([' ', '/', '*', '#', '}']);
+        if !(code && begins && !line.ends_with(';')) {
+            writeln!(out, "{line}").unwrap();
+            continue;
+        }
+        let mut all = line.to_owned();
+        while !all.ends_with(';') {
+            let next = lines.next().expect("a declaration ends");
+            write!(all, " {}", next.trim_start()).unwrap();
+        }
+        let mut width = 0;
+        for word in all.split_inclusive(", ").flat_map(|w| w.split_inclusive("NODISCARD ")) {
+            if width > 0 && width + word.trim_end().len() > 100 {
+                out.truncate(out.trim_end().len());
+                out += "\n    ";
+                width = 4;
+            }
+            out += word;
+            width += word.len();
+        }
+        out.push('\n');
+    }
     out
 }
 
