@@ -58,8 +58,9 @@ fn made() -> Vec<(&'static str, Vec<u8>)> {
         (
             "indirect function",
             {
-                "static int one(void) { return 1; } static void *pick(void) { ran(); return one; }\n\
-             int f(void) __attribute__((ifunc(\"pick\"))); int g(void) { return f(); }\n"
+                "static int one(void) { return 1; }\n\
+                 static void *pick(void) { ran(); return one; }\n\
+                 int f(void) __attribute__((ifunc(\"pick\"))); int g(void) { return f(); }\n"
             },
             &["-Wl,-z,now"],
         ),
