@@ -403,6 +403,28 @@ mod tests {
         }
     }
 
+    /// Who makes a snapshot in a child process says what it begins with.
+    #[test]
+    fn states_from_outside_are_under_the_terms_too() {
+        use crate::loader::State;
+        use crate::module::{Module, ModuleConfig};
+        let wat = "(module (memory 1) (table 1 funcref))";
+        let bytes = lucetc::compile(wat.as_bytes(), &lucetc::Options::default()).unwrap();
+        let mut config = ModuleConfig { allow_unsigned: true, ..ModuleConfig::default() };
+        config.terms.max_memory = Some(2 * WASM_PAGE);
+        config.terms.max_table_elements = Some(3);
+        let m = Module::load_bytes(&bytes, &config).unwrap();
+        for (pages, elements, fits) in [(2, 3, true), (3, 3, false), (2, 4, false)] {
+            let (mut contract, init) = (m.loaded.contract.clone(), m.loaded.init.clone());
+            (contract.memories[0].ty.min, contract.tables[0].min) = (pages, elements);
+            let state = State { contract, init, info: Default::default(), pages: None };
+            match Module::from_state(m.core(), state) {
+                Ok(_) => assert!(fits),
+                Err(e) => assert!(!fits && e.status() == Status::ContractRefused, "{e}"),
+            }
+        }
+    }
+
     #[test]
     fn features_have_names() {
         let mut t = Terms::default();

@@ -96,7 +96,8 @@ fn sources() {
     let good = dir.file("good.so", &sample().build());
     drop(load(Source::Path(&good), &options(false)).unwrap());
     let before = (descriptors(), mappings());
-    let steps: [(&str, fn(&Dir)); 9] = [
+    type Step = fn(&Dir);
+    let steps: [(&str, Step); 9] = [
         ("paths", paths),
         ("files without an end", files_without_end),
         ("pipes and devices are not opened", nothing_is_opened),

@@ -11,8 +11,9 @@ use lucet::{
     FuncType, Imports, Instance, Module, ModuleConfig, Outcome, Region, RegionConfig, Status,
     Terms, Val,
 };
+use lucet_artifact::code::{FuncRecord, NO_REF};
 use lucet_artifact::contract::feature;
-use lucet_artifact::types::MemoryShape;
+use lucet_artifact::types::{MemoryShape, NO_CODE};
 use sample::{Parts, sample};
 use std::ffi::c_void;
 use std::sync::Arc;
@@ -283,8 +284,9 @@ fn imports_are_reported_together() {
         let mut i = one.clone();
         i.name = format!("{n}{}", "x".repeat(50_000));
         p.imports.imports.insert(1, i);
-        p.funcs.funcs.insert(1, p.funcs.funcs[0]);
-        p.funcs.funcs[1].reference = lucet_artifact::code::NO_REF;
+        // Nothing in the module refers to them, so they have no stub.
+        let f = sample::func(NO_CODE, 0, 1, NO_REF);
+        p.funcs.funcs.insert(1, FuncRecord { size: 0, ..f });
     }
     p.contract.functions += 500;
     p.contract.start = None;

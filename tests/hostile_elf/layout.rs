@@ -104,6 +104,25 @@ fn overlaps(c: &mut Cases) {
         put(&mut b.bytes, h + 32, PAGE as u64 + 8, 8);
         put(&mut b.bytes, h + 40, PAGE as u64 + 8, 8);
     });
+    c.field("data not from the start", "p_offset of the first segment", |b| {
+        let h = b.segment(0);
+        let size = get(&b.bytes, h + 32, 8);
+        for (at, v) in [(8, 8), (16, 8), (24, 8), (32, size - 8), (40, size - 8)] {
+            put(&mut b.bytes, h + at, v, 8);
+        }
+    });
+    // Where they are loaded, in the room before the code; the old ones become filler.
+    c.field("section headers among the data", "e_shoff at file offset 0x28", |b| {
+        let (from, n) = (get(&b.bytes, 40, 8) as usize, 64 * get(&b.bytes, 60, 2) as usize);
+        let h = b.segment(0);
+        let to = (get(&b.bytes, h + 32, 8) as usize).next_multiple_of(8);
+        assert!(to + n <= PAGE);
+        b.bytes.copy_within(from..from + n, to);
+        b.bytes[from..from + n].fill(0);
+        put(&mut b.bytes, 40, to as u64, 8);
+        put(&mut b.bytes, h + 32, (to + n) as u64, 8);
+        put(&mut b.bytes, h + 40, (to + n) as u64, 8);
+    });
     c.field("data does not hold the headers", "p_filesz", |b| {
         let h = b.segment(0);
         put(&mut b.bytes, h + 32, 64, 8);
