@@ -79,6 +79,7 @@ spec: ## the WebAssembly test suite, with a table per proposal
 corpus: ## compile and load every module in LUCET_CORPUS=DIR
 	@tests/run-corpus
 
+# LUCET_FORMS=default compiles each module only as lucetc does without options.
 forms: ## the forms of compiled code, counted over the suite (and LUCET_CORPUS=DIR)
 	@$(CARGO) test $(CARGO_FLAGS) --workspace --test forms -- --nocapture
 

@@ -26,6 +26,38 @@ const GUEST: &str = r#"(module
   (func (export "unreachable") unreachable)
   (func (export "oob") (drop (i32.load (i32.const -1)))))"#;
 
+/// Exceptions: thrown and caught as often as is asked for, in each way.
+const THROWS: &str = r#"(module
+  (tag $e (param i32))
+  (tag $empty)
+  (func $make (result exnref)
+    (block $h (result i32 exnref) (try_table (catch_ref $e $h) (throw $e (i32.const 1)))
+      (unreachable))
+    (return))
+  (func $deep (param i32)
+    (if (i32.eqz (local.get 0)) (then (throw $empty)))
+    (call $deep (i32.sub (local.get 0) (i32.const 1)))
+    (call $deep (i32.const -1)))
+  (func (export "caught") (param i32)
+    (loop $l
+      (block $h (result i32) (try_table (catch $e $h) (throw $e (i32.const 1))) (unreachable))
+      (drop)
+      (br_if $l (local.tee 0 (i32.sub (local.get 0) (i32.const 1))))))
+  (func (export "referred") (param i32)
+    (loop $l
+      (drop (call $make))
+      (br_if $l (local.tee 0 (i32.sub (local.get 0) (i32.const 1))))))
+  (func (export "rethrown") (param i32) (local exnref)
+    (local.set 1 (call $make))
+    (loop $l
+      (local.set 1 (block $h (result exnref)
+        (try_table (catch_all_ref $h) (throw_ref (local.get 1))) (unreachable)))
+      (br_if $l (local.tee 0 (i32.sub (local.get 0) (i32.const 1))))))
+  (func (export "deep") (param i32 i32)
+    (loop $l
+      (block (try_table (catch $empty 0) (call $deep (local.get 0))))
+      (br_if $l (local.tee 1 (i32.sub (local.get 1) (i32.const 1)))))))"#;
+
 extern "C" fn host(_: *const lucet::Control, _: usize, v: i32) -> i32 {
     v + 1
 }
@@ -145,8 +177,31 @@ fn rows() -> lucet::Result<Vec<Row>> {
     Ok(rows.into_iter().flatten().collect())
 }
 
+fn exceptions() -> lucet::Result<Vec<Row>> {
+    let artifact = lucetc::compile(THROWS.as_bytes(), &lucetc::Options::default());
+    let module = Module::load_bytes(&artifact.unwrap_or_else(|e| panic!("{e}")), &config())?;
+    let i = Instance::new(&Region::new(RegionConfig::default())?, &module)?;
+    let run = |name: &str, args: &[Val]| {
+        let ended = i.run(name, args).expect("it runs");
+        assert!(matches!(ended, Outcome::Returned(_)), "{ended:?}");
+    };
+    let n = Val::I32(10_000);
+    let rows = [
+        measure("throw and catch", "same function", 10_000, || run("caught", &[n])),
+        measure("throw and catch", "10 frames", 10_000, || run("deep", &[Val::I32(10), n])),
+        measure("throw and catch", "100 frames", 10_000, || run("deep", &[Val::I32(100), n])),
+        measure("throw and catch", "1000 frames", 100, || {
+            run("deep", &[Val::I32(1_000), Val::I32(100)]);
+        }),
+        measure("throw and catch", "catch_ref", 10_000, || run("referred", &[n])),
+        measure("throw and catch", "throw_ref", 10_000, || run("rethrown", &[n])),
+    ];
+    Ok(rows.into_iter().flatten().collect())
+}
+
 fn main() {
-    let rows = rows().unwrap_or_else(|e| panic!("{e}"));
+    let mut rows = rows().unwrap_or_else(|e| panic!("{e}"));
+    rows.extend(exceptions().unwrap_or_else(|e| panic!("{e}")));
     let mut json = String::from("[\n");
     println!("{:<38} {:>12} {:>8}  setting", "row", "ns", "spread");
     for (n, r) in rows.iter().enumerate() {

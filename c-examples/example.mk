@@ -3,6 +3,7 @@
 #
 #   GUESTS   sources of the guests (.wat, .c, .cpp), compiled to NAME.so; main gets their paths
 #   PROGRAMS further native programs (.c); main gets their paths after the guests'
+#   RUN      what `make run` does, if it is more than that
 
 # make's own rules would take libc/new for a program to build from new.cpp.
 MAKEFLAGS += --no-builtin-rules
@@ -30,8 +31,9 @@ vpath %.cpp $(sort . $(dir $(GUESTS)))
 .PHONY: all run clean
 all: $(OUT)/main $(ARTIFACTS) $(NATIVE)
 
+RUN ?= $(OUT)/main $(ARTIFACTS) $(NATIVE) $(ARGS)
 run: all
-	@$(OUT)/main $(ARTIFACTS) $(NATIVE) $(ARGS)
+	@$(RUN)
 
 $(OUT)/main: main.c $(wildcard ../*.h *.h) $(DIST)/include/lucet.h $(DIST)/lib/liblucet.so | $(OUT)
 	$(CC) $(WARN) $(CFLAGS) -D_POSIX_C_SOURCE=200809L -I$(DIST)/include -o $@ $< $(LINK)

@@ -46,12 +46,13 @@
  *
  * POINTERS
  *
- *   lucet_region, lucet_module, lucet_instance, lucet_group and lucet_*_config are handles: numbers
- *   that nobody dereferences. One that is NULL, freed, of another kind or made up gives a status,
- *   never a crash. All other pointers must point to what their type and the length beside them say
- *   until the call returns; a required one that is NULL gives LUCET_STATUS_NULL_ARGUMENT. Texts are
- *   UTF-8 and end with NUL. lucet copies what it needs later, except user data, which it never
- *   looks at. Results go to out-parameters; a handle or pointer there is NULL if the call failed.
+ *   lucet_region, lucet_module, lucet_module_ref, lucet_instance, lucet_group and lucet_*_config
+ *   are handles: numbers that nobody dereferences. One that is NULL, freed, of another kind or made
+ *   up gives a status, never a crash. All other pointers must point to what their type and the
+ *   length beside them say until the call returns; a required one that is NULL gives
+ *   LUCET_STATUS_NULL_ARGUMENT. Texts are UTF-8 and end with NUL. lucet copies what it needs later,
+ *   except user data, which it never looks at. Results go to out-parameters; a handle or pointer
+ *   there is NULL if the call failed.
  *
  * OWNERSHIP
  *
@@ -103,8 +104,7 @@ extern "C" {
 
 /**
  * Why a call failed: something the caller or the environment did. What a guest did is a
- * lucet_outcome. Numbers never change; new ones are added at the end.
- */
+ * lucet_outcome. Numbers never change; new ones are added at the end. */
 LUCET_ENUM(lucet_status) {
   /** Success. */
   LUCET_STATUS_OK = 0,
@@ -116,13 +116,11 @@ LUCET_ENUM(lucet_status) {
   LUCET_STATUS_INVALID_ARGUMENT = 3,
   /**
    * The object is in use: a running instance, one used by another thread, a region with
-   * instances.
-   */
+   * instances. */
   LUCET_STATUS_BUSY = 4,
   /**
    * The instance is in a state in which this is not possible: run of a suspended one, resume of
-   * a ready one, anything but reset or free of a faulted one.
-   */
+   * a ready one, anything but reset or free of a faulted one. */
   LUCET_STATUS_WRONG_STATE = 5,
   /** The system refused memory, address space or a descriptor. */
   LUCET_STATUS_OUT_OF_MEMORY = 6,
@@ -176,8 +174,7 @@ LUCET_ENUM(lucet_outcome_kind) {
   LUCET_OUTCOME_YIELDED = 2,
   /**
    * The guest trapped. The instance is faulted, as after everything below unless noted: reset
-   * or free it.
-   */
+   * or free it. */
   LUCET_OUTCOME_TRAPPED = 3,
   /** The host stopped it. */
   LUCET_OUTCOME_TERMINATED = 4,
@@ -185,8 +182,7 @@ LUCET_ENUM(lucet_outcome_kind) {
   LUCET_OUTCOME_TIMED_OUT = 5,
   /**
    * Its time slice is used up. The instance is in the middle of its guest's work: resume, reset
-   * or free it.
-   */
+   * or free it. */
   LUCET_OUTCOME_PREEMPTED = 6,
   /** Its fuel is used up. The instance is suspended: see lucet_instance_set_fuel. */
   LUCET_OUTCOME_OUT_OF_FUEL = 7,
@@ -248,13 +244,11 @@ typedef struct lucet_outcome {
 
 /**
  * The name of a status as it stands here, such as "LUCET_STATUS_BUSY". Static, never NULL;
- * "unknown" for other numbers. Any thread.
- */
+ * "unknown" for other numbers. Any thread. */
 const char *lucet_status_name(lucet_status status);
 
 /**
- * The name of an outcome as it stands here, such as "LUCET_OUTCOME_TRAPPED". Static, never NULL.
- */
+ * The name of an outcome as it stands here, such as "LUCET_OUTCOME_TRAPPED". Static, never NULL. */
 const char *lucet_outcome_name(lucet_outcome_kind kind);
 
 /** A trap code in words, such as "out of bounds memory access". Static, never NULL. */
@@ -301,8 +295,7 @@ typedef union lucet_val_of {
 /**
  * A value with its type: 32 bytes, aligned to 8.
  *
- *     lucet_val v = {.of.i32 = 42, .type = LUCET_VAL_I32};
- */
+ *     lucet_val v = {.of.i32 = 42, .type = LUCET_VAL_I32}; */
 typedef struct lucet_val {
   /** The value. */
   lucet_val_of of;
@@ -316,8 +309,7 @@ typedef struct lucet_val {
 
 /**
  * The version of the library in use, such as "0.1.0"; LUCET_VERSION_MAJOR and so on are those of
- * the header a program was compiled with. Static, never NULL. Any thread.
- */
+ * the header a program was compiled with. Static, never NULL. Any thread. */
 const char *lucet_version(void);
 
 /**
@@ -326,8 +318,7 @@ const char *lucet_version(void);
  * succeeds leaves it as it is, so look at statuses first.
  *
  * The text belongs to lucet and stays valid until the next call that fails on this thread, or the
- * thread's end. Copy it to keep it.
- */
+ * thread's end. Copy it to keep it. */
 const char *lucet_last_error(void);
 
 /**
@@ -338,8 +329,7 @@ const char *lucet_last_error(void);
  * before.
  *
  * LUCET_STATUS_SIGNALS_BLOCKED if this thread blocks one of these signals,
- * LUCET_STATUS_OUT_OF_MEMORY.
- */
+ * LUCET_STATUS_OUT_OF_MEMORY. */
 lucet_status lucet_thread_prepare(void);
 
 /**
@@ -347,8 +337,7 @@ lucet_status lucet_thread_prepare(void);
  * first, and does with the first of them. A program that has a timer already may say no before,
  * and call lucet_check_deadlines itself. Any thread; for the whole process.
  *
- * LUCET_STATUS_WRONG_STATE if the thread was started and should not be there.
- */
+ * LUCET_STATUS_WRONG_STATE if the thread was started and should not be there. */
 lucet_status lucet_set_watchdog(bool allowed);
 
 /**
@@ -358,8 +347,7 @@ lucet_status lucet_set_watchdog(bool allowed);
  * it again at the latest, UINT64_MAX if not before a run with a limit begins; it may be NULL.
  *
  * To be called from a thread that does not run guests at that moment: a limit is kept as exactly
- * as this is called. Allocates nothing; takes a lock, so not in a signal handler. Any thread.
- */
+ * as this is called. Allocates nothing; takes a lock, so not in a signal handler. Any thread. */
 lucet_status lucet_check_deadlines(uint64_t *next);
 
 /**
@@ -376,16 +364,14 @@ lucet_status lucet_check_deadlines(uint64_t *next);
  *     }
  *
  * Such a handler is installed with SA_SIGINFO and SA_ONSTACK. Allocates and locks nothing. The
- * only function that may be called in a signal handler.
- */
+ * only function that may be called in a signal handler. */
 bool lucet_handle_signal(int signal, void *info, void *context);
 
 /* ---- regions --------------------------------------------------------------------------------- */
 
 /**
  * Address space cut into slots. Each slot holds one instance: its memory, stack and globals.
- * Created once; any thread may use it, several at the same time.
- */
+ * Created once; any thread may use it, several at the same time. */
 typedef struct lucet_region lucet_region;
 
 /** Settings for a region. Any thread may use it. */
@@ -394,8 +380,7 @@ typedef struct lucet_region_config lucet_region_config;
 /**
  * A configuration with the defaults: 64 slots, 256 KiB of stack, up to 4 GiB of memory for each
  * instance, guarded slots. Free it with lucet_region_config_free; regions keep a copy. NULL if
- * there is no memory (see lucet_last_error).
- */
+ * there is no memory (see lucet_last_error). */
 lucet_region_config *lucet_region_config_create(void);
 
 /** Frees a configuration. NULL is allowed; a wrong handle does nothing but set lucet_last_error. */
@@ -404,78 +389,66 @@ void lucet_region_config_free(lucet_region_config *config);
 /**
  * How many instances may live in the region at the same time; 64 by default. A guarded slot takes
  * more than 4 GiB of address space but no memory before it is used; the address space of a process
- * has room for about 30,000 of them. Values are checked by lucet_region_create.
- */
+ * has room for about 30,000 of them. Values are checked by lucet_region_create. */
 lucet_status lucet_region_config_set_slots(lucet_region_config *config, uint32_t slots);
 
 /**
  * Bytes of stack for each instance; 256 KiB by default, at least 16 KiB. Host functions run on the
- * thread's own stack and take nothing from it.
- */
+ * thread's own stack and take nothing from it. */
 lucet_status lucet_region_config_set_stack_bytes(lucet_region_config *config, uint64_t bytes);
 
 /**
  * Most bytes of linear memory that an instance may have or grow to, in all its memories together;
- * 4 GiB by default. Compact regions reserve exactly this much for each slot.
- */
+ * 4 GiB by default. Compact regions reserve exactly this much for each slot. */
 lucet_status lucet_region_config_set_max_memory(lucet_region_config *config, uint64_t bytes);
 
 /**
  * Most bytes of instance data (globals, import slots and the like) that a module may need; 128 KiB
- * by default.
- */
+ * by default. */
 lucet_status lucet_region_config_set_max_instance_data(lucet_region_config *config, uint32_t bytes);
 
 /**
  * Packs slots tightly, without guards between them, for very many small instances. Only modules
- * compiled with `lucetc --memory compact` fit. Off by default.
- */
+ * compiled with `lucetc --memory compact` fit. Off by default. */
 lucet_status lucet_region_config_set_compact(lucet_region_config *config, bool compact);
 
 /**
  * Compact regions only: how many instances may run or be suspended at the same time; 1024 by
- * default. Stacks are lent to instances while they need one.
- */
+ * default. Stacks are lent to instances while they need one. */
 lucet_status lucet_region_config_set_stacks(lucet_region_config *config, uint32_t stacks);
 
 /**
  * Whether making a used slot pristine may rely on SIGSEGV reaching lucet, which makes fresh
  * instances cheapest (Linux 6.13 or newer). On by default; turn it off in a program whose handlers
- * of SIGSEGV cannot be trusted to pass it on. Traps of guests need that signal in any case.
- */
+ * of SIGSEGV cannot be trusted to pass it on. Traps of guests need that signal in any case. */
 lucet_status lucet_region_config_set_first_touch(lucet_region_config *config, bool first_touch);
 
 /**
  * Most elements that a table of an instance may have or grow to; as many as its module asks for by
- * default. A module whose table begins with more is LUCET_STATUS_LIMIT_EXCEEDED.
- */
+ * default. A module whose table begins with more is LUCET_STATUS_LIMIT_EXCEEDED. */
 lucet_status lucet_region_config_set_max_table_elements(lucet_region_config *config,
     uint32_t elements);
 
 /**
  * The time limit that new instances have, see lucet_instance_set_time_limit; 0, none, by default.
- * It holds for their start functions too, which nobody else could end.
- */
+ * It holds for their start functions too, which nobody else could end. */
 lucet_status lucet_region_config_set_time_limit(lucet_region_config *config, uint64_t nanoseconds);
 
 /**
  * Bytes of memory that used slots keep for their next instances at most: each of them (1 MiB by
  * default) and all together (256 MiB by default). Keeping is what makes fresh instances cheap; a
- * slot past either is emptied when its instance is freed, and its next one pays page faults.
- */
+ * slot past either is emptied when its instance is freed, and its next one pays page faults. */
 lucet_status lucet_region_config_set_resident_bytes(lucet_region_config *config, uint64_t per_slot,
     uint64_t all);
 
 /**
  * Whether lucet_region_get_stats tells how long creating and running instances takes. Off by
- * default: it reads a clock twice for each, some 50 ns.
- */
+ * default: it reads a clock twice for each, some 50 ns. */
 lucet_status lucet_region_config_set_latency_histograms(lucet_region_config *config, bool on);
 
 /**
  * Whether runs of the region's instances that end badly leave a backtrace: see
- * lucet_instance_set_backtrace, which changes it for one instance. Off by default.
- */
+ * lucet_instance_set_backtrace, which changes it for one instance. Off by default. */
 lucet_status lucet_region_config_set_backtrace(lucet_region_config *config, bool on);
 
 /**
@@ -483,8 +456,7 @@ lucet_status lucet_region_config_set_backtrace(lucet_region_config *config, bool
  * fails. Free it with lucet_region_free. Any thread.
  *
  * LUCET_STATUS_INVALID_ARGUMENT for sizes that make no sense, LUCET_STATUS_OUT_OF_MEMORY if the
- * system refuses so much address space (see `ulimit -v`).
- */
+ * system refuses so much address space (see `ulimit -v`). */
 LUCET_NODISCARD lucet_status lucet_region_create(const lucet_region_config *config,
     lucet_region **out);
 
@@ -492,15 +464,13 @@ LUCET_NODISCARD lucet_status lucet_region_create(const lucet_region_config *conf
  * Frees a region and gives its address space back. All of its instances must have been freed. Any
  * thread. In a forked child it may always be called: the parent keeps what it has.
  *
- * LUCET_STATUS_BUSY while instances are alive.
- */
+ * LUCET_STATUS_BUSY while instances are alive. */
 lucet_status lucet_region_free(lucet_region *region);
 
 /* ---- modules --------------------------------------------------------------------------------- */
 
 /**
- * Compiled code, loaded and checked. Immutable; any thread may use it, several at the same time.
- */
+ * Compiled code, loaded and checked. Immutable; any thread may use it, several at the same time. */
 typedef struct lucet_module lucet_module;
 
 /** What to load modules with: host functions and what is allowed. Any thread may use it. */
@@ -519,14 +489,12 @@ typedef struct lucet_module_config lucet_module_config;
  *
  * It runs on the stack of the thread that runs the guest. It must return: longjmp out of it, and
  * exceptions or panics that leave it, end the process or worse. To stop the guest, call
- * lucet_vmctx_trap, _fail, _exit or _terminate and return.
- */
+ * lucet_vmctx_trap, _fail, _exit or _terminate and return. */
 typedef void (*lucet_host_fn)(void);
 
 /**
  * An exported function, looked up once. Plain data: copy it as you like. Valid for instances of
- * the module it came from and of snapshots taken of those in this process, refused by others.
- */
+ * the module it came from and of snapshots taken of those in this process, refused by others. */
 typedef struct lucet_func {
   /** Private. */
   uint64_t module_;
@@ -535,9 +503,8 @@ typedef struct lucet_func {
 } lucet_func;
 
 /**
- * A configuration that offers no host functions and refuses unsigned code. Free it with
- * lucet_module_config_free; modules keep a copy. NULL if there is no memory.
- */
+ * A configuration that offers no host functions and trusts nobody. Free it with
+ * lucet_module_config_free; modules keep a copy. NULL if there is no memory. */
 lucet_module_config *lucet_module_config_create(void);
 
 /** Frees a configuration. NULL is allowed; a wrong handle does nothing but set lucet_last_error. */
@@ -561,8 +528,7 @@ void lucet_module_config_free(lucet_module_config *config);
  *                                      (lucet_host_fn)price, &shop);
  *
  * LUCET_STATUS_INVALID_ARGUMENT for a signature that makes no sense, a text that is not UTF-8, or
- * a name that was added before.
- */
+ * a name that was added before. */
 lucet_status lucet_module_config_add_function(lucet_module_config *config, const char *module,
     const char *name, const char *signature, lucet_host_fn fn, void *user_data);
 
@@ -572,43 +538,38 @@ lucet_status lucet_module_config_add_function(lucet_module_config *config, const
  * becomes a snapshot only if it can be reseeded; see lucet_instance_snapshot. Calls of functions
  * that are not marked cost nothing more.
  *
- * LUCET_STATUS_INVALID_ARGUMENT if there is no such function.
- */
+ * LUCET_STATUS_INVALID_ARGUMENT if there is no such function. */
 lucet_status lucet_module_config_mark_impure(lucet_module_config *config, const char *module,
     const char *name);
 
 /**
  * Whether artifacts that nobody vouches for are loaded. The machine code in an artifact is trusted
  * like any library's, so allow this only for files that you compiled yourself and that nobody else
- * can write to. Off by default; this version cannot check signatures, so nothing loads without it.
- */
+ * can write to; otherwise see lucet_module_config_add_key. Off by default. */
 lucet_status lucet_module_config_allow_unsigned(lucet_module_config *config, bool allow);
 
 /**
  * Whether imports that no host function satisfies are left to be provided by other instances of a
  * group (lucet_group_instantiate); a module that has such imports cannot be instantiated alone.
- * Off by default: a missing import fails when the module is loaded.
- */
+ * Off by default: a missing import fails when the module is loaded. */
 lucet_status lucet_module_config_set_linkable(lucet_module_config *config, bool linkable);
 
 /**
  * Development mode: code is mapped from the artifact's own file, so that perf knows the names of
  * guest functions and lucet_module_write_gdb_script works. The file must then not change while the
- * module is loaded. Off by default.
- */
+ * module is loaded. Off by default. */
 lucet_status lucet_module_config_set_development(lucet_module_config *config, bool development);
 
 /**
  * Loads an artifact that lucetc wrote. It is checked completely, and its imports are bound; its
  * bytes are copied into sealed memory (but see lucet_module_config_set_development), so the file
- * may be replaced afterwards. NULL as `config` means the defaults, which load nothing in this
- * version. `*out` is the module, or NULL if the call fails. Free it with lucet_module_free. Takes
+ * may be replaced afterwards. NULL as `config` means the defaults, which trust nobody and load
+ * nothing. `*out` is the module, or NULL if the call fails. Free it with lucet_module_free. Takes
  * milliseconds: do it when the server starts. Any thread.
  *
  * LUCET_STATUS_IO, LUCET_STATUS_NOT_AN_ARTIFACT, LUCET_STATUS_INVALID_ARTIFACT,
  * LUCET_STATUS_UNSUPPORTED_ARTIFACT, LUCET_STATUS_UNTRUSTED_ARTIFACT, LUCET_STATUS_MISSING_IMPORT,
- * LUCET_STATUS_IMPORT_TYPE_MISMATCH, LUCET_STATUS_CONTRACT_REFUSED, LUCET_STATUS_OUT_OF_MEMORY.
- */
+ * LUCET_STATUS_IMPORT_TYPE_MISMATCH, LUCET_STATUS_CONTRACT_REFUSED, LUCET_STATUS_OUT_OF_MEMORY. */
 LUCET_NODISCARD lucet_status lucet_module_load_file(const char *path,
     const lucet_module_config *config, lucet_module **out);
 
@@ -619,17 +580,13 @@ LUCET_NODISCARD lucet_status lucet_module_load_bytes(const void *bytes, size_t l
 /**
  * Loads an artifact from an open regular file (a memfd is one): all of it, whatever the position
  * of `fd`, which is neither changed nor closed. As lucet_module_load_file, and
- * LUCET_STATUS_INVALID_ARGUMENT if `fd` is not open for reading.
- */
-LUCET_NODISCARD
-lucet_status lucet_module_load_fd(int32_t fd,
-                                  const lucet_module_config *config,
-                                  lucet_module **out);
+ * LUCET_STATUS_INVALID_ARGUMENT if `fd` is not open for reading. */
+LUCET_NODISCARD lucet_status lucet_module_load_fd(int32_t fd, const lucet_module_config *config,
+    lucet_module **out);
 
 /**
  * Gives the handle back. Code stays in memory until the last instance of the module is freed, and
- * lucet_func values of it work until then. Any thread.
- */
+ * lucet_func values of it work until then. Any thread. */
 lucet_status lucet_module_free(lucet_module *module);
 
 /**
@@ -637,8 +594,7 @@ lucet_status lucet_module_free(lucet_module *module);
  * the caller counts on, as in lucet_module_config_add_function, or NULL for any. `*out` is written
  * if the call succeeds. Any thread.
  *
- * LUCET_STATUS_NO_SUCH_EXPORT, LUCET_STATUS_EXPORT_TYPE_MISMATCH, LUCET_STATUS_INVALID_ARGUMENT.
- */
+ * LUCET_STATUS_NO_SUCH_EXPORT, LUCET_STATUS_EXPORT_TYPE_MISMATCH, LUCET_STATUS_INVALID_ARGUMENT. */
 LUCET_NODISCARD lucet_status lucet_module_find(lucet_module *module, const char *name,
     const char *signature, lucet_func *out);
 
@@ -648,8 +604,7 @@ LUCET_NODISCARD lucet_status lucet_module_find(lucet_module *module, const char 
  * created or replaced. Any thread.
  *
  * LUCET_STATUS_WRONG_STATE without development mode, LUCET_STATUS_IO,
- * LUCET_STATUS_INVALID_ARGUMENT.
- */
+ * LUCET_STATUS_INVALID_ARGUMENT. */
 lucet_status lucet_module_write_gdb_script(lucet_module *module, const char *path);
 
 /* ---- contracts ------------------------------------------------------------------------------- */
@@ -663,26 +618,22 @@ lucet_status lucet_module_config_set_max_memory(lucet_module_config *config, uin
 
 /** The same for the elements of each table. */
 lucet_status lucet_module_config_set_max_table_elements(lucet_module_config *config,
-                                                        uint32_t elements);
+    uint32_t elements);
 
 /**
  * Refuses modules without this label, or with another value of it; NULL as `value` means any.
- * Labels come from the policy file that a module was compiled under. Once for each name.
- */
-lucet_status lucet_module_config_require_label(lucet_module_config *config,
-                                               const char *name,
-                                               const char *value);
+ * Labels come from the policy file that a module was compiled under. Once for each name. */
+lucet_status lucet_module_config_require_label(lucet_module_config *config, const char *name,
+    const char *value);
 
 /**
  * Refuses modules of older compilers, on the day of a compiler's bug. `version` is a semantic one:
- * "1.2.3".
- */
+ * "1.2.3". */
 lucet_status lucet_module_config_set_min_compiler(lucet_module_config *config, const char *version);
 
 /**
  * Refuses modules that use a feature of the language: "simd", "exceptions", "memory64" and so on
- * (LUCET_STATUS_INVALID_ARGUMENT lists them), or "all" beyond WebAssembly 1.0.
- */
+ * (LUCET_STATUS_INVALID_ARGUMENT lists them), or "all" beyond WebAssembly 1.0. */
 lucet_status lucet_module_config_deny_feature(lucet_module_config *config, const char *name);
 
 /** Takes that back for one feature, or "all". */
@@ -692,21 +643,39 @@ lucet_status lucet_module_config_allow_feature(lucet_module_config *config, cons
  * The value of a label in a module's contract, for logs: who made it, which version it is. `buf`,
  * `cap` and `len` as for lucet_instance_function_name; it may be anything, so escape it.
  *
- * LUCET_STATUS_INVALID_ARGUMENT if there is no such label.
- */
-lucet_status lucet_module_label(lucet_module *module,
-                                const char *name,
-                                char *buf,
-                                size_t cap,
-                                size_t *len);
+ * LUCET_STATUS_INVALID_ARGUMENT if there is no such label. */
+lucet_status lucet_module_label(lucet_module *module, const char *name, char *buf, size_t cap,
+    size_t *len);
+
+/* ---- trust ----------------------------------------------------------------------------------- */
+
+/**
+ * Trusts artifacts that this key signed: `public_key` is its line ("RW...", 56 characters) or the
+ * contents of its .pub file, as lucetc keygen and minisign write them. The text is copied. 64 keys
+ * at most; to replace one, give the old and the new for a while.
+ *
+ * Trusted is what one of the keys signed, what lucet_module_config_add_hash pinned, and everything
+ * after lucet_module_config_allow_unsigned. Anything else is LUCET_STATUS_UNTRUSTED_ARTIFACT when
+ * it is loaded, before more than its hash was looked at; lucet_last_error names the keys. So is,
+ * even if pinned or allowed, what names one of the keys as its signer and was not signed by it.
+ *
+ * LUCET_STATUS_INVALID_ARGUMENT if it is no key, or one with which anybody could sign;
+ * LUCET_STATUS_LIMIT_EXCEEDED. */
+lucet_status lucet_module_config_add_key(lucet_module_config *config, const char *public_key);
+
+/**
+ * Loads the one artifact with this hash, whoever signed it or did not: 128 hexadecimal digits, as
+ * lucetc verify prints them. A snapshot has its own hash, not its parent's. 4096 at most.
+ *
+ * LUCET_STATUS_INVALID_ARGUMENT, LUCET_STATUS_LIMIT_EXCEEDED. */
+lucet_status lucet_module_config_add_hash(lucet_module_config *config, const char *hash);
 
 /* ---- instances ------------------------------------------------------------------------------- */
 
 /**
  * One sandbox: a module's code with its own memory, globals and stack, in a slot of a region. Any
  * thread may use it, one at a time: a second one gets LUCET_STATUS_BUSY. A suspended instance may
- * be resumed by another thread than ran it.
- */
+ * be resumed by another thread than ran it. */
 typedef struct lucet_instance lucet_instance;
 
 /**
@@ -715,8 +684,7 @@ typedef struct lucet_instance lucet_instance;
  * Takes microseconds: create one for each request. Any thread.
  *
  * LUCET_STATUS_REGION_FULL, LUCET_STATUS_LIMIT_EXCEEDED if the module does not fit a slot,
- * LUCET_STATUS_START_FAILED, LUCET_STATUS_OUT_OF_MEMORY, LUCET_STATUS_SIGNALS_BLOCKED.
- */
+ * LUCET_STATUS_START_FAILED, LUCET_STATUS_OUT_OF_MEMORY, LUCET_STATUS_SIGNALS_BLOCKED. */
 LUCET_NODISCARD lucet_status lucet_instance_create(lucet_region *region, lucet_module *module,
     lucet_instance **out);
 
@@ -724,16 +692,14 @@ LUCET_NODISCARD lucet_status lucet_instance_create(lucet_region *region, lucet_m
  * Frees an instance, suspended or not; its slot is free for the next one. Any thread, but not a
  * host function that the instance called.
  *
- * LUCET_STATUS_BUSY while it runs, LUCET_STATUS_INVALID_HANDLE if it was freed before.
- */
+ * LUCET_STATUS_BUSY while it runs, LUCET_STATUS_INVALID_HANDLE if it was freed before. */
 lucet_status lucet_instance_free(lucet_instance *instance);
 
 /**
  * Makes an instance as fresh as a new one: memory, globals, tables; the start function runs again.
  * A suspended run is abandoned. What lucet_instance_set_user_data set stays.
  *
- * LUCET_STATUS_START_FAILED (the instance is faulted then), LUCET_STATUS_OUT_OF_MEMORY.
- */
+ * LUCET_STATUS_START_FAILED (the instance is faulted then), LUCET_STATUS_OUT_OF_MEMORY. */
 lucet_status lucet_instance_reset(lucet_instance *instance);
 
 /**
@@ -754,8 +720,7 @@ lucet_status lucet_instance_reset(lucet_instance *instance);
  * LUCET_STATUS_NO_SUCH_EXPORT; LUCET_STATUS_EXPORT_TYPE_MISMATCH if arguments or the number of
  * results do not fit; LUCET_STATUS_WRONG_STATE if the instance is suspended or faulted;
  * LUCET_STATUS_BUSY if it runs already, which includes that a host function called this instead of
- * lucet_vmctx_run; LUCET_STATUS_INVALID_ARGUMENT, LUCET_STATUS_SIGNALS_BLOCKED.
- */
+ * lucet_vmctx_run; LUCET_STATUS_INVALID_ARGUMENT, LUCET_STATUS_SIGNALS_BLOCKED. */
 LUCET_NODISCARD lucet_status lucet_instance_run(lucet_instance *instance, const char *name,
     const lucet_val *args, size_t nargs, lucet_val *results, size_t nresults,
     lucet_outcome *outcome);
@@ -763,8 +728,7 @@ LUCET_NODISCARD lucet_status lucet_instance_run(lucet_instance *instance, const 
 /**
  * Calls a function that lucet_module_find looked up; otherwise as lucet_instance_run.
  *
- * LUCET_STATUS_INVALID_ARGUMENT if it was looked up in another module than the instance's.
- */
+ * LUCET_STATUS_INVALID_ARGUMENT if it was looked up in another module than the instance's. */
 LUCET_NODISCARD lucet_status lucet_instance_run_func(lucet_instance *instance, lucet_func func,
     const lucet_val *args, size_t nargs, lucet_val *results, size_t nresults,
     lucet_outcome *outcome);
@@ -774,8 +738,7 @@ LUCET_NODISCARD lucet_status lucet_instance_run_func(lucet_instance *instance, l
  * when it yielded; if it named none, `value` itself is the result of the guest's call. `results`
  * are those of the function that was run at first: exactly `nresults`, also if it yields again.
  *
- * LUCET_STATUS_WRONG_STATE if the instance is not suspended; otherwise as lucet_instance_run.
- */
+ * LUCET_STATUS_WRONG_STATE if the instance is not suspended; otherwise as lucet_instance_run. */
 LUCET_NODISCARD lucet_status lucet_instance_resume(lucet_instance *instance, uint64_t value,
     lucet_val *results, size_t nresults, lucet_outcome *outcome);
 
@@ -783,8 +746,7 @@ LUCET_NODISCARD lucet_status lucet_instance_resume(lucet_instance *instance, uin
  * Copies `len` bytes at `offset` of the instance's memory to `dst`.
  *
  * LUCET_STATUS_OUT_OF_BOUNDS if the range is not inside the memory (nothing is copied then),
- * LUCET_STATUS_BUSY while it runs.
- */
+ * LUCET_STATUS_BUSY while it runs. */
 LUCET_NODISCARD lucet_status lucet_instance_memory_read(lucet_instance *instance, uint64_t offset,
     void *dst, size_t len);
 
@@ -792,8 +754,7 @@ LUCET_NODISCARD lucet_status lucet_instance_memory_read(lucet_instance *instance
  * Copies `len` bytes from `src` to `offset` of the instance's memory.
  *
  * LUCET_STATUS_OUT_OF_BOUNDS if the range is not inside the memory (nothing is copied then),
- * LUCET_STATUS_BUSY while it runs.
- */
+ * LUCET_STATUS_BUSY while it runs. */
 LUCET_NODISCARD lucet_status lucet_instance_memory_write(lucet_instance *instance, uint64_t offset,
     const void *src, size_t len);
 
@@ -802,16 +763,14 @@ LUCET_NODISCARD lucet_status lucet_instance_memory_write(lucet_instance *instanc
  * until the instance runs again, is reset or freed. `*out` is NULL if the call fails.
  *
  * LUCET_STATUS_OUT_OF_BOUNDS if the range is not inside the memory, LUCET_STATUS_BUSY while it
- * runs (host functions use lucet_vmctx_memory_range).
- */
+ * runs (host functions use lucet_vmctx_memory_range). */
 LUCET_NODISCARD lucet_status lucet_instance_memory_range(lucet_instance *instance, uint64_t offset,
     uint64_t len, void **out);
 
 /**
  * The size of the instance's memory in bytes: 0 if it has none.
  *
- * LUCET_STATUS_BUSY while it runs.
- */
+ * LUCET_STATUS_BUSY while it runs. */
 lucet_status lucet_instance_memory_size(lucet_instance *instance, uint64_t *bytes);
 
 /**
@@ -820,31 +779,27 @@ lucet_status lucet_instance_memory_size(lucet_instance *instance, uint64_t *byte
  * both are 0 if the call fails.
  *
  * LUCET_STATUS_NO_SUCH_EXPORT, LUCET_STATUS_EXPORT_TYPE_MISMATCH if the export is no memory,
- * LUCET_STATUS_OUT_OF_BOUNDS, LUCET_STATUS_BUSY while it runs.
- */
+ * LUCET_STATUS_OUT_OF_BOUNDS, LUCET_STATUS_BUSY while it runs. */
 LUCET_NODISCARD lucet_status lucet_instance_exported_memory(lucet_instance *instance,
     const char *name, uint64_t offset, uint64_t len, void **out, uint64_t *bytes);
 
 /**
  * The value of an exported global.
  *
- * LUCET_STATUS_NO_SUCH_EXPORT, LUCET_STATUS_EXPORT_TYPE_MISMATCH if the export is no global.
- */
+ * LUCET_STATUS_NO_SUCH_EXPORT, LUCET_STATUS_EXPORT_TYPE_MISMATCH if the export is no global. */
 lucet_status lucet_instance_global_get(lucet_instance *instance, const char *name, lucet_val *out);
 
 /**
  * Sets an exported mutable global to a value of its type.
  *
  * LUCET_STATUS_INVALID_ARGUMENT if it is immutable or of another type; otherwise as
- * lucet_instance_global_get.
- */
+ * lucet_instance_global_get. */
 lucet_status lucet_instance_global_set(lucet_instance *instance, const char *name,
     const lucet_val *value);
 
 /**
  * Sets the pointer that host functions get from lucet_vmctx_user_data, NULL at first: the request
- * that the instance works for, say. lucet never looks at what it points to.
- */
+ * that the instance works for, say. lucet never looks at what it points to. */
 lucet_status lucet_instance_set_user_data(lucet_instance *instance, void *user_data);
 
 /**
@@ -856,8 +811,7 @@ lucet_status lucet_instance_set_user_data(lucet_instance *instance, void *user_d
  *
  * The first limit in a process starts a thread that sleeps while nothing is to be watched. It and
  * lucet_instance_terminate use the signal SIGURG, which must not be blocked in threads that run
- * guests; a handler that was installed before gets what is not meant for guests.
- */
+ * guests; a handler that was installed before gets what is not meant for guests. */
 lucet_status lucet_instance_set_time_limit(lucet_instance *instance, uint64_t nanoseconds);
 
 /**
@@ -871,22 +825,19 @@ lucet_status lucet_instance_set_time_limit(lucet_instance *instance, uint64_t na
  *
  * Runs inside lucet_vmctx_run are not interrupted, nor is the run around them before they are
  * over. The time limit counts for each slice; lucet_instance_set_cpu_limit bounds all of them
- * together. Compiled code is not slower for it.
- */
+ * together. Compiled code is not slower for it. */
 lucet_status lucet_instance_set_time_slice(lucet_instance *instance, uint64_t nanoseconds);
 
 /**
  * Limits the processor time that a run and all its resumes together may use, in nanoseconds, host
  * functions included; 0 lifts the limit, and is the value of a new instance. A run that uses more
- * ends with LUCET_OUTCOME_TIMED_OUT. Costs two clock reads per run or resume.
- */
+ * ends with LUCET_OUTCOME_TIMED_OUT. Costs two clock reads per run or resume. */
 lucet_status lucet_instance_set_cpu_limit(lucet_instance *instance, uint64_t nanoseconds);
 
 /**
  * Limits what the instance's memory may grow to, in bytes, within what its module and region
  * allow: the value of a new instance. All its memories count together. What is larger already
- * stays as it is.
- */
+ * stays as it is. */
 lucet_status lucet_instance_set_memory_limit(lucet_instance *instance, uint64_t bytes);
 
 /** The same for each of its tables, in elements. */
@@ -897,8 +848,7 @@ lucet_status lucet_instance_set_table_limit(lucet_instance *instance, uint32_t e
  * value of a new instance.
  *
  * LUCET_STATUS_INVALID_ARGUMENT for less than 16 KiB, LUCET_STATUS_WRONG_STATE while it is
- * suspended.
- */
+ * suspended. */
 lucet_status lucet_instance_set_stack_limit(lucet_instance *instance, uint64_t bytes);
 
 /**
@@ -910,8 +860,7 @@ lucet_status lucet_instance_set_stack_limit(lucet_instance *instance, uint64_t b
  * May be called from any thread at any time, also while the instance runs: that is what it is for.
  *
  * LUCET_STATUS_BUSY for a suspended member of a group of which another member runs: terminate that
- * one.
- */
+ * one. */
 lucet_status lucet_instance_terminate(lucet_instance *instance);
 
 /**
@@ -921,18 +870,90 @@ lucet_status lucet_instance_terminate(lucet_instance *instance);
  *
  * The name comes from the module, so it may be anything: escape it where that matters.
  *
- * LUCET_STATUS_INVALID_ARGUMENT if there is no such function.
- */
+ * LUCET_STATUS_INVALID_ARGUMENT if there is no such function. */
 lucet_status lucet_instance_function_name(lucet_instance *instance, uint32_t function, char *buf,
     size_t cap, size_t *len);
+
+/* ---- replacing modules ----------------------------------------------------------------------- */
+
+/**
+ * A reference to a module that can be replaced while requests run: each instance is of the version
+ * that was published last, and keeps it until it is freed. Any thread may use it, several at the
+ * same time. It survives a fork as modules do; each process then publishes for itself.
+ *
+ *     lucet_module_ref_create(&ref);
+ *     lucet_module_ref_require(ref, "alloc", "(i32) -> i32");             // funcs[0]
+ *     lucet_module_ref_require(ref, "on_request", "(i32, i32) -> i64");   // funcs[1]
+ *     lucet_module_ref_load_file(ref, "plugin.so", config);      // again whenever it changed
+ *
+ *     lucet_module_ref_instantiate(ref, region, funcs, 2, &version, &instance);  // each request
+ *     lucet_instance_run_func(instance, funcs[1], ...);
+ *
+ * A version that was replaced goes when its last instance is freed; no thread has to do anything
+ * for that. To try a version before requests meet it, load it, create an instance, see what it
+ * answers, and publish it then. */
+typedef struct lucet_module_ref lucet_module_ref;
+
+/**
+ * Creates a reference to nothing. `*out` is NULL if the call fails. Free it with
+ * lucet_module_ref_free.
+ *
+ * LUCET_STATUS_LIMIT_EXCEEDED if there are 65,536. */
+LUCET_NODISCARD lucet_status lucet_module_ref_create(lucet_module_ref **out);
+
+/**
+ * Requires every version to export the function `name`, of the type `signature` (NULL: of any), as
+ * in lucet_module_find. lucet_module_ref_instantiate gives the functions in the order of these
+ * calls. At most 64.
+ *
+ * LUCET_STATUS_WRONG_STATE once something was published, LUCET_STATUS_INVALID_ARGUMENT for a
+ * signature that makes no sense or a name that is required already, LUCET_STATUS_LIMIT_EXCEEDED. */
+lucet_status lucet_module_ref_require(lucet_module_ref *ref, const char *name,
+    const char *signature);
+
+/**
+ * Makes `module` what instances are created of from now on, on all threads; NULL: withdraws what
+ * was published. The caller keeps its handle, and may free it. If the call fails, what was
+ * published stays.
+ *
+ * LUCET_STATUS_NO_SUCH_EXPORT or LUCET_STATUS_EXPORT_TYPE_MISMATCH for a module that lacks what is
+ * required, LUCET_STATUS_MISSING_IMPORT for one that can only be a member of a group. */
+LUCET_NODISCARD lucet_status lucet_module_ref_publish(lucet_module_ref *ref, lucet_module *module);
+
+/**
+ * Loads an artifact and publishes it: lucet_module_load_file and lucet_module_ref_publish. If
+ * either fails, what was published stays, and lucet_last_error says why. */
+LUCET_NODISCARD lucet_status lucet_module_ref_load_file(lucet_module_ref *ref, const char *path,
+    const lucet_module_config *config);
+
+/**
+ * Creates a fresh instance of the version that was published last, as lucet_instance_create does;
+ * threads share nothing by that. `funcs` has room for exactly the `nfuncs` functions that are
+ * required (NULL if there are none), and gets those of the instance. `version`, which may be NULL,
+ * is how often something had been published: for one thread it never goes back. The first
+ * instances of a new version take as long as the first of any module.
+ *
+ * LUCET_STATUS_WRONG_STATE if nothing is published, LUCET_STATUS_INVALID_ARGUMENT for another
+ * `nfuncs`; otherwise as lucet_instance_create. */
+LUCET_NODISCARD lucet_status lucet_module_ref_instantiate(lucet_module_ref *ref,
+    lucet_region *region, lucet_func *funcs, size_t nfuncs, uint64_t *version,
+    lucet_instance **out);
+
+/**
+ * What is published: a handle to the module, to be freed by the caller, or NULL; and how often
+ * something was. Either may be NULL. */
+lucet_status lucet_module_ref_current(lucet_module_ref *ref, lucet_module **module,
+    uint64_t *version);
+
+/** Gives the reference back, and what is published with it. Instances live on. */
+lucet_status lucet_module_ref_free(lucet_module_ref *ref);
 
 /* ---- groups ---------------------------------------------------------------------------------- */
 
 /**
  * Instances that import functions, memories, tables, globals and exception tags of one another:
  * one plugin made of several modules. Whichever member runs, the group is for one thread at a
- * time; the others get LUCET_STATUS_BUSY.
- */
+ * time; the others get LUCET_STATUS_BUSY. */
 typedef struct lucet_group lucet_group;
 
 /**
@@ -943,8 +964,7 @@ typedef struct lucet_group lucet_group;
  *     lucet_group_create(region, &group);
  *     lucet_group_instantiate(group, "codec", codec, NULL);
  *     lucet_group_instantiate(group, NULL, plugin, &instance);   // imports codec.decode
- *     lucet_instance_run(instance, "on_request", ...);
- */
+ *     lucet_instance_run(instance, "on_request", ...); */
 LUCET_NODISCARD lucet_status lucet_group_create(lucet_region *region, lucet_group **out);
 
 /**
@@ -957,24 +977,21 @@ LUCET_NODISCARD lucet_status lucet_group_create(lucet_region *region, lucet_grou
  * segments or the start function have written to others stays written.
  *
  * LUCET_STATUS_MISSING_IMPORT, LUCET_STATUS_IMPORT_TYPE_MISMATCH, LUCET_STATUS_BUSY while a member
- * runs; otherwise as lucet_instance_create.
- */
+ * runs; otherwise as lucet_instance_create. */
 lucet_status lucet_group_instantiate(lucet_group *group, const char *name, lucet_module *module,
     lucet_instance **out);
 
 /**
  * Lets later members import the member `name` by `alias` too.
  *
- * LUCET_STATUS_INVALID_ARGUMENT if there is no such member.
- */
+ * LUCET_STATUS_INVALID_ARGUMENT if there is no such member. */
 lucet_status lucet_group_alias(lucet_group *group, const char *name, const char *alias);
 
 /**
  * Frees a group and all of its members. Any thread, but not a host function that one of them
  * called.
  *
- * LUCET_STATUS_BUSY while a member runs.
- */
+ * LUCET_STATUS_BUSY while a member runs. */
 lucet_status lucet_group_free(lucet_group *group);
 
 /* ---- growth ---------------------------------------------------------------------------------- */
@@ -991,15 +1008,13 @@ LUCET_ENUM(lucet_growth_kind) {
  * Whether a memory or table of `instance` may grow from `from` to `to`; if not, the guest's
  * memory.grow or table.grow returns -1. Called after every limit has allowed it, on the thread and
  * in the middle of the run, on the host's stack: what holds for host functions holds for it, and
- * `instance` is busy.
- */
+ * `instance` is busy. */
 typedef bool (*lucet_growth_fn)(void *user_data, lucet_instance *instance, lucet_growth_kind kind,
     uint64_t from, uint64_t to);
 
 /**
  * Asks `fn` before a memory or table grows; NULL, nobody, by default. It may be called by several
- * threads at the same time, one for each instance that runs.
- */
+ * threads at the same time, one for each instance that runs. */
 lucet_status lucet_region_config_set_growth_callback(lucet_region_config *config,
     lucet_growth_fn fn, void *user_data);
 
@@ -1007,13 +1022,11 @@ lucet_status lucet_region_config_set_growth_callback(lucet_region_config *config
 
 /**
  * What a region has done since it was created, and holds now. Later versions add fields at the
- * end; `size` says which ones the caller knows.
- */
+ * end; `size` says which ones the caller knows. */
 typedef struct lucet_region_stats {
   /**
    * Set it to sizeof(lucet_region_stats) before the call. Afterwards: the bytes that were
-   * written, fewer if the library is older than the header.
-   */
+   * written, fewer if the library is older than the header. */
   uint64_t size;
   /** Instances alive. */
   uint64_t live;
@@ -1021,8 +1034,7 @@ typedef struct lucet_region_stats {
   uint64_t free;
   /**
    * Most slots that were in use at the same time, by instances alive or kept for the next
-   * instance of the module they were used for last.
-   */
+   * instance of the module they were used for last. */
   uint64_t high_water;
   /** Bytes of memory that used slots keep for their next instances. */
   uint64_t resident_bytes;
@@ -1050,11 +1062,12 @@ typedef struct lucet_region_stats {
   uint64_t traps[32];
   /**
    * How long creating an instance took: element n counts 2^n to 2^(n+1) nanoseconds. All 0
-   * without lucet_region_config_set_latency_histograms.
-   */
+   * without lucet_region_config_set_latency_histograms. */
   uint64_t create_times[40];
   /** The same of runs and resumes, each until it returned, yielded or ended otherwise. */
   uint64_t run_times[40];
+  /** Runs that an exception left. */
+  uint64_t exceptions;
 } lucet_region_stats;
 
 /**
@@ -1063,8 +1076,7 @@ typedef struct lucet_region_stats {
  * microseconds: for a scrape each second, not for each request. Any thread.
  *
  * LUCET_STATUS_INVALID_ARGUMENT if `stats->size` is smaller than that field itself or not a
- * multiple of 8, LUCET_STATUS_FORKED in a child of the process that created the region.
- */
+ * multiple of 8, LUCET_STATUS_FORKED in a child of the process that created the region. */
 lucet_status lucet_region_get_stats(const lucet_region *region, lucet_region_stats *stats);
 
 /* ---- backtraces ------------------------------------------------------------------------------ */
@@ -1089,8 +1101,7 @@ typedef struct lucet_frame {
   uint32_t function;
   /**
    * GUEST: offset in the wasm file of the operator that was executed, of the call in frames of
-   * callers; UINT32_MAX if unknown.
-   */
+   * callers; UINT32_MAX if unknown. */
   uint32_t wasm_offset;
   /** 0 in this version. */
   uint32_t reserved;
@@ -1103,8 +1114,7 @@ typedef struct lucet_frame {
  * backtrace. A new instance has the region's setting (lucet_region_config_set_backtrace), which
  * is off unless changed. Off costs nothing. On, a run that ends badly takes some nanoseconds more
  * for each frame, and the first one of an instance allocates about a kilobyte; runs that end well
- * cost what they did.
- */
+ * cost what they did. */
 lucet_status lucet_instance_set_backtrace(lucet_instance *instance, bool on);
 
 /**
@@ -1117,8 +1127,7 @@ lucet_status lucet_instance_set_backtrace(lucet_instance *instance, bool on);
  * At most `cap` frames are written; `*len` is the number there is, at most 65. `frames` may be
  * NULL if `cap` is 0. The backtrace is there until the instance runs again, is reset or freed.
  *
- * LUCET_STATUS_WRONG_STATE if the last run ended well or backtraces were off.
- */
+ * LUCET_STATUS_WRONG_STATE if the last run ended well or backtraces were off. */
 LUCET_NODISCARD lucet_status lucet_instance_backtrace(lucet_instance *instance, lucet_frame *frames,
     size_t cap, size_t *len);
 
@@ -1133,8 +1142,7 @@ LUCET_NODISCARD lucet_status lucet_instance_backtrace(lucet_instance *instance, 
  * to `buf`, the terminating NUL included; `*len` is the length of the whole text without NUL.
  * `buf` may be NULL if `cap` is 0, and `len` may be NULL.
  *
- * As lucet_instance_backtrace.
- */
+ * As lucet_instance_backtrace. */
 LUCET_NODISCARD lucet_status lucet_instance_write_backtrace(lucet_instance *instance, char *buf,
     size_t cap, size_t *len);
 
@@ -1149,8 +1157,7 @@ LUCET_NODISCARD lucet_status lucet_instance_write_backtrace(lucet_instance *inst
  * the exception carries; the first `room` of them are written to `values`. `buf` and `values` may
  * be NULL if there is no room in them, `len` and `nvalues` may be NULL.
  *
- * LUCET_STATUS_WRONG_STATE if no run of the instance ended with an exception.
- */
+ * LUCET_STATUS_WRONG_STATE if no run of the instance ended with an exception. */
 lucet_status lucet_instance_exception(lucet_instance *instance, char *buf, size_t cap, size_t *len,
     lucet_val *values, size_t room, size_t *nvalues);
 
@@ -1161,8 +1168,7 @@ typedef struct lucet_snapshot_config lucet_snapshot_config;
 
 /**
  * A configuration with the defaults: lucet_reseed as reseed function, if there is one, and frozen
- * randomness refused. Free it with lucet_snapshot_config_free. NULL if there is no memory.
- */
+ * randomness refused. Free it with lucet_snapshot_config_free. NULL if there is no memory. */
 lucet_snapshot_config *lucet_snapshot_config_create(void);
 
 /** Frees a configuration. NULL is allowed; a wrong handle does nothing but set lucet_last_error. */
@@ -1173,15 +1179,13 @@ void lucet_snapshot_config_free(lucet_snapshot_config *config);
  * random numbers of its own: of type () -> (), or (i64) -> () and given 64 random bits (which
  * costs a system call). NULL: lucet_reseed, if the module has it. The text is copied.
  *
- * LUCET_STATUS_INVALID_ARGUMENT.
- */
+ * LUCET_STATUS_INVALID_ARGUMENT. */
 lucet_status lucet_snapshot_config_set_reseed(lucet_snapshot_config *config, const char *name);
 
 /**
  * Whether snapshots are taken although the instance called impure functions (see
  * lucet_module_config_mark_impure) and nothing reseeds: every instance then has the same random
- * numbers and the same time. Off by default.
- */
+ * numbers and the same time. Off by default. */
 lucet_status lucet_snapshot_config_allow_frozen_randomness(lucet_snapshot_config *config,
     bool allow);
 
@@ -1189,14 +1193,12 @@ lucet_status lucet_snapshot_config_allow_frozen_randomness(lucet_snapshot_config
  * For lucet_snapshot_in_child: an export of type () -> () that is called after the start function,
  * such as "_initialize". NULL: none. The text is copied.
  *
- * LUCET_STATUS_INVALID_ARGUMENT.
- */
+ * LUCET_STATUS_INVALID_ARGUMENT. */
 lucet_status lucet_snapshot_config_set_function(lucet_snapshot_config *config, const char *name);
 
 /**
  * For lucet_snapshot_in_child: the child is killed after so many nanoseconds; 10 seconds by
- * default.
- */
+ * default. */
 lucet_status lucet_snapshot_config_set_time_limit(lucet_snapshot_config *config,
     uint64_t nanoseconds);
 
@@ -1213,8 +1215,7 @@ lucet_status lucet_snapshot_config_set_time_limit(lucet_snapshot_config *config,
  * faulted; LUCET_STATUS_IMPURE if it called impure functions and nothing reseeds, the message
  * names them; LUCET_STATUS_UNSUPPORTED if a table or global of it holds an externref;
  * LUCET_STATUS_NO_SUCH_EXPORT, LUCET_STATUS_EXPORT_TYPE_MISMATCH for the reseed function;
- * LUCET_STATUS_LIMIT_EXCEEDED, LUCET_STATUS_OUT_OF_MEMORY, LUCET_STATUS_IO.
- */
+ * LUCET_STATUS_LIMIT_EXCEEDED, LUCET_STATUS_OUT_OF_MEMORY, LUCET_STATUS_IO. */
 LUCET_NODISCARD lucet_status lucet_instance_snapshot(lucet_instance *instance,
     const lucet_snapshot_config *config, lucet_module **out);
 
@@ -1232,8 +1233,7 @@ LUCET_NODISCARD lucet_status lucet_instance_snapshot(lucet_instance *instance,
  * configuration means its defaults. `*out` as in lucet_instance_snapshot.
  *
  * LUCET_STATUS_START_FAILED if start-up ended in any way but returning, took too long, or ended
- * the child; otherwise as lucet_instance_create, lucet_instance_run and lucet_instance_snapshot.
- */
+ * the child; otherwise as lucet_instance_create, lucet_instance_run and lucet_instance_snapshot. */
 LUCET_NODISCARD lucet_status lucet_snapshot_in_child(lucet_module *module,
     const lucet_region_config *region, const lucet_snapshot_config *config, lucet_module **out);
 
@@ -1244,16 +1244,14 @@ LUCET_NODISCARD lucet_status lucet_snapshot_in_child(lucet_module *module,
  * behind. Its mode is 0600, for it holds what the guest's memory held. Any thread.
  *
  * LUCET_STATUS_IO, LUCET_STATUS_OUT_OF_MEMORY, LUCET_STATUS_LIMIT_EXCEEDED if it is larger than an
- * artifact may be, LUCET_STATUS_INVALID_ARGUMENT.
- */
+ * artifact may be, LUCET_STATUS_INVALID_ARGUMENT. */
 LUCET_NODISCARD lucet_status lucet_module_save(lucet_module *module, const char *path);
 
 /**
  * Writes the same to an open descriptor, at its position. If the call fails, part of it may be
  * there. The descriptor stays open.
  *
- * As lucet_module_save; LUCET_STATUS_INVALID_ARGUMENT if `fd` is negative.
- */
+ * As lucet_module_save; LUCET_STATUS_INVALID_ARGUMENT if `fd` is negative. */
 LUCET_NODISCARD lucet_status lucet_module_save_fd(lucet_module *module, int32_t fd);
 
 /* ---- inside a host function ------------------------------------------------------------------ */
@@ -1261,8 +1259,7 @@ LUCET_NODISCARD lucet_status lucet_module_save_fd(lucet_module *module, int32_t 
 /**
  * The instance that called a host function. Valid in that call of the host function (or
  * lucet_resume_fn), on the thread it was called on, and nowhere else. Other than a handle it must
- * really be what the host function was given.
- */
+ * really be what the host function was given. */
 typedef struct lucet_vmctx lucet_vmctx;
 
 /**
@@ -1270,20 +1267,17 @@ typedef struct lucet_vmctx lucet_vmctx;
  * returns. `resume_value` is what lucet_instance_resume was given, `state` what lucet_vmctx_yield
  * was. It may do all that a host function may, yield again included; then what it returns is
  * ignored. A float result is returned as the bits of it. If the host function has an out-pointer
- * for results, that stays valid meanwhile: pass it on in `state`.
- */
+ * for results, that stays valid meanwhile: pass it on in `state`. */
 typedef uint64_t (*lucet_resume_fn)(lucet_vmctx *ctx, uint64_t resume_value, void *state);
 
 /**
  * The calling instance. It is running, so functions that take it are LUCET_STATUS_BUSY until the
- * run is over. NULL if `ctx` is none.
- */
+ * run is over. NULL if `ctx` is none. */
 lucet_instance *lucet_vmctx_instance(lucet_vmctx *ctx);
 
 /**
  * The pointer that lucet_instance_set_user_data set, which belongs to the instance (the host
- * function's own comes as its second parameter). NULL if none was set, or `ctx` is none.
- */
+ * function's own comes as its second parameter). NULL if none was set, or `ctx` is none. */
 void *lucet_vmctx_user_data(lucet_vmctx *ctx);
 
 /**
@@ -1302,8 +1296,7 @@ void *lucet_vmctx_user_data(lucet_vmctx *ctx);
  *         fwrite(text, 1, (uint32_t)len, user_data);
  *     }
  *
- * LUCET_STATUS_OUT_OF_BOUNDS.
- */
+ * LUCET_STATUS_OUT_OF_BOUNDS. */
 LUCET_NODISCARD lucet_status lucet_vmctx_memory_range(lucet_vmctx *ctx, uint64_t offset,
     uint64_t len, void **out);
 
@@ -1313,8 +1306,7 @@ lucet_status lucet_vmctx_memory_size(lucet_vmctx *ctx, uint64_t *bytes);
 /**
  * Notes that this call gave the guest something that must not be the same in each instance of a
  * snapshot. For functions that do so only sometimes; mark those that always do with
- * lucet_module_config_mark_impure.
- */
+ * lucet_module_config_mark_impure. */
 lucet_status lucet_vmctx_mark_impure(lucet_vmctx *ctx);
 
 /**
@@ -1324,8 +1316,7 @@ lucet_status lucet_vmctx_mark_impure(lucet_vmctx *ctx);
  * value given there is the result. `state` is handed to `resume`, and must live until then.
  *
  * LUCET_STATUS_NESTED_YIELD inside a nested run or a start function; LUCET_STATUS_WRONG_STATE if
- * the host function has decided to yield or to stop the guest already.
- */
+ * the host function has decided to yield or to stop the guest already. */
 lucet_status lucet_vmctx_yield(lucet_vmctx *ctx, uint64_t value, lucet_resume_fn resume,
     void *state);
 
@@ -1333,32 +1324,28 @@ lucet_status lucet_vmctx_yield(lucet_vmctx *ctx, uint64_t value, lucet_resume_fn
  * Makes the guest trap with `code` when the host function returns.
  *
  * LUCET_STATUS_WRONG_STATE if the host function has decided on another end already;
- * LUCET_STATUS_INVALID_ARGUMENT if there is no such trap.
- */
+ * LUCET_STATUS_INVALID_ARGUMENT if there is no such trap. */
 lucet_status lucet_vmctx_trap(lucet_vmctx *ctx, lucet_trap_code code);
 
 /**
  * Ends the run with LUCET_OUTCOME_HOST_ERROR and `code` when the host function returns: something
  * went wrong on the host's side, and the guest cannot go on.
  *
- * LUCET_STATUS_WRONG_STATE if the host function has decided on another end already.
- */
+ * LUCET_STATUS_WRONG_STATE if the host function has decided on another end already. */
 lucet_status lucet_vmctx_fail(lucet_vmctx *ctx, uint64_t code);
 
 /**
  * Ends the run with LUCET_OUTCOME_EXITED and `code` when the host function returns: the guest
  * asked for it, as with exit() in C.
  *
- * LUCET_STATUS_WRONG_STATE if the host function has decided on another end already.
- */
+ * LUCET_STATUS_WRONG_STATE if the host function has decided on another end already. */
 lucet_status lucet_vmctx_exit(lucet_vmctx *ctx, uint64_t code);
 
 /**
  * Ends the run with LUCET_OUTCOME_TERMINATED when the host function returns: the host does not
  * want it any more.
  *
- * LUCET_STATUS_WRONG_STATE if the host function has decided on another end already.
- */
+ * LUCET_STATUS_WRONG_STATE if the host function has decided on another end already. */
 lucet_status lucet_vmctx_terminate(lucet_vmctx *ctx);
 
 /**
@@ -1383,8 +1370,7 @@ LUCET_NODISCARD lucet_status lucet_vmctx_run(lucet_vmctx *ctx, const char *name,
  *
  * Only modules compiled with `lucetc --fuel` count: loading another one with this configuration
  * is LUCET_STATUS_UNSUPPORTED. A start function that runs out is LUCET_STATUS_START_FAILED. To ask
- * for such modules and limit nothing yet, pass UINT64_MAX.
- */
+ * for such modules and limit nothing yet, pass UINT64_MAX. */
 lucet_status lucet_module_config_set_fuel(lucet_module_config *config, uint64_t units);
 
 /**
@@ -1405,16 +1391,14 @@ lucet_status lucet_module_config_set_fuel(lucet_module_config *config, uint64_t 
  * Values of 2^63 and more are as good as no limit. Reset gives an instance what it began with.
  *
  * LUCET_STATUS_UNSUPPORTED if the module was compiled without --fuel, LUCET_STATUS_BUSY while it
- * runs.
- */
+ * runs. */
 lucet_status lucet_instance_set_fuel(lucet_instance *instance, uint64_t units);
 
 /**
  * Gives an instance so many units of fuel more. If the counter is below zero, that is taken off
  * them: so what a run is given in all is what it has used and what is left.
  *
- * Otherwise as lucet_instance_set_fuel.
- */
+ * Otherwise as lucet_instance_set_fuel. */
 lucet_status lucet_instance_add_fuel(lucet_instance *instance, uint64_t units);
 
 /**
@@ -1422,8 +1406,7 @@ lucet_status lucet_instance_add_fuel(lucet_instance *instance, uint64_t units);
  * counter cost more than was left, INT64_MAX or close to it if no limit was set. After a trap or a
  * stop from outside, what was used since the last call or loop may be missing in it.
  *
- * Errors as for lucet_instance_set_fuel; `*left` is 0 then.
- */
+ * Errors as for lucet_instance_set_fuel; `*left` is 0 then. */
 lucet_status lucet_instance_fuel(lucet_instance *instance, int64_t *left);
 
 /**
@@ -1431,8 +1414,7 @@ lucet_status lucet_instance_fuel(lucet_instance *instance, int64_t *left);
  * does: it costs 64 otherwise, whatever it does. The guest stops at the next place that looks at
  * the counter, if it is used up then.
  *
- * LUCET_STATUS_UNSUPPORTED if the module was compiled without --fuel.
- */
+ * LUCET_STATUS_UNSUPPORTED if the module was compiled without --fuel. */
 lucet_status lucet_vmctx_charge_fuel(lucet_vmctx *ctx, uint64_t units);
 
 #ifdef __cplusplus

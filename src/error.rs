@@ -67,6 +67,9 @@ pub enum Status {
     ContractRefused = 26,
 }
 
+/// Most mistakes of one kind that a message tells of.
+pub(crate) const TOLD: usize = 9;
+
 /// A failed call. One word: results that carry it stay in registers on the way of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error(Box<Details>);
@@ -85,7 +88,7 @@ impl Error {
     /// An error with a message for people.
     #[cold]
     pub fn new(status: Status, message: impl Into<String>) -> Self {
-        Self(Box::new(Details { status, message: message.into(), trap: None }))
+        Self(Box::new(Details { status, message: cut(message.into()), trap: None }))
     }
 
     /// What a program branches on.
@@ -107,19 +110,19 @@ impl Error {
     }
 
     /// Several mistakes as one error: the status of the first, the words of them all, or of as many
-    /// as a person reads. `None` if there are none.
-    pub(crate) fn several(errors: Vec<Self>) -> Option<Self> {
-        const SHOWN: usize = 16;
-        let n = errors.len();
+    /// as a person reads. `untold` is the number of others. `None` if there are none.
+    pub(crate) fn several(errors: Vec<Self>, untold: usize) -> Option<Self> {
+        let more = errors.len().saturating_sub(TOLD) + untold;
         let mut errors = errors.into_iter();
         let mut first = errors.next()?;
-        for e in errors.take(SHOWN - 1) {
+        for e in errors.take(TOLD - 1) {
             first.0.message += "\n  also: ";
             first.0.message += e.message();
         }
-        if let Some(more) = n.checked_sub(SHOWN).filter(|n| *n > 0) {
+        if more > 0 {
             first.0.message += &format!("\n  and {more} more");
         }
+        first.0.message = cut(first.0.message);
         Some(first)
     }
 
@@ -131,7 +134,7 @@ impl Error {
     /// Puts context (a path, an import) in front of the message.
     #[must_use]
     pub fn context(mut self, context: impl fmt::Display) -> Self {
-        self.0.message = format!("{context}: {}", self.0.message);
+        self.0.message = cut(format!("{context}: {}", self.0.message));
         self
     }
 }
@@ -144,6 +147,21 @@ pub(crate) fn brief(text: &str) -> String {
         shown += &format!("… ({} bytes)", text.len());
     }
     shown
+}
+
+/// The longest message in bytes. Artifacts may have names of 100 KB, which nobody reads, and which
+/// there may be no memory for.
+const MOST: usize = 4096;
+
+fn cut(mut message: String) -> String {
+    if message.len() > MOST {
+        const DOTS: &str = "...";
+        let end = (0..=MOST - DOTS.len()).rev().find(|at| message.is_char_boundary(*at));
+        message.truncate(end.unwrap_or(0));
+        message.push_str(DOTS);
+        message.shrink_to_fit();
+    }
+    message
 }
 
 /// The error for a forked child that uses `what` of its parent.
@@ -181,13 +199,23 @@ mod tests {
         let make = |n: u32| {
             let status = |i: u32| if i == 0 { Status::Io } else { Status::Busy };
             let one = |i: u32| Error::new(status(i), i.to_string());
-            Error::several((0..n).map(one).collect())
+            Error::several((0..n).map(one).collect(), 0)
         };
         assert!(make(0).is_none());
         assert_eq!(make(1).unwrap().message(), "0");
         let two = make(2).unwrap();
         assert_eq!((two.status(), two.message()), (Status::Io, "0\n  also: 1"));
-        assert!(make(16).unwrap().message().ends_with("also: 15"));
-        assert!(make(19).unwrap().message().ends_with("also: 15\n  and 3 more"));
+        assert!(make(9).unwrap().message().ends_with("also: 8"));
+        assert!(make(12).unwrap().message().ends_with("also: 8\n  and 3 more"));
+    }
+
+    #[test]
+    fn messages_are_cut_between_characters() {
+        for n in 4090..4100 {
+            let e = Error::new(Status::Io, "x".repeat(n % 3) + &"\u{20ac}".repeat(n)).context("y");
+            assert!(e.message().len() <= MOST && e.message().len() > MOST - 8, "{n}");
+            assert!(e.message().starts_with("y: ") && e.message().ends_with("\u{20ac}..."));
+        }
+        assert_eq!(Error::new(Status::Io, "short").context("a").message(), "a: short");
     }
 }

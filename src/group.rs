@@ -9,6 +9,7 @@ use crate::instance::exceptions::Store;
 use crate::module::{Core, Module};
 use crate::region::Region;
 use crate::sys::lock::Mutex;
+use crate::sys::reserve;
 use crate::vmctx::ControlRef;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -93,6 +94,11 @@ impl Shared {
         self.members.lock().iter().rev().find(|m| m.name.as_deref() == Some(name)).cloned()
     }
 
+    /// Whether an instance is a member.
+    pub(crate) fn has(&self, control: ControlRef) -> bool {
+        self.members.lock().iter().any(|m| m.control == control)
+    }
+
     pub(crate) fn others(&self, than: ControlRef) -> Vec<ControlRef> {
         self.members.lock().iter().map(|m| m.control).filter(|c| *c != than).collect()
     }
@@ -125,6 +131,9 @@ impl Group {
     /// # Errors
     /// `MissingImport`, `ImportTypeMismatch`, `StartFailed`, and those of [`Instance::new`].
     pub fn instantiate(&mut self, name: Option<&str>, module: &Arc<Module>) -> Result<&Instance> {
+        // Whatever becomes of it, it can be noted.
+        reserve::try_reserve(&mut self.instances, 1)?;
+        reserve::try_reserve(&mut self.shared.members.lock(), 1)?;
         let made = Instance::linked(&self.region, module, &self.shared);
         match made {
             Ok(instance) => {
@@ -164,7 +173,9 @@ impl Group {
                 format!("the group has no member \"{name}\""),
             ));
         };
-        self.shared.members.lock().push(Member { name: Some(alias.to_owned()), ..member });
+        let mut members = self.shared.members.lock();
+        reserve::try_reserve(&mut members, 1)?;
+        members.push(Member { name: Some(alias.to_owned()), ..member });
         Ok(())
     }
 
@@ -185,9 +196,16 @@ impl Group {
 impl Group {
     /// Frees all members.
     ///
+    /// In a forked child, forgets them: the parent keeps what it has.
+    ///
     /// # Errors
     /// `Busy` while a member runs; then nothing happens.
     pub fn free(&mut self) -> Result<()> {
+        if self.region.is_forked() {
+            // The parent has the members, and some thread of it may have held the locks here.
+            self.instances.clear();
+            return Ok(());
+        }
         let guard = match Guard::take(&self.shared.lock) {
             Ok(guard) => guard,
             // A member that was preempted keeps the group, but nobody uses it.

@@ -25,6 +25,7 @@ use crate::region::Rung;
 use crate::stats::{End, Tally, Timed};
 use crate::sys::fork::{Global, Process};
 use crate::sys::lock::{Mutex, MutexGuard};
+use crate::sys::reserve;
 use crate::vmctx::{self, ControlRef};
 use once_cell::race::OnceBox;
 use std::collections::VecDeque;
@@ -39,6 +40,9 @@ const SHARDS: usize = 32;
 const SEARCH: usize = 4096;
 /// The same for shards of others.
 const SEARCH_ELSEWHERE: usize = 256;
+
+/// Idle instances of a module that goes that are given up before others get the shard again.
+const EVICT_AT_ONCE: usize = 64;
 
 /// Most regions that exist at the same time in one process.
 const MAX_LISTS: usize = 1 << 16;
@@ -131,6 +135,9 @@ impl Home {
             match unused.0.pop() {
                 Some(index) => index,
                 None if (unused.1 as usize) < MAX_LISTS => {
+                    let most = unused.1 as usize + 1;
+                    let more = most.saturating_sub(unused.0.len());
+                    reserve::try_reserve(&mut unused.0, more)?;
                     unused.1 += 1;
                     unused.1 - 1
                 }
@@ -163,8 +170,8 @@ impl Home {
         Some(Self { id, lists })
     }
 
-    fn all(self) -> Vec<MutexGuard<'static, Shard>> {
-        self.lists.shards.iter().map(|s| s.0.lock()).collect()
+    fn all(self) -> [MutexGuard<'static, Shard>; SHARDS] {
+        self.lists.shards.each_ref().map(|s| s.0.lock())
     }
 
     /// This thread's shard, if the region still exists and is this process's.
@@ -175,6 +182,11 @@ impl Home {
         }
         let shard = self.lists.shards[own()].0.lock();
         (shard.owner == self.id).then_some(shard)
+    }
+
+    /// Whether the region still exists, for this process.
+    pub(crate) fn is_open(self) -> bool {
+        self.shard().is_some()
     }
 
     /// Takes an idle instance of module `key` from this thread's shard. The caller has it for
@@ -302,7 +314,7 @@ impl Home {
         before: impl FnOnce(),
     ) -> Parked {
         let Some(mut shard) = self.shard() else { return Parked::No };
-        if !wanted() {
+        if !wanted() || reserve::try_reserve_deque(&mut shard.idle).is_err() {
             return Parked::No;
         }
         before();
@@ -337,13 +349,11 @@ impl Home {
         if empty && live > 0 {
             return Err(live as u32);
         }
-        let mut idle = Vec::new();
-        for shard in &mut all {
-            idle.extend(std::mem::take(&mut **shard).idle.into_iter().map(|(_, c)| c));
-        }
+        let idle = all.each_mut().map(|shard| std::mem::take(&mut **shard).idle);
         drop(all);
         // Their slots need not be given back: nobody can ask for one any more.
-        idle.into_iter().for_each(|c| drop(vmctx::dissolve(c)));
+        idle.into_iter().flatten().for_each(|(_, c)| drop(vmctx::dissolve(c)));
+        // There is room: `new` saw to that.
         UNUSED.lock().0.push((self.id & (MAX_LISTS as u64 - 1)) as u32);
         Ok(())
     }
@@ -364,20 +374,36 @@ fn take_from(shard: &mut Shard, key: u64, most: usize) -> Option<ControlRef> {
     }
 }
 
-/// Takes every idle instance of module `key`, in whatever region.
-pub(crate) fn evict(key: u64) -> Vec<ControlRef> {
+/// Takes every idle instance of module `key`, in whatever region, and gives it to `discard`, which
+/// gives its slot back.
+///
+/// That is done with the shard locked: a slot is never neither in a list nor free, where somebody
+/// who looks for one would be told that the region is full. A few at a time: requests want the
+/// shard, too.
+pub(crate) fn evict(key: u64, discard: impl Fn(ControlRef)) {
     let made = UNUSED.lock().1 as usize;
-    let mut found = Vec::new();
     for lists in ALL.iter().take(made).filter_map(OnceBox::get).filter(|l| l.is_here()) {
         for shard in &lists.shards {
-            let mut shard = shard.0.lock();
-            shard.idle.retain(|(k, c)| {
-                if *k == key {
-                    found.push(*c);
-                }
-                *k != key
-            });
+            while evict_some(&mut shard.0.lock().idle, key, &discard) {}
         }
     }
-    found
+}
+
+/// The same for some of a list; whether there may be more.
+fn evict_some(
+    idle: &mut VecDeque<(u64, ControlRef)>,
+    key: u64,
+    discard: &impl Fn(ControlRef),
+) -> bool {
+    // So that the list is looked through no more often than that.
+    let mut left = EVICT_AT_ONCE.max(idle.len() / EVICT_AT_ONCE);
+    idle.retain(|(k, control)| {
+        let goes = *k == key && left > 0;
+        if goes {
+            left -= 1;
+            discard(*control);
+        }
+        !goes
+    });
+    left == 0
 }

@@ -1,9 +1,11 @@
 //! Host functions that an embedder offers, and the check of a module's imports against them.
 
 use crate::error::{Error, Result, Status, brief};
+use crate::sys::{Seed, reserve};
 use crate::vmctx::HostCode;
 use lucet_artifact::{FuncType, ValType};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// A function offered to guests.
 #[derive(Debug, Clone)]
@@ -15,11 +17,15 @@ pub(crate) struct HostFunction {
     pub impure: bool,
 }
 
+/// Things by name.
+type Named<T> = HashMap<String, T, Seed>;
+
 /// The host functions that a module may import, by module and name. This is the whitelist: what is
 /// not here cannot be reached, whatever the artifact says.
 #[derive(Debug, Clone, Default)]
 pub struct Imports {
-    functions: HashMap<String, HashMap<String, HostFunction>>,
+    /// Shared with copies: loading a module makes one.
+    functions: Arc<Named<Named<HostFunction>>>,
 }
 
 impl Imports {
@@ -42,7 +48,11 @@ impl Imports {
         code: HostCode,
         user_data: usize,
     ) -> Result<()> {
-        let names = self.functions.entry(module.to_owned()).or_default();
+        let no_memory = |_| Error::new(Status::OutOfMemory, "no memory for another host function");
+        let functions = Arc::make_mut(&mut self.functions);
+        reserve::plainly(|| functions.try_reserve(1)).map_err(no_memory)?;
+        let names = functions.entry(module.to_owned()).or_default();
+        reserve::plainly(|| names.try_reserve(1)).map_err(no_memory)?;
         if names.contains_key(name) {
             return Err(Error::new(
                 Status::InvalidArgument,
@@ -60,7 +70,7 @@ impl Imports {
     /// # Errors
     /// `InvalidArgument` if there is no such function.
     pub fn mark_impure(&mut self, module: &str, name: &str) -> Result<()> {
-        match self.functions.get_mut(module).and_then(|m| m.get_mut(name)) {
+        match Arc::make_mut(&mut self.functions).get_mut(module).and_then(|m| m.get_mut(name)) {
             Some(f) => {
                 f.impure = true;
                 Ok(())

@@ -19,6 +19,7 @@ mod import;
 mod instance;
 pub mod loader;
 mod module;
+mod module_ref;
 mod names;
 mod outcome;
 #[cfg(not(feature = "race-tests"))]
@@ -35,6 +36,12 @@ mod trap;
 mod value;
 mod vmctx;
 
+/// What stands between a refusal of `malloc` and the end of the process; see `sys/reserve.rs`. Rust
+/// programs that have an allocator of their own turn the feature off.
+#[cfg(feature = "reserve")]
+#[global_allocator]
+static ALLOCATOR: sys::reserve::Allocator = sys::reserve::Allocator;
+
 pub use error::{Error, Result, Status};
 pub use group::Group;
 pub use import::{Imports, parse_signature};
@@ -42,6 +49,7 @@ pub use instance::{Instance, InstanceRef, Vmctx, check_deadlines, set_watchdog};
 pub use lucet_artifact::abi::TrapCode;
 pub use lucet_artifact::{FuncType, ValType};
 pub use module::{Func, Module, ModuleConfig};
+pub use module_ref::ModuleRef;
 pub use outcome::{Exception, Outcome, OutcomeKind, Trap};
 pub use region::{Growth, GrowthKind, Region, RegionConfig, Rung};
 pub use snapshot::{ChildOptions, SnapshotOptions};

@@ -4,15 +4,15 @@
 //! Immutable and shared by `Arc`; code stays mapped as long as any instance or handle needs it.
 
 use crate::arch;
-use crate::error::{Error, Result, Status, brief};
+use crate::error::{Error, Result, Status, TOLD, brief};
 use crate::idle;
 use crate::import::{Imports, same_for_host};
 use crate::instance::{self, constant, fuel};
-use crate::loader::{self, Loaded, Source, State};
+use crate::loader::{self, Loaded, Source, State, Trust};
 use crate::names::Names;
 use crate::region::{Image, Need, Run};
-use crate::signature;
-use crate::sys::arena;
+use crate::signature::Ids;
+use crate::sys::{arena, reserve};
 use crate::terms::{Caps, Terms};
 use crate::trap::CodeInfo;
 use crate::vmctx::{self, HostEntry, ImpureHost, TableEntry};
@@ -34,6 +34,8 @@ pub struct ModuleConfig {
     pub imports: Imports,
     /// Accept an artifact that is neither signed nor pinned. Its machine code is trusted then.
     pub allow_unsigned: bool,
+    /// The keys and hashes that vouch for artifacts.
+    pub trust: Trust,
     /// Map the artifact's own file, so that perf and gdb know its functions.
     pub development: bool,
     /// Leave imports that no host function satisfies to be provided by other instances of a group.
@@ -46,8 +48,9 @@ pub struct ModuleConfig {
 }
 
 /// An exported function, looked up once. Valid for instances of the module it came from, and of
-/// snapshots that were taken of them in this process: those have the same code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// snapshots that were taken of them in this process: those have the same code. The default is a
+/// function of no module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Func {
     pub(crate) module: u64,
     pub(crate) index: u32,
@@ -170,7 +173,7 @@ pub struct Core {
     /// Which imported functions no host function was found for (linkable modules).
     pub(crate) unbound: Vec<bool>,
     /// Signature ids by index of the type.
-    sigs: Box<[u32]>,
+    sigs: Ids,
     /// Function descriptors by reference index, with `vmctx` 0.
     pub(crate) descriptors: Box<[TableEntry]>,
     /// Instance data of an instance that imports nothing from other instances.
@@ -268,9 +271,7 @@ impl Deref for Module {
 impl Drop for Module {
     fn drop(&mut self) {
         if self.core.handles.fetch_sub(1, Ordering::AcqRel) == 1 {
-            for control in idle::evict(self.core.id) {
-                instance::discard(control);
-            }
+            idle::evict(self.core.id, instance::discard);
         }
     }
 }
@@ -279,9 +280,11 @@ impl Core {
     fn load(source: Source<'_>, config: &ModuleConfig) -> Result<Self> {
         let options = loader::LoadOptions {
             allow_unsigned: config.allow_unsigned,
+            trust: config.trust.clone(),
             development: config.development,
         };
         let loaded = loader::load(source, &options)?;
+        let _room = reserve::room(loaded.small_things())?;
         if config.fuel.is_some() && !loaded.contract.fuel {
             return Err(Error::new(
                 Status::Unsupported,
@@ -320,7 +323,7 @@ impl Core {
     ) -> Result<Self> {
         let imports_state =
             loaded.imports.imports.iter().any(|i| !matches!(i.kind, ImportKind::Func(_)));
-        let sigs = signatures(&loaded)?;
+        let sigs = Ids::of(loaded.types.types.iter().map(|t| &t.ty))?;
         let descriptors = descriptors(&loaded, &sigs);
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         let snapshot = loaded.snapshot.unwrap_or_default();
@@ -369,6 +372,30 @@ impl Core {
             && self.impure_from_start == 0
             && l.contract.further_memories().is_empty()
             && l.init.datas.iter().all(|d| applied(&d.mode))
+    }
+
+    /// Bytes of memory that surely suffice for the small things of an instance: everything that is
+    /// not in its slot, without tables of its own.
+    pub(crate) fn small_things(&self, member: bool) -> usize {
+        let tables = self.loaded.contract.tables.len() * size_of::<instance::Table>();
+        let imports = 32 * self.loaded.imports.imports.len();
+        let own = if member { size_of_val(&*self.descriptors) + 4 * imports } else { 0 };
+        reserve::ROOM / 4 + 2 * tables + own
+    }
+
+    /// Whether instances can be created outside of groups.
+    ///
+    /// # Errors
+    /// `MissingImport` if not.
+    pub(crate) fn stands_alone(&self) -> Result<()> {
+        if !self.imports_state && !self.unbound.contains(&true) {
+            return Ok(());
+        }
+        Err(Error::new(
+            Status::MissingImport,
+            "the module was loaded as linkable and has imports that only instances of a group can \
+             provide",
+        ))
     }
 
     /// Whether nobody can make new instances any more.
@@ -447,6 +474,7 @@ impl Core {
         let Ok(name) = std::str::from_utf8(name) else {
             return Error::new(Status::InvalidArgument, "the export's name is not UTF-8");
         };
+        let name = shown(name);
         match other {
             Some(kind) => Error::new(
                 Status::ExportTypeMismatch,
@@ -466,7 +494,7 @@ impl Core {
             .exports
             .iter()
             .filter(|e| e.kind == ExportKind::Func)
-            .map(|e| e.name.as_str())
+            .map(|e| shown(&e.name))
             .take(8)
             .collect();
         names.sort_unstable();
@@ -605,7 +633,9 @@ impl Core {
     fn build_template(&self, fuel: u64) -> Result<Box<[u8]>> {
         let l = &self.loaded;
         let size = l.layout.size() as usize;
-        let mut bytes = vec![0u8; size].into_boxed_slice();
+        let mut bytes = reserve::list_of(size)?;
+        bytes.resize(size, 0u8);
+        let mut bytes = bytes.into_boxed_slice();
         let mut put = |offset: i32, v: &[u8]| {
             let at = (size as i64 + i64::from(offset)) as usize;
             if let Some(to) = bytes.get_mut(at..at + v.len()) {
@@ -682,7 +712,11 @@ impl Core {
         for n in 0..self.loaded.contract.tables.len() {
             let initial = self.initial_element(n)?;
             let t = &self.loaded.contract.tables[n];
-            tables.push(table_of(initial, t.min)?.into_boxed_slice());
+            let entries = initial.repeat(t.min as usize).ok_or_else(|| {
+                let message = format!("no memory for table {n} of {} elements", t.min);
+                Error::new(Status::OutOfMemory, message)
+            })?;
+            tables.push(entries.into_boxed_slice());
         }
         for segment in &self.loaded.init.elems {
             let SegmentMode::Active { target, offset } = &segment.mode else { continue };
@@ -744,17 +778,6 @@ impl Core {
     }
 }
 
-/// A table of `n` elements, as many as a contract says.
-pub(crate) fn table_of(entry: TableEntry, n: u64) -> Result<Vec<TableEntry>> {
-    let mut entries = Vec::new();
-    let wanted = usize::try_from(n).unwrap_or(usize::MAX);
-    entries.try_reserve_exact(wanted).map_err(|_| {
-        Error::new(Status::OutOfMemory, format!("no memory for a table of {n} elements"))
-    })?;
-    entries.resize(wanted, entry);
-    Ok(entries)
-}
-
 /// Where the pages of further memories belong; they stand behind those of memory 0 in the image.
 fn further_runs(init: &Init) -> Box<[Box<[Run]>]> {
     let pages = |runs: &[ImageRun]| runs.iter().map(|r| r.pages).sum::<u32>();
@@ -765,6 +788,13 @@ fn further_runs(init: &Init) -> Box<[Box<[Run]>]> {
         placed
     };
     init.further.iter().map(runs).collect()
+}
+
+/// As much of a name as goes into a message.
+fn shown(name: &str) -> &str {
+    const MOST: usize = 500;
+    let end = name.char_indices().map(|(at, c)| at + c.len_utf8()).take_while(|end| *end <= MOST);
+    name.get(..end.last().unwrap_or(0)).unwrap_or_default()
 }
 
 /// The host functions of a module.
@@ -779,9 +809,12 @@ fn bind(loaded: &Loaded, config: &ModuleConfig) -> Result<Bound> {
     let mut entries = vmctx::builtins::entries();
     debug_assert_eq!(entries.len(), FIRST_IMPORT as usize);
     let (mut unbound, mut missing, mut impure) = (Vec::new(), Vec::new(), Vec::new());
+    let mut untold = 0;
     for import in &loaded.imports.imports {
         let ImportKind::Func(t) = import.kind else {
-            if !config.linkable {
+            if !config.linkable && missing.len() >= TOLD {
+                untold += 1;
+            } else if !config.linkable {
                 missing.push(Error::new(
                     Status::MissingImport,
                     format!(
@@ -814,10 +847,12 @@ fn bind(loaded: &Loaded, config: &ModuleConfig) -> Result<Bound> {
                 entries.push(entries[FIRST_IMPORT as usize - 1]);
                 unbound.push(true);
             }
-            Err(e) => missing.push(e),
+            // A few are told of.
+            Err(e) if missing.len() < TOLD => missing.push(e),
+            Err(_) => untold += 1,
         }
     }
-    if let Some(e) = Error::several(missing) {
+    if let Some(e) = Error::several(missing, untold) {
         return Err(e);
     }
     let (at, hosts): (Vec<_>, Vec<_>) = impure.into_iter().unzip();
@@ -827,16 +862,6 @@ fn bind(loaded: &Loaded, config: &ModuleConfig) -> Result<Bound> {
         entries[at].user_data = std::ptr::from_ref(host).expose_provenance();
     }
     Ok(Bound { entries: entries.into_boxed_slice(), unbound, impure })
-}
-
-/// The signature id of each type. Types refer to earlier ones only.
-fn signatures(loaded: &Loaded) -> Result<Box<[u32]>> {
-    let mut ids: Vec<u32> = Vec::with_capacity(loaded.types.types.len());
-    for t in &loaded.types.types {
-        let canonical = t.ty.map(&|i| ids.get(i as usize).copied().unwrap_or(0));
-        ids.push(signature::id(&canonical)?);
-    }
-    Ok(ids.into_boxed_slice())
 }
 
 /// Function descriptors in the order of reference indices, sealed.

@@ -3,7 +3,8 @@
 //! An open hash table of indices. The names come from modules that may be hostile: the hash is
 //! seeded per module with random bits, so that nobody can choose names that collide.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
+use crate::sys::Seed;
+use std::hash::{BuildHasher, Hasher};
 
 /// Finds the number of a name in a list.
 #[derive(Debug)]
@@ -25,7 +26,7 @@ impl Names {
     /// A table of distinct names.
     pub(crate) fn new<'a>(names: impl Iterator<Item = &'a str>) -> Self {
         let names: Box<[Box<[u8]>]> = names.map(|n| n.as_bytes().into()).collect();
-        let random = || RandomState::new().build_hasher().finish();
+        let random = || Seed::new().build_hasher().finish();
         let places = vec![0; (names.len() * 2).next_power_of_two()].into_boxed_slice();
         let mut table = Self { seed: [random(), random()], places, names };
         for n in 0..table.names.len() {

@@ -158,7 +158,7 @@ impl Terms {
 
 fn refuse(all: Vec<String>) -> Result<()> {
     let errors = all.into_iter().map(|m| Error::new(Status::ContractRefused, m)).collect();
-    Error::several(errors)
+    Error::several(errors, 0)
         .map_or(Ok(()), |e| Err(e.context("the module is not what the configuration allows")))
 }
 

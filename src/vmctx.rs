@@ -36,6 +36,7 @@ use crate::instance::Inner;
 use crate::sys::PAGE;
 use crate::sys::fork::{Global, Process};
 use crate::sys::map::Mapping;
+use crate::sys::reserve;
 pub(crate) use data::InstanceData;
 pub use entry::HostCode;
 pub(crate) use entry::{HostEntry, ImpureHost};
@@ -621,7 +622,7 @@ impl Lease {
             let state = State::of(seen);
             let own = (seen >> 32) as u32 == generation;
             if !own || !allowed.contains(&state) {
-                return Err(refusal(seen, own));
+                return Err(refusal(seen, own, allowed));
             }
             let running = State::Running.word(generation);
             match word.compare_exchange_weak(seen, running, Ordering::AcqRel, Ordering::Acquire) {
@@ -732,10 +733,10 @@ fn end(control: ControlRef, generation: u32, next: State, member: bool) {
     }
 }
 
-/// Why an instance with this word cannot be taken; `own`: the handle's generation is the
-/// instance's.
+/// Why an instance with this word cannot be taken by who wants it in one of the states `allowed`;
+/// `own`: the handle's generation is the instance's.
 #[cold]
-fn refusal(seen: u64, own: bool) -> Error {
+fn refusal(seen: u64, own: bool, allowed: &[State]) -> Error {
     if seen == WIPED {
         return error::forked("the instance");
     }
@@ -760,7 +761,14 @@ fn refusal(seen: u64, own: bool) -> Error {
         State::Faulted => {
             (Status::WrongState, "the instance was stopped by a trap or the host: reset or free it")
         }
-        State::Ready | State::Free => (Status::WrongState, "the instance is not suspended"),
+        // Whoever does not want it so wants to continue a run, or to go on after its end.
+        State::Ready | State::Free if allowed.contains(&State::Suspended) => {
+            (Status::WrongState, "the instance is not suspended: there is nothing to resume")
+        }
+        State::Ready | State::Free => (
+            Status::WrongState,
+            "the instance is ready: it was stopped neither by a trap nor by the host",
+        ),
     };
     Error::new(status, message)
 }
@@ -801,6 +809,8 @@ fn take_control() -> Result<ControlRef> {
     let Some(n) = CHUNKS.iter().position(|c| c.get().is_none()) else {
         return Err(Error::new(Status::LimitExceeded, "too many instances in this process"));
     };
+    // For giving them back, which cannot fail.
+    reserve::try_reserve(&mut free.all, (n + 1) * CHUNK)?;
     let map = Mapping::wiped_in_children((CHUNK * size_of::<Control>()).next_multiple_of(PAGE))?;
     let first = map.address() as *mut Control;
     for i in 0..CHUNK {

@@ -2,24 +2,10 @@
 
 mod common;
 
-use common::{compile, host, instance, load, module, region};
+use common::{compile, host, instance, load, module, region, returned, trapped};
 use lucet::{Imports, Instance, Outcome, Status, TrapCode, Val, Vmctx};
 use lucet_artifact::types::MemoryShape;
 use std::ffi::c_void;
-
-fn returned(o: Outcome) -> Vec<Val> {
-    match o {
-        Outcome::Returned(v) => v,
-        other => panic!("{other:?}"),
-    }
-}
-
-fn trapped(o: Outcome) -> lucet::Trap {
-    match o {
-        Outcome::Trapped(t) => t,
-        other => panic!("{other:?}"),
-    }
-}
 
 #[test]
 fn adds() {

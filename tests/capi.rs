@@ -2,99 +2,15 @@
 //! linked with a `liblucet.so` that is made here as the Makefile makes the product. `cargo test`
 //! leaves the static library it needs beside the test programs.
 
+mod common;
+
+use common::client::{artifact, library, out, program, root, run};
+#[path = "capi/border.rs"]
+mod border;
+
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
-use std::sync::OnceLock;
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// A folder for what is built here.
-fn out() -> PathBuf {
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("capi");
-    std::fs::create_dir_all(&dir).unwrap();
-    dir
-}
-
-fn run(command: &mut Command) -> String {
-    let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}; is gcc installed?"));
-    let text = [output.stdout, output.stderr].concat();
-    let text = String::from_utf8_lossy(&text).into_owned();
-    assert!(output.status.success(), "{command:?}: {}\n{text}", output.status);
-    text
-}
-
-/// The static library that belongs to this test: the newest one beside it.
-fn static_library() -> PathBuf {
-    let deps = std::env::current_exe().unwrap().parent().unwrap().to_owned();
-    std::fs::read_dir(&deps)
-        .unwrap()
-        .map(|e| e.unwrap().path())
-        .filter(|p| p.extension().is_some_and(|e| e == "a"))
-        .filter(|p| p.file_name().unwrap().to_string_lossy().starts_with("liblucet-"))
-        .max_by_key(|p| p.metadata().unwrap().modified().unwrap())
-        .unwrap_or_else(|| panic!("no liblucet-*.a in {}", deps.display()))
-}
-
-/// Links `liblucet.so` and returns its folder.
-fn library() -> &'static Path {
-    static DIR: OnceLock<PathBuf> = OnceLock::new();
-    DIR.get_or_init(|| {
-        let map = root().join("src/capi/liblucet.map");
-        // Tests may run in processes of their own, at the same time: each makes the library and
-        // moves it into its place in one step.
-        let so = out().join(format!("liblucet.so.{}", std::process::id()));
-        run(Command::new("gcc")
-            .args(["-shared", "-Wl,-soname,liblucet.so.0", "-Wl,--no-undefined-version"])
-            .arg(format!("-Wl,--version-script={}", map.display()))
-            .args(["-Wl,--gc-sections", "-Wl,--no-undefined", "-Wl,-z,nodelete,-z,relro,-z,now"])
-            .arg("-o")
-            .arg(&so)
-            .arg("-Wl,--whole-archive")
-            .arg(static_library())
-            .args(["-Wl,--no-whole-archive", "-lgcc_s", "-lm", "-lc"]));
-        let link = out().join(format!("link.{}", std::process::id()));
-        let _ = std::fs::remove_file(&link);
-        std::os::unix::fs::symlink("liblucet.so.0", &link).unwrap();
-        std::fs::rename(so, out().join("liblucet.so.0")).unwrap();
-        std::fs::rename(link, out().join("liblucet.so")).unwrap();
-        out()
-    })
-}
-
-/// Compiles a program of `tests/capi`.
-fn program(name: &str, more: &[&str]) -> PathBuf {
-    let exe = out().join(format!("{name}{}", more.concat()));
-    let lib = library().display().to_string();
-    run(Command::new("gcc")
-        .args(["-std=c11", "-D_POSIX_C_SOURCE=200809L", "-O1", "-g"])
-        .args(["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror"])
-        .args(more)
-        .arg("-I")
-        .arg(root().join("include"))
-        .arg("-o")
-        .arg(&exe)
-        .arg(root().join("tests/capi").join(name).with_extension("c"))
-        .args([format!("-L{lib}"), format!("-Wl,-rpath,{lib}")])
-        .args(["-llucet", "-lpthread"]));
-    exe
-}
-
-/// The guest, compiled to a file.
-fn artifact() -> &'static Path {
-    static FILE: OnceLock<PathBuf> = OnceLock::new();
-    FILE.get_or_init(|| {
-        let wat = std::fs::read(root().join("tests/capi/works.wat")).unwrap();
-        let file = out().join("works.so");
-        let bytes = lucetc::compile(&wat, &lucetc::Options::default()).unwrap_or_else(|e| {
-            panic!("{e}");
-        });
-        std::fs::write(&file, bytes).unwrap();
-        file
-    })
-}
 
 #[test]
 fn works() {
@@ -168,12 +84,37 @@ fn contracts_are_held_against_terms() {
     run(Command::new(program("contract", &[])).arg(file));
 }
 
+#[test]
+fn modules_are_replaced() {
+    let guests = [
+        r#"(module (func (export "answer") (result i32) (i32.const 1)))"#,
+        r#"(module (func (export "other") (result i32) (i32.const -1))
+             (func (export "answer") (result i32) (i32.const 2)))"#,
+        r#"(module (func (export "other")))"#,
+    ];
+    let mut files: Vec<PathBuf> = Vec::new();
+    for (n, wat) in guests.into_iter().enumerate() {
+        let bytes = lucetc::compile(wat.as_bytes(), &lucetc::Options::default());
+        files.push(out().join(format!("swap-{n}.so")));
+        std::fs::write(&files[n], bytes.unwrap_or_else(|e| panic!("{e}"))).unwrap();
+    }
+    files.push(root().join("Cargo.toml"));
+    run(Command::new(program("swap", &[])).args(&files));
+    run(Command::new(program("swap", &["-fsanitize=address"])).args(&files).env(
+        "ASAN_OPTIONS",
+        "handle_segv=0:handle_sigbus=0:handle_sigill=0:handle_sigfpe=0:allow_user_segv_handler=1:\
+         use_sigaltstack=0:detect_leaks=0",
+    ));
+}
+
 /// A store, a plugin that imports from it, and a module with a start function.
 fn group_artifacts() -> Vec<PathBuf> {
     const GUESTS: [(&str, &str); 3] = [
         (
             "store",
-            r#"(module (memory (export "memory") 1 1)
+            r#"(module (import "env" "look" (func $look (param i32) (result i32)))
+              (memory (export "memory") 1 1)
+              (func (export "look") (param i32) (result i32) (call $look (local.get 0)))
               (global (export "total") (mut i32) (i32.const 10))
               (table (export "table") 2 funcref) (elem (i32.const 1) $twice)
               (func $twice (export "twice") (param i32) (result i32)
@@ -183,10 +124,12 @@ fn group_artifacts() -> Vec<PathBuf> {
             "plugin",
             r#"(module (import "store" "twice" (func $twice (param i32) (result i32)))
               (import "env" "ask" (func $ask (param i32) (result i32)))
+              (import "store" "look" (func $look (param i32) (result i32)))
               (import "store" "memory" (memory 1))
               (import "store" "total" (global $total (mut i32)))
               (import "store" "table" (table 2 funcref))
               (type $t (func (param i32) (result i32)))
+              (func (export "look") (param i32) (result i32) (call $look (local.get 0)))
               (func (export "twice") (param i32) (result i32) (call $twice (local.get 0)))
               (func (export "asked") (param i32) (result i32) (call $ask (local.get 0)))
               (func (export "put") (param i32) (result i32)
@@ -207,6 +150,36 @@ fn group_artifacts() -> Vec<PathBuf> {
         file
     });
     compiled.into()
+}
+
+#[test]
+fn trust_is_a_matter_of_keys_and_pins() {
+    let file = |name: &str, bytes: &[u8]| {
+        let file = out().join(name);
+        std::fs::write(&file, bytes).unwrap();
+        file
+    };
+    let key = lucetc::signing::SecretKey::generate().unwrap();
+    let other = lucetc::signing::SecretKey::generate().unwrap().public().unwrap();
+    let plain = lucetc::compile(b"(module)", &lucetc::Options::default()).unwrap();
+    let mut signed = plain.clone();
+    lucetc::signing::sign(&mut signed, &key, "c", "it").unwrap();
+    let hash = lucet_artifact::trailer::Trailer::decode(&plain).unwrap().hash;
+    let files = [
+        file("signed.so", &signed),
+        file("unsigned.so", &plain),
+        file("trust.pub", key.public().unwrap().file().as_bytes()),
+    ];
+    for more in [&[][..], &["-fsanitize=address"]] {
+        run(Command::new(program("trust", more))
+            .args(&files)
+            .args([other.line(), lucet_artifact::trust::hex(&hash)])
+            .env(
+                "ASAN_OPTIONS",
+                "handle_segv=0:handle_sigbus=0:handle_sigill=0:handle_sigfpe=0:\
+                 allow_user_segv_handler=1:use_sigaltstack=0:detect_leaks=0",
+            ));
+    }
 }
 
 #[test]

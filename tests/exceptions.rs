@@ -11,14 +11,8 @@ mod groups;
 #[path = "exceptions/hosts.rs"]
 mod hosts;
 
-use lucet::{Exception, Outcome, Val};
-
-fn returned(o: Outcome) -> Vec<Val> {
-    match o {
-        Outcome::Returned(v) => v,
-        other => panic!("{other:?}"),
-    }
-}
+use common::returned;
+use lucet::{Exception, Outcome};
 
 fn thrown(o: Outcome) -> Exception {
     match o {

@@ -5,10 +5,14 @@ mod common;
 
 use common::process::{descriptors, forked, forked_status, in_child, mappings, status_kib};
 use common::{compile, load, module, region};
-use lucet::{Imports, Instance, Module, Outcome, Region, RegionConfig, Rung, Status, Val};
+use lucet::{
+    Control, Group, Imports, Instance, Module, ModuleConfig, Outcome, Region, RegionConfig, Rung,
+    Status, Val,
+};
 use lucet_artifact::types::MemoryShape;
-use std::sync::Arc;
+use std::ffi::c_void;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 const GUEST: &str = r#"(module (memory 1) (table 16 funcref)
   (func (export "add") (param i32 i32) (result i32)
@@ -278,4 +282,38 @@ fn starting_a_program_changes_nothing() {
         forty_two(&i);
         forty_two(&Instance::new(&r, &m).unwrap());
     }
+}
+
+static GROUP: Mutex<Option<Group>> = Mutex::new(None);
+
+/// In the child the group is in use, by a run that nobody will end there.
+extern "C" fn forks(_: *const Control, _: usize) -> i32 {
+    forked(|| {
+        let mut group = GROUP.lock().unwrap().take().unwrap();
+        assert_eq!(group.get("a").unwrap().run("f", &[]).unwrap_err().status(), Status::Forked);
+        group.free().unwrap();
+        group.free().unwrap();
+    });
+    7
+}
+
+#[test]
+fn a_child_may_free_a_group_that_its_parent_uses() {
+    in_child("a_child_may_free_a_group_that_its_parent_uses", || {
+        let wat = r#"(module (import "env" "forks" (func $forks (result i32)))
+          (memory 1) (func (export "f") (result i32) (call $forks)))"#;
+        let mut imports = Imports::new();
+        common::host(&mut imports, "forks", "() -> i32", forks as *const c_void, 0);
+        let config =
+            ModuleConfig { imports, allow_unsigned: true, linkable: true, ..Default::default() };
+        let m = Module::load_bytes(&compile(wat, MemoryShape::Guarded), &config).unwrap();
+        let mut group = Group::new(&region());
+        let i = **group.instantiate(Some("a"), &m).unwrap();
+        *GROUP.lock().unwrap() = Some(group);
+        for _ in 0..3 {
+            assert_eq!(i.run("f", &[]).unwrap(), Outcome::Returned(vec![Val::I32(7)]));
+        }
+        GROUP.lock().unwrap().take().unwrap().free().unwrap();
+        assert_eq!(i.run("f", &[]).unwrap_err().status(), Status::InvalidHandle);
+    });
 }

@@ -8,12 +8,14 @@ mod hostile {
     pub mod calls;
     pub mod groups;
     pub mod kit;
+    pub mod leftovers;
     pub mod misuse;
     pub mod nested;
     pub mod references;
     pub mod resume;
     pub mod reuse;
     pub mod stack;
+    pub mod tables;
     pub mod tails;
     pub mod threads;
     pub mod traps;

@@ -85,7 +85,8 @@ fn counts() -> (usize, usize) {
 /// Loads it in each way; it must be refused in the same words.
 fn refused(case: &Case, path: &std::path::Path) -> bool {
     std::fs::write(path, &case.bytes).unwrap();
-    let options = |development| LoadOptions { allow_unsigned: true, development };
+    let options =
+        |development| LoadOptions { allow_unsigned: true, development, ..Default::default() };
     let file = std::fs::File::open(path).unwrap();
     let fd = std::os::fd::AsFd::as_fd(&file);
     let sources = [

@@ -25,7 +25,7 @@ const WAT: &str = r#"(module
   (start $start))"#;
 
 fn try_load(bytes: &[u8]) -> lucet::Result<Loaded> {
-    load(Source::Bytes(bytes), &LoadOptions { allow_unsigned: true, development: false })
+    load(Source::Bytes(bytes), &LoadOptions { allow_unsigned: true, ..LoadOptions::default() })
 }
 
 fn options(memory: MemoryShape) -> Options {

@@ -10,7 +10,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use sample::{Parts, resealed, sample};
 
 fn try_load(bytes: &[u8]) -> lucet::Result<Loaded> {
-    load(Source::Bytes(bytes), &LoadOptions { allow_unsigned: true, development: false })
+    load(Source::Bytes(bytes), &LoadOptions { allow_unsigned: true, ..LoadOptions::default() })
 }
 
 fn descriptors() -> usize {
@@ -48,7 +48,8 @@ fn nothing_is_left_behind() {
     for bytes in broken() {
         failed += usize::from(try_load(&bytes).is_err());
         let path = std::path::Path::new("/proc/self/maps");
-        let options = LoadOptions { allow_unsigned: true, development: true };
+        let options =
+            LoadOptions { allow_unsigned: true, development: true, ..LoadOptions::default() };
         assert!(load(Source::Path(path), &options).is_err());
     }
     assert!(failed > 1000, "{failed}");

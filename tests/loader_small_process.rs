@@ -11,8 +11,9 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 #[test]
 fn the_arena_is_as_large_as_it_may_be() {
     let good = sample::sample().build();
-    let try_load =
-        || load(Source::Bytes(&good), &LoadOptions { allow_unsigned: true, development: false });
+    let try_load = || {
+        load(Source::Bytes(&good), &LoadOptions { allow_unsigned: true, ..LoadOptions::default() })
+    };
     let (_, hard) = getrlimit(Resource::RLIMIT_AS).unwrap();
     // Too little for the smallest arena: a status, which is not remembered.
     setrlimit(Resource::RLIMIT_AS, 1 << 30, hard).unwrap();

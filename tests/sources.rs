@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 const ENDS: u64 = 4096 + 512;
 
 fn options(development: bool) -> LoadOptions {
-    LoadOptions { allow_unsigned: true, development }
+    LoadOptions { allow_unsigned: true, development, ..Default::default() }
 }
 
 /// Bytes and calls of this thread's `read` and its relatives so far.

@@ -16,6 +16,3 @@ mod dispositions;
 mod soak;
 #[path = "traps/steps.rs"]
 mod steps;
-
-#[global_allocator]
-static ALLOCATOR: cost::Counting = cost::Counting;

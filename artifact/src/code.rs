@@ -294,13 +294,18 @@ impl PcMap {
     }
 
     /// The wasm offset of `pc` in the function whose rows start at `at` of the encoded `section`.
+    /// Looks at no more rows than there are bytes of code before `pc`, whatever their number says.
     #[must_use]
     pub fn lookup(section: &[u8], at: u32, pc: u32) -> Option<u32> {
         let mut r = Reader::new(section.get(at as usize..)?);
         let n = r.uleb32("row count").ok()?;
         let (mut row_pc, mut wasm, mut found) = (0u32, 0u32, None);
-        for _ in 0..n {
-            row_pc = row_pc.checked_add(r.uleb32("pc").ok()?)?;
+        for i in 0..n {
+            let more = r.uleb32("pc").ok()?;
+            if i > 0 && more == 0 {
+                return None;
+            }
+            row_pc = row_pc.checked_add(more)?;
             wasm = wasm.wrapping_add(r.sleb32("wasm offset").ok()? as u32);
             if row_pc > pc {
                 break;

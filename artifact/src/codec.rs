@@ -6,6 +6,7 @@
 //! [`Reader`] checks every count against a limit *and* against the bytes that are left before it
 //! allocates, so a decoder's memory use is bounded by a small multiple of its input.
 
+use crate::minisign::MinisignError;
 use std::fmt;
 
 /// Why a section could not be decoded.
@@ -45,6 +46,13 @@ pub enum DecodeError {
         /// Offset inside the section.
         at: usize,
     },
+    /// What stands in the place of a signature is none.
+    Signature {
+        /// Offset of the signature.
+        at: usize,
+        /// What is wrong with it.
+        why: MinisignError,
+    },
     /// Bytes follow the last value.
     Trailing {
         /// Offset inside the section of the first byte too many.
@@ -63,6 +71,7 @@ impl fmt::Display for DecodeError {
                 write!(f, "{what} at offset {at:#x} has the invalid value {found:#x}")
             }
             Self::NotUtf8 { what, at } => write!(f, "{what} at offset {at:#x} is not UTF-8"),
+            Self::Signature { at, why } => write!(f, "signature at offset {at:#x}: {why}"),
             Self::Trailing { at } => write!(f, "unexpected bytes follow at offset {at:#x}"),
         }
     }

@@ -1,6 +1,6 @@
 //! `lucet-artifact`: the one definition of every byte that the compiler and the runtime share.
 //!
-//! Four things live here, and nothing else:
+//! Five things live here, and nothing else:
 //!
 //! * **the ABI between compiled code and the runtime** ([`abi`], [`layout`]): where instance data
 //!   lies below `vmctx`, which builtins exist, what a table entry looks like, which number a trap
@@ -9,6 +9,8 @@
 //! * **the artifact's sections** ([`contract`], [`types`], [`init`], [`code`], [`snapshot`],
 //!   [`trailer`]): each has an encoder and a decoder side by side, and every count, length and
 //!   offset in it is checked against [`limits`] in both directions.
+//! * **signatures and the keys that made them** ([`minisign`], [`base64`]), and who has to have
+//!   vouched for an artifact ([`trust`]).
 //! * **the container's fixed facts** ([`container`]): section names and alignments of the ELF file
 //!   that the sections travel in. Writing ELF is the compiler's business, reading it the loader's.
 //!
@@ -19,6 +21,7 @@
 #![forbid(unsafe_code)]
 
 pub mod abi;
+pub mod base64;
 pub mod code;
 pub mod codec;
 pub mod container;
@@ -27,8 +30,10 @@ pub mod fuel;
 pub mod init;
 pub mod layout;
 pub mod limits;
+pub mod minisign;
 pub mod snapshot;
 pub mod trailer;
+pub mod trust;
 pub mod types;
 
 pub use codec::{DecodeError, EncodeError};

@@ -52,7 +52,8 @@ pub const MAX_LABELS: usize = 64;
 pub const MAX_LABEL_BYTES: usize = 1_024;
 /// Largest instance data in bytes; it shares a 2 MiB range with stack top and start of memory.
 pub const MAX_INSTANCE_DATA: u32 = 1 << 20;
-/// Largest initial or maximum size of a table, in elements.
+/// Most elements that a table begins with or grows to, and most that all of a module's own tables
+/// have together: an element takes 32 bytes.
 pub const MAX_TABLE_ELEMENTS: u64 = 10_000_000;
 /// Most pages of a 32-bit memory.
 pub const MAX_MEMORY32_PAGES: u64 = 65_536;

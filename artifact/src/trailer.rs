@@ -10,16 +10,18 @@
 //!   88  reserved                   40     0
 //!  128  hash                       64     BLAKE2b-512 of everything before it
 //!  192  signature length            u32   0: not signed
-//!  196  signature                 316     minisign signature file, rest 0
+//!  196  signature                 316     signature file (see [`crate::minisign`]), rest 0
 //!  512
 //! ```
 //!
-//! The hash is the one minisign's prehashed signatures sign, so one pass over the file serves both.
+//! The hash is the one minisign's signatures sign, so one pass over the file serves both, and the
+//! signature in an artifact is one of the file's first `body length + 128` bytes.
 //! A snapshot is an artifact with another state and the hash of the one it was taken of; code and
 //! everything about code is copied.
 
 use crate::codec::{DecodeError, EncodeError, Reader, Writer};
 use crate::limits;
+use crate::minisign::Signature;
 
 /// Size of the trailer in bytes.
 pub const TRAILER_BYTES: usize = 512;
@@ -45,8 +47,8 @@ pub struct Trailer {
     pub parent: [u8; 64],
     /// BLAKE2b-512 of body and covered part.
     pub hash: [u8; 64],
-    /// Signature, possibly empty.
-    pub signature: Vec<u8>,
+    /// Who signed the hash, as far as this was written by whom it says.
+    pub signature: Option<Signature>,
 }
 
 /// BLAKE2b-512 of several pieces in order.
@@ -87,7 +89,7 @@ impl Trailer {
         if body_len > max {
             return Err(EncodeError { what: "size of the artifact", found: body_len, max });
         }
-        let mut t = Self { flags, body_len, parent, hash: [0; 64], signature: Vec::new() };
+        let mut t = Self { flags, body_len, parent, hash: [0; 64], signature: None };
         t.hash = hash(&[body, &t.covered()]);
         body.extend_from_slice(&t.encode()?);
         Ok(())
@@ -98,8 +100,9 @@ impl Trailer {
         let mut w = Writer::new();
         w.raw(&self.covered());
         w.raw(&self.hash);
-        w.count(self.signature.len(), MAX_SIGNATURE_BYTES, "length of the signature")?;
-        w.raw(&self.signature);
+        let signature = self.signature.as_ref().map(Signature::file).unwrap_or_default();
+        w.count(signature.len(), MAX_SIGNATURE_BYTES, "length of the signature")?;
+        w.raw(signature.as_bytes());
         let mut bytes = w.into_bytes();
         bytes.resize(TRAILER_BYTES, 0);
         Ok(bytes)
@@ -139,17 +142,30 @@ impl Trailer {
         let mut hash = [0; 64];
         hash.copy_from_slice(r.take(64, "hash")?);
         let n = r.count(MAX_SIGNATURE_BYTES, 1, "length of the signature")?;
-        let signature = r.take(n, "signature")?.to_vec();
+        let at = start + r.pos();
+        let signature = match r.take(n, "signature")? {
+            [] => None,
+            bytes => Some(
+                Signature::from_artifact(bytes)
+                    .map_err(|why| DecodeError::Signature { at, why })?,
+            ),
+        };
         if r.take(r.remaining(), "padding")?.iter().any(|b| *b != 0) {
             return invalid("padding of the trailer", 1);
         }
         Ok(Self { flags, body_len, parent, hash, signature })
     }
 
+    /// What a signature of this artifact is of: all that the hash covers.
+    #[must_use]
+    pub fn signed<'a>(&self, artifact: &'a [u8]) -> &'a [u8] {
+        let end = (self.body_len as usize).saturating_add(HASH_OFFSET);
+        artifact.get(..end).unwrap_or_default()
+    }
+
     /// Whether the stored hash is that of the artifact this trailer was decoded from.
     #[must_use]
     pub fn hash_matches(&self, artifact: &[u8]) -> bool {
-        let end = (self.body_len as usize).saturating_add(HASH_OFFSET);
-        artifact.get(..end).is_some_and(|covered| hash(&[covered]) == self.hash)
+        hash(&[self.signed(artifact)]) == self.hash
     }
 }

@@ -7,6 +7,7 @@ use lucet_artifact::code::{FuncTable, Hints, PcMap, TrapTable};
 use lucet_artifact::codec::{Reader, Writer};
 use lucet_artifact::contract::{Contract, Exports, Imports};
 use lucet_artifact::init::Init;
+use lucet_artifact::minisign::{KeyId, Signature};
 use lucet_artifact::snapshot::Snapshot;
 use lucet_artifact::trailer::{FLAG_SNAPSHOT, TRAILER_BYTES, Trailer};
 use lucet_artifact::types::{NO_CODE, TypeTable};
@@ -88,7 +89,8 @@ proptest! {
         body in prop::collection::vec(any::<u8>(), 0..600),
         snapshot in any::<bool>(),
         parent in any::<[u8; 32]>(),
-        signature in prop::collection::vec(any::<u8>(), 0..317),
+        comment in "[^\\p{Cc}]{0,22}",
+        id in any::<[u8; 8]>(),
         damage in any::<prop::sample::Index>(),
         bit in 0..8u8,
     ) {
@@ -100,9 +102,10 @@ proptest! {
         let mut t = Trailer::decode(&bytes).unwrap();
         prop_assert!(t.hash_matches(&bytes));
         prop_assert_eq!((t.flags, t.body_len, t.parent), (flags, body.len() as u64, parent));
-        prop_assert!(t.signature.is_empty());
+        prop_assert!(t.signature.is_none());
         // A signature does not change what the hash covers.
-        t.signature = signature;
+        let bits = |m: &[u8]| [m.len() as u8 ^ bit; 64];
+        t.signature = Some(Signature::make(KeyId(id), &t.hash, &comment, bits).unwrap());
         let signed = [&body[..], &t.encode().unwrap()].concat();
         prop_assert_eq!(Trailer::decode(&signed), Ok(t.clone()));
         prop_assert!(t.hash_matches(&signed));

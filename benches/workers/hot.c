@@ -15,6 +15,7 @@ static uint32_t slots = SLOTS;
 
 static lucet_region *region, *small_stacks;
 static lucet_module *module, *pages, *data;
+static lucet_module_ref *ref;
 static lucet_func touch, grow, touch_pages, touch_data, empty, add, hosts, forever, bulk;
 static lucet_func unreachable, divide, indirect, out_of_bounds, recurse;
 static lucet_instance *kept, *yielder, *limited;
@@ -67,6 +68,22 @@ static inline double fresh(long n, lucet_module *of, lucet_func f, uint64_t limi
         if (limit > 0) {
             check(lucet_instance_set_time_limit(instance, limit), "limit");
         }
+        check(lucet_instance_run_func(instance, f, NULL, 0, NULL, 0, &outcome), "run");
+        expect(&outcome, LUCET_OUTCOME_RETURNED, "run");
+        check(lucet_instance_free(instance), "free");
+    }
+    return bench_now() - begin;
+}
+
+/* The same of whatever module a reference names at the moment. */
+static double fresh_ref(long n)
+{
+    double begin = bench_now();
+    for (long i = 0; i < n; i++) {
+        lucet_instance *instance;
+        lucet_outcome outcome;
+        lucet_func f;
+        check(lucet_module_ref_instantiate(ref, region, &f, 1, NULL, &instance), "create");
         check(lucet_instance_run_func(instance, f, NULL, 0, NULL, 0, &outcome), "run");
         expect(&outcome, LUCET_OUTCOME_RETURNED, "run");
         check(lucet_instance_free(instance), "free");
@@ -347,6 +364,7 @@ static double floor_loop(long n)
 static const bench_row ROWS[] = {
     {"fresh instance, 1 page", fresh_touch},
     {"fresh instance, 1 page, time limit", fresh_limit},
+    {"fresh instance, 1 page, through a reference", fresh_ref},
     {"fresh instance, grows by a page", fresh_grow},
     {"fresh instance, 64 pages", fresh_pages},
     {"fresh instance, 60 KiB of data", fresh_data},
@@ -428,6 +446,9 @@ static void prepare(char **files)
     check(lucet_region_create(settings, &region), "region");
     lucet_region_config_free(settings);
 
+    check(lucet_module_ref_create(&ref), "reference");
+    check(lucet_module_ref_require(ref, "touch", "() -> ()"), "touch");
+    check(lucet_module_ref_publish(ref, module), "publish");
     check(lucet_instance_create(region, module, &kept), "create");
     check(lucet_instance_create(region, module, &limited), "create");
     check(lucet_instance_set_time_limit(limited, 3600000000000), "limit");

@@ -16,6 +16,8 @@ pub enum Class {
     Policy,
     /// A limit of the compiler or of the artifact format is exceeded.
     Limit,
+    /// Nobody that is trusted signed the artifact.
+    Untrusted,
     /// The file could not be read or written, or the command line or policy file is wrong.
     Usage,
     /// A bug in lucetc: code generation failed or panicked.
@@ -32,6 +34,7 @@ impl Class {
             Self::Unsupported => "unsupported",
             Self::Policy => "policy",
             Self::Limit => "limit",
+            Self::Untrusted => "untrusted",
             Self::Usage => "usage",
             Self::Internal => "internal",
         }
@@ -51,7 +54,7 @@ impl Class {
                 "split the module, or look up the limit in docs/design/compile-limits.md"
             }
             Self::Internal => "this is a bug in lucetc: please report it with the module",
-            Self::Unsupported | Self::Policy | Self::Usage => return None,
+            Self::Unsupported | Self::Policy | Self::Untrusted | Self::Usage => return None,
         })
     }
 }

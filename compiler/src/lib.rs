@@ -17,6 +17,7 @@ mod panics;
 mod parse;
 mod plan;
 pub mod policy;
+pub mod signing;
 mod translate;
 
 use budget::Budget;

@@ -29,7 +29,7 @@ fn codes(c: &Compiled) -> Vec<TrapCode> {
     codes
 }
 
-/// Uses every kind of operator at least once.
+/// Uses every kind of operator, and every language feature, at least once.
 const EVERYTHING: &str = r#"(module
   (type $pair (func (param i32 i64) (result i64 i32)))
   (import "env" "one" (func $one (param i32 f32 f64 i64) (result f64)))
@@ -37,7 +37,10 @@ const EVERYTHING: &str = r#"(module
   (import "env" "g" (global $imported (mut i64)))
   (import "env" "t" (table $foreign 1 funcref))
   (memory 1 4)
+  (memory $second i64 1 4)
+  (tag $e (param i32))
   (global $own (mut f32) (f32.const nan:0x200001))
+  (global (export "sum") i32 (i32.add (i32.const 1) (i32.const 2)))
   (table $t 4 8 funcref)
   (table $x 2 externref)
   (elem (table $t) (i32.const 1) func $swap $one)
@@ -96,6 +99,23 @@ const EVERYTHING: &str = r#"(module
       (br_table $a $b $a (i32.const 7) (local.get 0)))
       (if (local.get 0) (then (return (i32.const 1)) unreachable))
       (br 0) (i32.add) (drop)))
+  (func (export "vectors") (param v128) (result v128)
+    (f32x4.relaxed_madd (local.get 0) (v128.load (i32.const 0))
+      (i8x16.swizzle (local.get 0) (local.get 0))))
+  (func (export "wide") (param i64) (result i64 i64)
+    (i64.store $second (local.get 0) (i64.load $second offset=8 (local.get 0)))
+    (i64.add128 (local.get 0) (i64.const 1) (i64.mul_wide_s (local.get 0) (local.get 0))))
+  (func (export "atomic") (param i32) (result i32)
+    (atomic.fence)
+    (i32.atomic.rmw.add (local.get 0) (i32.atomic.load (local.get 0))))
+  (func (export "tails") (param i32) (result i64 i32)
+    (return_call_indirect $t (type $pair) (i32.const 1) (i64.const 2) (local.get 0)))
+  (func (export "reference") (param (ref null $pair)) (result i64 i32)
+    (call_ref $pair (i32.const 1) (i64.const 2) (local.get 0)))
+  (func (export "catches") (param i32) (result i32)
+    (block $h (result i32)
+      (try_table (catch $e $h) (throw $e (local.get 0)))
+      (unreachable)))
   (func $start) (start $start))"#;
 
 #[test]
@@ -104,7 +124,7 @@ fn every_feature_compiles() {
         for opt_level in [OptLevel::None, OptLevel::Speed, OptLevel::SpeedAndSize] {
             let o = Options { memory, opt_level, ..options() };
             let c = try_compile(EVERYTHING, &o).unwrap_or_else(|e| panic!("{e}"));
-            assert_eq!(c.contract.features, feature::REFERENCE_TYPES * 2 - 1, "feature bits");
+            assert_eq!(c.contract.features, (1 << feature::NAMES.len()) - 1, "all feature bits");
             assert_eq!(c.contract.start, Some(c.contract.functions - 1));
             use TrapCode::*;
             let expected = [
@@ -116,10 +136,10 @@ fn every_feature_compiles() {
                 IntegerDivisionByZero,
                 IntegerOverflow,
                 BadConversionToInteger,
+                NullReference,
+                UnalignedAtomic,
             ];
-            let found = codes(&c);
-            // The `unreachable` above stands behind a `return`.
-            assert_eq!(found, expected[1..], "{memory:?} {opt_level:?}");
+            assert_eq!(codes(&c), expected, "{memory:?} {opt_level:?}");
         }
     }
 }
@@ -152,6 +172,8 @@ fn pieces_tile_the_text() {
 
 #[test]
 fn trap_stub_calls_are_followed_by_their_site() {
+    // What stands behind a `return` needs none.
+    assert_eq!(compile("(module (func return unreachable))").traps.sites, []);
     let c = compile("(module (func unreachable))");
     let [(site, TrapCode::Unreachable)] = c.traps.sites[..] else { panic!("{:?}", c.traps) };
     let site = site as usize;
@@ -421,31 +443,69 @@ fn tail_calls_make_room() {
 
 #[test]
 fn what_a_module_uses_is_in_its_contract() {
-    const ALL: u64 = feature::TAIL_CALL | feature::EXTENDED_CONST | feature::FUNCTION_REFERENCES;
-    for (text, bits) in [
-        ("(func $f) (table 1 funcref) (elem (i32.const 0) $f) (elem func $f)", 0),
-        ("(func (param funcref externref)) (global i32 (i32.const 1))", 0),
-        ("(func $f return_call $f)", feature::TAIL_CALL),
-        ("(table 1 funcref) (func (return_call_indirect (i32.const 0)))", feature::TAIL_CALL),
-        ("(global i32 (i32.add (i32.const 1) (i32.const 2)))", feature::EXTENDED_CONST),
+    use feature::*;
+    const EXNREF: u64 = REFERENCE_TYPES | EXCEPTIONS;
+    const TYPED: u64 = REFERENCE_TYPES | FUNCTION_REFERENCES;
+    let rows = [
+        ("(memory 1) (func $f) (table 1 funcref) (elem (i32.const 0) $f)", 0),
+        ("(global (mut i32) (i32.const 1))", 0),
+        ("(global (export \"g\") (mut i32) (i32.const 1))", MUTABLE_GLOBALS),
+        ("(import \"a\" \"b\" (global (mut i32)))", MUTABLE_GLOBALS),
+        ("(func (drop (i64.extend32_s (i64.const 1))))", SIGN_EXTENSION),
+        ("(func (drop (i32.trunc_sat_f32_s (f32.const 1))))", SATURATING_CONVERSIONS),
+        ("(func (result i32 i32) i32.const 1 i32.const 2)", MULTI_VALUE),
+        ("(func (drop (i32.const 1) (block (param i32) (result i32))))", MULTI_VALUE),
+        ("(memory 1) (data \"x\")", BULK_MEMORY),
+        ("(func $f) (elem func $f)", BULK_MEMORY),
+        ("(memory 1) (func (memory.fill (i32.const 0) (i32.const 0) (i32.const 0)))", BULK_MEMORY),
+        ("(func (param funcref externref)) (global i32 (i32.const 1))", REFERENCE_TYPES),
+        ("(table 1 externref)", REFERENCE_TYPES),
+        ("(table 1 funcref) (table 1 funcref)", REFERENCE_TYPES),
+        ("(func (local externref))", REFERENCE_TYPES),
+        ("(func (param v128))", SIMD),
+        ("(global v128 (v128.const i64x2 0 0))", SIMD),
+        ("(func (local v128))", SIMD),
+        ("(func (drop (block (result v128) unreachable)))", SIMD),
+        ("(func (drop (i8x16.splat (i32.const 0))))", SIMD),
+        ("(memory 1) (func (drop (v128.load (i32.const 0))))", SIMD),
         (
-            "(memory 1) (data (offset (i32.mul (i32.const 1) (i32.const 2))) \"x\")",
-            feature::EXTENDED_CONST,
+            "(func (param v128) (drop (i8x16.relaxed_swizzle (local.get 0) (local.get 0))))",
+            SIMD | RELAXED_SIMD,
         ),
-        ("(type $t (func)) (func (param (ref null $t)))", feature::FUNCTION_REFERENCES),
-        ("(func (result (ref extern)) unreachable)", feature::FUNCTION_REFERENCES),
-        ("(type $t (func)) (func (local (ref null $t)))", feature::FUNCTION_REFERENCES),
-        ("(type $t (func)) (table 1 (ref null $t))", feature::FUNCTION_REFERENCES),
-        ("(table 1 funcref (ref.func $f)) (func $f)", feature::FUNCTION_REFERENCES),
-        ("(func (drop (ref.as_non_null (ref.null func))))", feature::FUNCTION_REFERENCES),
-        (
-            "(type $t (func)) (func (return_call_ref $t (ref.null $t)))",
-            feature::FUNCTION_REFERENCES | feature::TAIL_CALL,
-        ),
-    ] {
+        ("(func $f return_call $f)", TAIL_CALL),
+        ("(table 1 funcref) (func (return_call_indirect (i32.const 0)))", TAIL_CALL),
+        ("(global i32 (i32.add (i32.const 1) (i32.const 2)))", EXTENDED_CONST),
+        ("(memory 1) (data (offset (i32.mul (i32.const 1) (i32.const 2))) \"x\")", EXTENDED_CONST),
+        ("(memory 1) (memory 1)", MULTI_MEMORY),
+        ("(import \"a\" \"b\" (memory 1)) (memory 1)", MULTI_MEMORY),
+        ("(memory i64 1)", MEMORY64),
+        ("(table i64 1 funcref)", MEMORY64),
+        ("(type $t (func)) (func (param (ref null $t)))", TYPED),
+        ("(func (result (ref extern)) unreachable)", TYPED),
+        ("(type $t (func)) (func (local (ref null $t)))", TYPED),
+        ("(type $t (func)) (table 1 (ref null $t))", TYPED),
+        ("(table 1 funcref (ref.func $f)) (func $f)", FUNCTION_REFERENCES),
+        ("(func (drop (ref.as_non_null (ref.null func))))", TYPED),
+        ("(type $t (func)) (func (return_call_ref $t (ref.null $t)))", TYPED | TAIL_CALL),
+        ("(tag)", EXCEPTIONS),
+        ("(func (try_table))", EXCEPTIONS),
+        ("(func (param exnref) (throw_ref (local.get 0)))", EXNREF),
+        ("(table 1 exnref)", EXNREF),
+        ("(global exnref (ref.null exn))", EXNREF),
+        ("(func (local exnref))", EXNREF),
+        ("(memory 1) (func (drop (i32.atomic.load (i32.const 0))))", ATOMICS),
+        ("(func (atomic.fence))", ATOMICS),
+        ("(func (i64.mul_wide_u (i64.const 1) (i64.const 1)) (drop) (drop))", WIDE_ARITHMETIC),
+    ];
+    let mut all = 0;
+    for (text, bits) in rows {
         let c = compile(&format!("(module {text})"));
-        assert_eq!(c.contract.features & ALL, bits, "{text}");
+        let found = c.contract.features;
+        assert_eq!(found, bits, "{text}: {found:#x}, not {bits:#x}");
+        all |= bits;
     }
+    assert!(NAMES.iter().all(|(bit, name)| all & bit != 0 || panic!("no row for {name}")));
+    assert_eq!(all, (1 << NAMES.len()) - 1);
     // Types that refer to themselves came with garbage collection.
     let e = try_compile("(module (type $t (func (param (ref null $t)))))", &options());
     let e = e.expect_err("a recursive type");

@@ -26,6 +26,15 @@ struct Worker {
     since: Instant,
 }
 
+/// A worker does not go on without whoever counts what it does.
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_file(&self.state);
+    }
+}
+
 fn start(plan: &Plan, n: u64, seed: u64, until: Instant) -> std::io::Result<Worker> {
     let state = plan.dir.join(format!("worker-{}-{n}", std::process::id()));
     let left = until.saturating_duration_since(Instant::now()).as_secs();
@@ -80,16 +89,15 @@ fn watch(plan: &Plan) -> std::io::Result<Tally> {
                 (w.seed, w.since) = (seed, Instant::now());
             }
             let hangs = ended.is_none() && w.since.elapsed() > PATIENCE;
-            if hangs {
-                w.child.kill()?;
-                w.child.wait()?;
-            } else if ended.is_none() {
+            if ended.is_none() && !hangs {
                 continue;
             }
             total.add(tally);
-            let _ = std::fs::remove_file(&w.state);
+            // The next one has the same state file.
+            *slot = None;
             *slot = match ended.and_then(|e| e.code()) {
-                Some(0 | 2) => None,
+                Some(0) => None,
+                Some(2) => return Err(std::io::Error::other("a worker could not begin")),
                 Some(10) => Some(start(plan, n as u64, seed, until)?),
                 _ => {
                     let how = ended.map_or("does not end".to_owned(), |e| e.to_string());

@@ -1,12 +1,26 @@
 //! The border itself: panics stop here, and a failed call leaves its message for the thread.
 
 use crate::error::{Error, Result, Status};
+use crate::sys::{reserve, thread};
 use std::cell::RefCell;
-use std::ffi::{CStr, CString, c_char};
+use std::ffi::{CStr, c_char};
+use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+/// Bytes of a message that are kept at most.
+const MOST: usize = 5 << 10;
+
+/// A message, ended by a NUL.
+type Message = Vec<u8>;
+
 thread_local! {
-    static LAST: RefCell<Option<CString>> = const { RefCell::new(None) };
+    static LAST: RefCell<ManuallyDrop<std::result::Result<Message, &'static CStr>>> =
+        const { RefCell::new(ManuallyDrop::new(Err(c""))) };
+}
+
+/// The end of a thread.
+fn forget() {
+    LAST.with(|last| drop(std::mem::replace(&mut **last.borrow_mut(), Err(c""))));
 }
 
 /// Runs the body of a function that returns a status.
@@ -15,6 +29,22 @@ pub(super) fn border(body: impl FnOnce() -> Result<()>) -> i32 {
         Ok(()) => Status::Ok as i32,
         Err(e) => remember(&e) as i32,
     }
+}
+
+/// The same for a function that makes something: it has memory for what is small before it begins.
+pub(super) fn border_of_maker(body: impl FnOnce() -> Result<()>) -> i32 {
+    border(|| {
+        let _room = reserve::room(reserve::ROOM)?;
+        body()
+    })
+}
+
+/// The same for a function that returns what it makes, or NULL.
+pub(super) fn border_of_maker_or_null<T>(body: impl FnOnce() -> Result<*mut T>) -> *mut T {
+    border_or(std::ptr::null_mut(), || {
+        let _room = reserve::room(reserve::ROOM)?;
+        body()
+    })
 }
 
 /// Runs the body of a function that returns something else; `otherwise` is what a failure looks
@@ -42,24 +72,49 @@ fn caught<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
 /// control a terminal is replaced.
 fn remember(e: &Error) -> Status {
     let clean = |c: char| if c.is_control() && c != '\n' { '\u{fffd}' } else { c };
-    let text: String = e.message().chars().map(clean).collect();
-    // While a thread ends its thread-local values are gone; the status has to do then.
-    let _ = LAST.try_with(|last| {
+    let message = reserve::list_of::<u8>(e.message().len().min(MOST) * 3 + 1).map(|mut text| {
+        for c in e.message().chars().map(clean).take_while({
+            let mut n = 0;
+            move |c| {
+                n += c.len_utf8();
+                n <= MOST
+            }
+        }) {
+            text.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+        }
+        text.push(0);
+        text
+    });
+    // Once a thread has ended nobody would free it; a text that needs no memory has to do then.
+    let kept = thread::at_end(forget);
+    let ending = kept.as_ref().is_err_and(|e| e.status() == Status::WrongState);
+    let message = kept.and(message);
+    LAST.with(|last| {
         if let Ok(mut last) = last.try_borrow_mut() {
-            *last = CString::new(text).ok();
+            **last = message.map_err(|_| without_memory(e.status(), ending));
         }
     });
     e.status()
 }
 
+/// What there is to say if there is no memory to say more.
+fn without_memory(status: Status, ending: bool) -> &'static CStr {
+    match status {
+        _ if ending => {
+            c"the thread is about to exit: its last destructors cannot run guests any more"
+        }
+        Status::OutOfMemory => c"out of memory; there is none for a better message either",
+        _ => c"the call failed, and there is no memory for the message that says why",
+    }
+}
+
 /// The message of the last failed call; see `lucet_last_error`.
 pub(super) fn last() -> *const c_char {
-    const NONE: &CStr = c"";
-    LAST.try_with(|last| match last.try_borrow() {
-        Ok(last) => last.as_ref().map_or(NONE.as_ptr(), |s| s.as_ptr()),
-        Err(_) => NONE.as_ptr(),
+    LAST.with(|last| match last.try_borrow().as_deref().map(|m| &**m) {
+        Ok(Ok(message)) => message.as_ptr().cast(),
+        Ok(Err(text)) => text.as_ptr(),
+        Err(_) => c"".as_ptr(),
     })
-    .unwrap_or(NONE.as_ptr())
 }
 
 #[cfg(test)]

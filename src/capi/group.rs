@@ -1,7 +1,7 @@
 //! Groups in C: instances that import from one another.
 
 use super::args::{Out, text};
-use super::error::border;
+use super::error::{border, border_of_maker};
 use super::handle::{Kind, Table, of_instance};
 use super::instance::lucet_instance;
 use super::module::{MODULES, lucet_module};
@@ -51,7 +51,7 @@ pub unsafe extern "C" fn lucet_group_create(
     region: *mut lucet_region,
     out: *mut *mut lucet_group,
 ) -> raw::lucet_status {
-    border(|| {
+    border_of_maker(|| {
         // SAFETY: the header asks for a place for a handle.
         let out = unsafe { Out::new(out, "out", std::ptr::null_mut()) }?;
         let region = REGIONS.get(region, "region")?;
@@ -77,7 +77,7 @@ pub unsafe extern "C" fn lucet_group_instantiate(
     module: *mut lucet_module,
     out: *mut *mut lucet_instance,
 ) -> raw::lucet_status {
-    border(|| {
+    border_of_maker(|| {
         let out = match out.is_null() {
             true => None,
             // SAFETY: the header asks for a place for a handle, or NULL.
@@ -108,7 +108,7 @@ pub unsafe extern "C" fn lucet_group_alias(
     name: *const c_char,
     alias: *const c_char,
 ) -> raw::lucet_status {
-    border(|| {
+    border_of_maker(|| {
         // SAFETY: the header asks for NUL-terminated texts.
         let (name, alias) = unsafe { (text(name, "name")?, text(alias, "alias")?) };
         member(group, |g| g.alias(name, alias))

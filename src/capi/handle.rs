@@ -16,6 +16,7 @@
 use crate::error::{Error, Result, Status};
 use crate::instance::InstanceRef;
 use crate::sys::fork::Global;
+use crate::sys::reserve;
 use once_cell::race::OnceBox;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -31,10 +32,11 @@ pub(super) enum Kind {
     Instance = 5,
     SnapshotConfig = 6,
     Group = 7,
+    ModuleRef = 9,
 }
 
 impl Kind {
-    const ALL: [(Self, &str); 7] = [
+    const ALL: [(Self, &str); 8] = [
         (Self::Region, "lucet_region"),
         (Self::RegionConfig, "lucet_region_config"),
         (Self::Module, "lucet_module"),
@@ -42,10 +44,11 @@ impl Kind {
         (Self::Instance, "lucet_instance"),
         (Self::SnapshotConfig, "lucet_snapshot_config"),
         (Self::Group, "lucet_group"),
+        (Self::ModuleRef, "lucet_module_ref"),
     ];
 
     fn name(self) -> &'static str {
-        Self::ALL[self as usize - 1].1
+        Self::ALL.into_iter().find(|(k, _)| *k == self).map_or("handle", |(_, name)| name)
     }
 }
 
@@ -105,7 +108,8 @@ struct Mark {
 
 /// Marks are allocated in chunks of this many, for the first entries of a table.
 const CHUNK: usize = 32;
-const CHUNKS: usize = 2048;
+/// The second parameter of a [`Table`] with numbers. Others have no marks.
+pub(super) const NUMBERED: usize = 2048;
 
 #[derive(Debug)]
 struct Entry<T> {
@@ -119,16 +123,15 @@ struct Entries<T> {
     free: Vec<u32>,
 }
 
-/// Everything of one kind that C holds handles to.
+/// Everything of one kind that C holds handles to. `CHUNKS` is 0 or [`NUMBERED`].
 #[derive(Debug)]
-pub(super) struct Table<T> {
+pub(super) struct Table<T, const CHUNKS: usize = 0> {
     kind: Kind,
     entries: Global<Entries<T>>,
-    /// All zeros at first: takes no room in the library's file.
     marks: [OnceBox<[Mark; CHUNK]>; CHUNKS],
 }
 
-impl<T: Send + Sync + 'static> Table<T> {
+impl<T: Send + Sync + 'static, const CHUNKS: usize> Table<T, CHUNKS> {
     pub(super) const fn new(kind: Kind) -> Self {
         let entries = Entries { all: Vec::new(), free: Vec::new() };
         Self { kind, entries: Global::new(entries), marks: [const { OnceBox::new() }; CHUNKS] }
@@ -178,6 +181,10 @@ impl<T: Send + Sync + 'static> Table<T> {
         let index = match entries.free.pop() {
             Some(index) => index,
             None if entries.all.len() < 1 << INDEX_BITS => {
+                // Also for taking the handle back, which cannot fail for want of memory.
+                let all = entries.all.len();
+                reserve::try_reserve(&mut entries.all, 1)?;
+                reserve::try_reserve(&mut entries.free, all + 1)?;
                 entries.all.push(Entry { generation: 1, value: None });
                 entries.all.len() as u32 - 1
             }

@@ -11,14 +11,16 @@ use std::fmt::Write;
 use std::path::Path;
 
 /// Files of `src/capi` that declare something, in the order in which C can read them.
-const SECTIONS: [(&str, &str); 15] = [
+const SECTIONS: &[(&str, &str)] = &[
     ("status", "statuses and outcomes"),
     ("val", "values"),
     ("library", "the library"),
     ("region", "regions"),
     ("module", "modules"),
     ("contract", "contracts"),
+    ("trust", "trust"),
     ("instance", "instances"),
+    ("module_ref", "replacing modules"),
     ("group", "groups"),
     ("growth", "growth"),
     ("stats", "statistics"),
@@ -132,6 +134,13 @@ fn declarations(text: &str) -> String {
         if line.is_empty() && out.ends_with("\n\n") {
             continue;
         }
+        // The end of a comment stands behind its last words.
+        let last = out.trim_end().len() - out.trim_end().rfind('\n').map_or(0, |at| at + 1);
+        if line.trim() == "*/" && last + 3 <= 100 {
+            out.truncate(out.trim_end().len());
+            out += " */\n";
+            continue;
+        }
         let begins = line == "LUCET_NODISCARD" || line.ends_with(',') && line.contains('(');
         let code = !line.starts_with([' ', '/', '*', '#', '}']);
         if !(code && begins && !line.ends_with(';')) {
@@ -173,7 +182,7 @@ pub fn header(root: &Path, version: &str) -> String {
         #else\n#define LUCET_NODISCARD\n#endif\n";
     out += ENUM;
     out += "\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n";
-    for (file, title) in SECTIONS {
+    for &(file, title) in SECTIONS {
         let dashes = "-".repeat(88 - title.len());
         write!(out, "\n/* ---- {title} {dashes} */\n\n").unwrap();
         out += section(&capi.join(file).with_extension("rs")).trim();

@@ -46,12 +46,13 @@
  *
  * POINTERS
  *
- *   lucet_region, lucet_module, lucet_instance, lucet_group and lucet_*_config are handles: numbers
- *   that nobody dereferences. One that is NULL, freed, of another kind or made up gives a status,
- *   never a crash. All other pointers must point to what their type and the length beside them say
- *   until the call returns; a required one that is NULL gives LUCET_STATUS_NULL_ARGUMENT. Texts are
- *   UTF-8 and end with NUL. lucet copies what it needs later, except user data, which it never
- *   looks at. Results go to out-parameters; a handle or pointer there is NULL if the call failed.
+ *   lucet_region, lucet_module, lucet_module_ref, lucet_instance, lucet_group and lucet_*_config
+ *   are handles: numbers that nobody dereferences. One that is NULL, freed, of another kind or made
+ *   up gives a status, never a crash. All other pointers must point to what their type and the
+ *   length beside them say until the call returns; a required one that is NULL gives
+ *   LUCET_STATUS_NULL_ARGUMENT. Texts are UTF-8 and end with NUL. lucet copies what it needs later,
+ *   except user data, which it never looks at. Results go to out-parameters; a handle or pointer
+ *   there is NULL if the call failed.
  *
  * OWNERSHIP
  *

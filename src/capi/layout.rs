@@ -41,7 +41,8 @@ fn c_and_rust_agree() {
             resident_bytes as "resident_bytes", created as "created",
             resets_decommit as "resets_decommit", terminated as "terminated",
             host_errors as "host_errors", traps as "traps", create_times as "create_times",
-            run_times as "run_times"
+            run_times as "run_times",
+            exceptions as "exceptions"
         }
     );
     for ty in [

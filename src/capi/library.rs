@@ -1,6 +1,6 @@
 //! The library as a whole: version, last error, what a thread needs.
 
-use super::error::{border, last};
+use super::error::{border, border_of_maker, last};
 use super::raw;
 use std::ffi::{CStr, c_char, c_int, c_void};
 
@@ -38,7 +38,7 @@ pub extern "C" fn lucet_last_error() -> *const c_char {
 /// LUCET_STATUS_OUT_OF_MEMORY.
 #[unsafe(no_mangle)]
 pub extern "C" fn lucet_thread_prepare() -> raw::lucet_status {
-    border(crate::prepare_thread)
+    border_of_maker(crate::prepare_thread)
 }
 
 /// Whether lucet may start a thread that watches time limits, slices and terminations; it may at

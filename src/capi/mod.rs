@@ -9,8 +9,9 @@
 //! * [`handle`]: handles are numbers, never dereferenced, so a wrong one is a status
 //! * [`error`]: the panic boundary, and the message of the last failed call
 //! * [`args`]: checks of parameters
-//! * [`status`], [`val`], [`library`], [`region`], [`module`], [`instance`], [`group`],
-//!   [`backtrace`], [`snapshot`], [`vmctx`], [`fuel`], [`contract`]: the sections of the header
+//! * [`status`], [`val`], [`library`], [`region`], [`module`], [`contract`], [`trust`],
+//!   [`instance`], [`module_ref`], [`group`], [`backtrace`], [`snapshot`], [`vmctx`], [`fuel`]: the
+//!   sections of the header, in its order
 //!
 //! The header is generated from these files, their comments included, by `header.rs`; so the
 //! comments on public items speak C. Types have their C names for the same reason. Enumerations
@@ -41,10 +42,12 @@ mod instance;
 mod layout;
 mod library;
 mod module;
+mod module_ref;
 mod region;
 mod snapshot;
 mod stats;
 mod status;
+mod trust;
 mod val;
 mod vmctx;
 

@@ -1,8 +1,8 @@
 //! Modules, their configurations, and host functions in C.
 
 use super::args::{self, Out, array, text};
-use super::error::{border, border_or};
-use super::handle::{Kind, Table};
+use super::error::{border, border_of_maker, border_of_maker_or_null, border_or};
+use super::handle::{Kind, NUMBERED, Table};
 use super::raw;
 use crate::error::{Error, Status};
 use crate::import::parse_signature;
@@ -14,7 +14,7 @@ use crate::vmctx::HostCode;
 use std::ffi::{c_char, c_void};
 use std::sync::Arc;
 
-pub(super) static MODULES: Table<Module> = Table::new(Kind::Module);
+pub(super) static MODULES: Table<Module, NUMBERED> = Table::new(Kind::Module);
 static CONFIGS: Table<Mutex<ModuleConfig>> = Table::new(Kind::ModuleConfig);
 
 /// Compiled code, loaded and checked. Immutable; any thread may use it, several at the same time.
@@ -35,6 +35,12 @@ pub struct lucet_func {
 }
 
 impl lucet_func {
+    pub(super) const NONE: Self = Self { module_: 0, index_: 0 };
+
+    pub(super) fn new(func: Func) -> Self {
+        Self { module_: func.module, index_: func.index.into() }
+    }
+
     /// An index that is none is refused like a foreign function.
     pub(super) fn get(self) -> Func {
         let index = u32::try_from(self.index_).unwrap_or(u32::MAX);
@@ -57,11 +63,11 @@ impl lucet_func {
 /// lucet_vmctx_trap, _fail, _exit or _terminate and return.
 pub type lucet_host_fn = Option<unsafe extern "C" fn()>;
 
-/// A configuration that offers no host functions and refuses unsigned code. Free it with
+/// A configuration that offers no host functions and trusts nobody. Free it with
 /// lucet_module_config_free; modules keep a copy. NULL if there is no memory.
 #[unsafe(no_mangle)]
 pub extern "C" fn lucet_module_config_create() -> *mut lucet_module_config {
-    border_or(std::ptr::null_mut(), || CONFIGS.insert(Arc::default()))
+    border_of_maker_or_null(|| CONFIGS.insert(Arc::default()))
 }
 
 /// Frees a configuration. NULL is allowed; a wrong handle does nothing but set lucet_last_error.
@@ -107,7 +113,7 @@ pub unsafe extern "C" fn lucet_module_config_add_function(
     r#fn: lucet_host_fn,
     user_data: *mut c_void,
 ) -> raw::lucet_status {
-    border(|| {
+    border_of_maker(|| {
         change(config, |_| Ok(()))?;
         // SAFETY: the header asks for NUL-terminated texts.
         let (module, name, signature) = unsafe {
@@ -134,7 +140,7 @@ pub unsafe extern "C" fn lucet_module_config_mark_impure(
     module: *const c_char,
     name: *const c_char,
 ) -> raw::lucet_status {
-    border(|| {
+    border_of_maker(|| {
         change(config, |_| Ok(()))?;
         // SAFETY: the header asks for NUL-terminated texts.
         let (module, name) = unsafe { (text(module, "module")?, text(name, "name")?) };
@@ -144,7 +150,7 @@ pub unsafe extern "C" fn lucet_module_config_mark_impure(
 
 /// Whether artifacts that nobody vouches for are loaded. The machine code in an artifact is trusted
 /// like any library's, so allow this only for files that you compiled yourself and that nobody else
-/// can write to. Off by default; this version cannot check signatures, so nothing loads without it.
+/// can write to; otherwise see lucet_module_config_add_key. Off by default.
 #[unsafe(no_mangle)]
 pub extern "C" fn lucet_module_config_allow_unsigned(
     config: *mut lucet_module_config,
@@ -190,7 +196,7 @@ pub extern "C" fn lucet_module_config_set_development(
     })
 }
 
-fn config_or_default(config: *const lucet_module_config) -> crate::Result<ModuleConfig> {
+pub(super) fn config_or_default(config: *const lucet_module_config) -> crate::Result<ModuleConfig> {
     match config.is_null() {
         true => Ok(ModuleConfig::default()),
         false => change(config, |c| Ok(c.clone())),
@@ -205,8 +211,8 @@ pub(super) fn insert(module: Arc<Module>) -> crate::Result<*mut lucet_module> {
 
 /// Loads an artifact that lucetc wrote. It is checked completely, and its imports are bound; its
 /// bytes are copied into sealed memory (but see lucet_module_config_set_development), so the file
-/// may be replaced afterwards. NULL as `config` means the defaults, which load nothing in this
-/// version. `*out` is the module, or NULL if the call fails. Free it with lucet_module_free. Takes
+/// may be replaced afterwards. NULL as `config` means the defaults, which trust nobody and load
+/// nothing. `*out` is the module, or NULL if the call fails. Free it with lucet_module_free. Takes
 /// milliseconds: do it when the server starts. Any thread.
 ///
 /// LUCET_STATUS_IO, LUCET_STATUS_NOT_AN_ARTIFACT, LUCET_STATUS_INVALID_ARTIFACT,
@@ -219,7 +225,7 @@ pub unsafe extern "C" fn lucet_module_load_file(
     config: *const lucet_module_config,
     out: *mut *mut lucet_module,
 ) -> raw::lucet_status {
-    border(|| {
+    border_of_maker(|| {
         // SAFETY: the header asks for a place for a handle.
         let out = unsafe { Out::new(out, "out", std::ptr::null_mut()) }?;
         // SAFETY: the header asks for a NUL-terminated text.
@@ -238,7 +244,7 @@ pub unsafe extern "C" fn lucet_module_load_bytes(
     config: *const lucet_module_config,
     out: *mut *mut lucet_module,
 ) -> raw::lucet_status {
-    border(|| {
+    border_of_maker(|| {
         // SAFETY: the header asks for a place for a handle.
         let out = unsafe { Out::new(out, "out", std::ptr::null_mut()) }?;
         args::required(bytes, "bytes")?;
@@ -292,7 +298,7 @@ pub unsafe extern "C" fn lucet_module_find(
     border(|| {
         let module = MODULES.get(module, "module")?;
         // SAFETY: the header asks for a place for a function.
-        let out = unsafe { Out::new(out, "out", lucet_func { module_: 0, index_: 0 }) }?;
+        let out = unsafe { Out::new(out, "out", lucet_func::NONE) }?;
         // SAFETY: the header asks for a NUL-terminated text.
         let name = unsafe { text(name, "name") }?;
         let ty = match signature.is_null() {
@@ -301,7 +307,7 @@ pub unsafe extern "C" fn lucet_module_find(
             false => Some(parse_signature(unsafe { text(signature, "signature") }?)?),
         };
         let func = module.find(name, ty.as_ref())?;
-        out.set(lucet_func { module_: func.module, index_: func.index.into() });
+        out.set(lucet_func::new(func));
         Ok(())
     })
 }
@@ -317,7 +323,7 @@ pub unsafe extern "C" fn lucet_module_write_gdb_script(
     module: *mut lucet_module,
     path: *const c_char,
 ) -> raw::lucet_status {
-    border(|| {
+    border_of_maker(|| {
         let module = MODULES.get(module, "module")?;
         // SAFETY: the header asks for a NUL-terminated text.
         let path = unsafe { args::path(path, "path") }?;

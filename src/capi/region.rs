@@ -1,15 +1,15 @@
 //! Regions and their configurations in C.
 
 use super::args::Out;
-use super::error::{border, border_or};
-use super::handle::{Kind, Table};
+use super::error::{border, border_of_maker, border_of_maker_or_null, border_or};
+use super::handle::{Kind, NUMBERED, Table};
 use super::raw;
 use crate::error::{Error, Status};
 use crate::region::{Region, RegionConfig};
 use crate::sys::lock::Mutex;
 use std::sync::Arc;
 
-pub(super) static REGIONS: Table<Region> = Table::new(Kind::Region);
+pub(super) static REGIONS: Table<Region, NUMBERED> = Table::new(Kind::Region);
 static CONFIGS: Table<Mutex<RegionConfig>> = Table::new(Kind::RegionConfig);
 
 /// Address space cut into slots. Each slot holds one instance: its memory, stack and globals.
@@ -24,7 +24,7 @@ pub struct lucet_region_config;
 /// there is no memory (see lucet_last_error).
 #[unsafe(no_mangle)]
 pub extern "C" fn lucet_region_config_create() -> *mut lucet_region_config {
-    border_or(std::ptr::null_mut(), || CONFIGS.insert(Arc::default()))
+    border_of_maker_or_null(|| CONFIGS.insert(Arc::default()))
 }
 
 /// Frees a configuration. NULL is allowed; a wrong handle does nothing but set lucet_last_error.
@@ -187,7 +187,7 @@ pub unsafe extern "C" fn lucet_region_create(
     config: *const lucet_region_config,
     out: *mut *mut lucet_region,
 ) -> raw::lucet_status {
-    border(|| {
+    border_of_maker(|| {
         // SAFETY: the header asks for a place for a handle.
         let out = unsafe { Out::new(out, "out", std::ptr::null_mut()) }?;
         let region = Region::new(config_or_default(config)?)?;

@@ -1,7 +1,7 @@
 //! Snapshots in C.
 
 use super::args::{self, Out, text};
-use super::error::{border, border_or};
+use super::error::{border, border_of_maker, border_of_maker_or_null, border_or};
 use super::handle::{self, Kind, Table};
 use super::instance::lucet_instance;
 use super::module::{self, MODULES, lucet_module};
@@ -24,7 +24,7 @@ pub struct lucet_snapshot_config;
 /// randomness refused. Free it with lucet_snapshot_config_free. NULL if there is no memory.
 #[unsafe(no_mangle)]
 pub extern "C" fn lucet_snapshot_config_create() -> *mut lucet_snapshot_config {
-    border_or(std::ptr::null_mut(), || CONFIGS.insert(Arc::default()))
+    border_of_maker_or_null(|| CONFIGS.insert(Arc::default()))
 }
 
 /// Frees a configuration. NULL is allowed; a wrong handle does nothing but set lucet_last_error.
@@ -128,7 +128,7 @@ pub unsafe extern "C" fn lucet_instance_snapshot(
     config: *const lucet_snapshot_config,
     out: *mut *mut lucet_module,
 ) -> raw::lucet_status {
-    border(|| {
+    border_of_maker(|| {
         // SAFETY: the header asks for a place for a handle.
         let out = unsafe { Out::new(out, "out", std::ptr::null_mut()) }?;
         let instance = handle::instance(instance, "instance")?;
@@ -163,7 +163,7 @@ pub unsafe extern "C" fn lucet_snapshot_in_child(
     config: *const lucet_snapshot_config,
     out: *mut *mut lucet_module,
 ) -> raw::lucet_status {
-    border(|| {
+    border_of_maker(|| {
         // SAFETY: the header asks for a place for a handle.
         let out = unsafe { Out::new(out, "out", std::ptr::null_mut()) }?;
         let parent = MODULES.get(module, "module")?;
@@ -190,7 +190,7 @@ pub unsafe extern "C" fn lucet_module_save(
     module: *mut lucet_module,
     path: *const c_char,
 ) -> raw::lucet_status {
-    border(|| {
+    border_of_maker(|| {
         let module = MODULES.get(module, "module")?;
         // SAFETY: the header asks for a NUL-terminated text.
         module.save(unsafe { args::path(path, "path") }?)
@@ -204,7 +204,7 @@ pub unsafe extern "C" fn lucet_module_save(
 #[unsafe(no_mangle)]
 #[must_use]
 pub extern "C" fn lucet_module_save_fd(module: *mut lucet_module, fd: i32) -> raw::lucet_status {
-    border(|| {
+    border_of_maker(|| {
         let module = MODULES.get(module, "module")?;
         if fd < 0 {
             return Err(Error::new(Status::InvalidArgument, format!("`fd` is {fd}")));

@@ -52,6 +52,8 @@ pub struct lucet_region_stats {
     pub create_times: [u64; 40],
     /// The same of runs and resumes, each until it returned, yielded or ended otherwise.
     pub run_times: [u64; 40],
+    /// Runs that an exception left.
+    pub exceptions: u64,
 }
 
 const _: () = assert!(TRAP_CODES == 32 && BUCKETS == 40);
@@ -80,6 +82,7 @@ impl From<Stats> for lucet_region_stats {
             traps: s.tally.traps,
             create_times,
             run_times,
+            exceptions: s.tally.exceptions,
         }
     }
 }

@@ -160,14 +160,19 @@ impl lucet_outcome {
         wasm_offset: 0,
         function: 0,
     };
+
+    #[inline(always)]
+    pub(super) fn yielded(value: u64) -> Self {
+        Self { kind: OutcomeKind::Yielded as i32, value, ..Self::RETURNED }
+    }
 }
 
 impl From<Ended> for lucet_outcome {
     fn from(ended: Ended) -> Self {
         let plain = |kind: OutcomeKind, value| Self { kind: kind as i32, value, ..Self::default() };
         match ended {
-            Ended::Returned => plain(OutcomeKind::Returned, 0),
-            Ended::Yielded(v) => plain(OutcomeKind::Yielded, v),
+            Ended::Returned => Self::RETURNED,
+            Ended::Yielded(v) => Self::yielded(v),
             Ended::TimedOut => plain(OutcomeKind::TimedOut, 0),
             Ended::Preempted => plain(OutcomeKind::Preempted, 0),
             Ended::Terminated => plain(OutcomeKind::Terminated, 0),

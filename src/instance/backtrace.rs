@@ -7,6 +7,7 @@
 use super::{IDLE, Inner, InstanceRef};
 use crate::error::{Error, Result, Status};
 use crate::module::Core;
+use crate::sys::reserve;
 use crate::trap::backtrace::Trace;
 use crate::trap::{Backtrace, Frame, FrameKind};
 use crate::vmctx::walk::{self, Start, Step};
@@ -56,8 +57,11 @@ pub(super) fn record(control: ControlRef, start: Option<Start>) {
 
 #[cold]
 fn record_now(control: ControlRef, start: Option<Start>) {
-    let mut trace =
-        control.with(|i| i.backtrace.trace.take()).unwrap_or_else(|| Box::new(Trace::new()));
+    let kept = control.with(|i| i.backtrace.trace.take());
+    // Without memory there is no backtrace.
+    let Some(mut trace) = kept.or_else(|| reserve::try_box(Trace::new())) else {
+        return control.with(|i| i.backtrace.fresh = false);
+    };
     trace.clear();
     let group = control.with(|i| i.group.as_ref().map(Arc::as_ptr));
     let stack_of = |c: ControlRef| {

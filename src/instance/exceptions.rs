@@ -8,7 +8,9 @@
 //!
 //! A reference is a number: which of the store's places, and the number of the exception in it,
 //! which no other exception in the process has. So one that is stale, or of another instance, or
-//! made up, refers to nothing.
+//! made up, refers to nothing. Numbers have 48 bits. Two threads that do nothing but throw use them
+//! up in half a year; then they begin again, and a reference that somebody kept all that time could
+//! refer to another exception of the same store, which is as much as a guest can do by itself.
 //!
 //! An exception that was never thrown again by reference is in nobody's hands but those of the
 //! handler that gets it, which says whether it keeps a reference. Others stay until somebody looks
@@ -18,11 +20,12 @@
 //! An instance alone has a store of its own, made by the first exception; the members of a group
 //! share one.
 
-use super::{Fault, IDLE, Inner, InstanceRef, Table};
+use super::{Fault, IDLE, Inner, InstanceRef, Table, tables};
 use crate::error::Status;
 use crate::error::{Error, Result};
 use crate::module::Core;
 use crate::outcome::Exception;
+use crate::sys::reserve;
 use crate::value::Val;
 use crate::vmctx::unwind::{self, Way};
 use crate::vmctx::{self, ControlRef, Pending};
@@ -42,8 +45,10 @@ const MAX_VALUES: usize = 1 << 20;
 /// How many there are at least when it is looked who refers to them.
 const FEW: usize = 1 << 10;
 
-/// Low bits of a reference: which place of the store; at least `MAX_LIVE` fit.
-const PLACE: u64 = (1 << 20) - 1;
+/// Low bits of a reference: which place of the store. There are never more than may be alive.
+const PLACE: u64 = MAX_LIVE as u64 - 1;
+/// Largest number of an exception: what is left of a reference.
+const LAST: u64 = u64::MAX >> PLACE.count_ones();
 
 /// An exception's tag: the instance that defines it, and the tag's index there.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -76,48 +81,74 @@ pub(crate) struct Store {
     /// Numbers that are this store's.
     numbers: std::ops::Range<u64>,
     /// What is older is kept: a host function that runs the guest may have references to them.
-    kept: u64,
+    kept: Option<u64>,
+    /// There was no memory to see everything: nothing can be let go of this time.
+    blind: bool,
     /// The last one that left a run, and whose run.
     left: Option<(ControlRef, Arc<Exception>)>,
 }
 
-/// Numbers of exceptions that belong to no store yet.
-static NUMBERS: AtomicU64 = AtomicU64::new(1);
+/// Numbers of exceptions that belong to no store yet, counted without end.
+static NUMBERS: AtomicU64 = AtomicU64::new(0);
 /// How many a store takes at once.
-const BLOCK: u64 = 1 << 10;
+const BLOCK: u64 = 64;
 
 impl Default for Store {
     fn default() -> Self {
+        Self::with_numbers(0..0)
+    }
+}
+
+impl Store {
+    /// An empty one that uses these numbers first.
+    fn with_numbers(numbers: std::ops::Range<u64>) -> Self {
         Self {
             places: Vec::new(),
             free: Vec::new(),
             values: 0,
             look_at: FEW,
-            numbers: 0..0,
-            kept: 0,
+            numbers,
+            kept: None,
+            blind: false,
             left: None,
         }
     }
-}
 
-impl Store {
     fn live(&self) -> usize {
         self.places.len() - self.free.len()
     }
 
     fn next_number(&mut self) -> u64 {
         if self.numbers.is_empty() {
-            // Not even in decades of throwing does this overflow the bits that are left.
             let first = NUMBERS.fetch_add(BLOCK, Ordering::Relaxed);
             self.numbers = first..first + BLOCK;
         }
         let n = self.numbers.start;
         self.numbers.start += 1;
-        n
+        // 0 is none.
+        n % LAST + 1
     }
 
-    /// A new exception with the values that `fill` writes; `None` if it says no.
-    fn make(&mut self, tag: Tag, fill: impl FnOnce(&mut Vec<u128>) -> bool) -> Option<u64> {
+    /// Whether an exception with this number is older than one that would get `kept` now.
+    fn is_older(number: u64, kept: u64) -> bool {
+        number.wrapping_sub(kept) & LAST > LAST / 2
+    }
+
+    /// Makes room for one more, and for what looking at all of them needs.
+    fn has_room(&mut self) -> bool {
+        let all = self.places.len() + 1;
+        let places = if self.free.is_empty() { 1 } else { 0 };
+        let free = all - self.free.len();
+        reserve::try_reserve(&mut self.places, places).is_ok()
+            && reserve::try_reserve(&mut self.free, free).is_ok()
+    }
+
+    /// A new exception with the values that `fill` writes, or what it says instead. There is room.
+    fn make(
+        &mut self,
+        tag: Tag,
+        fill: impl FnOnce(&mut Vec<u128>) -> std::result::Result<(), Fault>,
+    ) -> std::result::Result<u64, Fault> {
         let at = match self.free.pop() {
             Some(at) => at,
             None => {
@@ -127,15 +158,17 @@ impl Store {
             }
         };
         let number = self.next_number();
-        let place = self.places.get_mut(at as usize)?;
+        let Some(place) = self.places.get_mut(at as usize) else {
+            return Err(Fault::Fail(Status::Internal as u64));
+        };
         place.values.clear();
-        if !fill(&mut place.values) {
+        if let Err(fault) = fill(&mut place.values) {
             self.free.push(at);
-            return None;
+            return Err(fault);
         }
         (place.number, place.tag, place.shared) = (number, tag, false);
         self.values += place.values.len();
-        Some(number << PLACE.count_ones() | u64::from(at))
+        Ok(number << PLACE.count_ones() | u64::from(at))
     }
 
     fn get(&mut self, reference: u64) -> Option<&mut Place> {
@@ -160,21 +193,39 @@ impl Store {
 
     /// Marks what `reference` refers to, if it does, and what that refers to.
     fn see(&mut self, reference: u64) {
-        let mut next = vec![reference];
-        while let Some(reference) = next.pop() {
+        // Hardly any of the words that are looked at is one.
+        let mut next = Vec::new();
+        let mut at = Some(reference);
+        while let Some(reference) = at {
             if let Some(place) = self.get(reference).filter(|p| !p.seen) {
                 place.seen = true;
+                let n = place.values.len();
+                if reserve::try_reserve(&mut next, n).is_err() {
+                    self.blind = true;
+                    return;
+                }
                 // Whatever type they have: each could be a reference.
                 next.extend(place.values.iter().map(|v| *v as u64));
             }
+            at = next.pop();
         }
+    }
+
+    /// As if nobody had looked.
+    fn unsee(&mut self) {
+        self.blind = false;
+        self.places.iter_mut().for_each(|p| p.seen = false);
     }
 
     /// Lets go of what was not seen; `words` is how much was looked through for it.
     fn sweep(&mut self, words: usize) {
+        let blind = std::mem::take(&mut self.blind);
         for at in 0..self.places.len() {
             let Some(place) = self.places.get_mut(at) else { continue };
-            let keep = std::mem::take(&mut place.seen) || place.number < self.kept;
+            let number = place.number;
+            let keep = std::mem::take(&mut place.seen)
+                || blind
+                || self.kept.is_some_and(|kept| Self::is_older(number, kept));
             if !keep {
                 self.remove(at);
             }
@@ -207,9 +258,30 @@ impl Inner {
         }
     }
 
-    /// Forgets all exceptions.
+    /// Forgets all exceptions, but not the numbers that were left: or instances that throw once
+    /// and are freed would use them up in weeks.
     pub(super) fn forget_exceptions(&mut self) {
-        self.exceptions = None;
+        if let Some(store) = self.exceptions.take() {
+            self.exception_numbers = store.numbers;
+        }
+    }
+
+    /// The exceptions of an instance alone.
+    fn own_exceptions(&mut self) -> &mut Store {
+        let numbers = &mut self.exception_numbers;
+        self.exceptions
+            .get_or_insert_with(|| Box::new(Store::with_numbers(std::mem::replace(numbers, 0..0))))
+    }
+
+    /// Sees to it that there is a store; `false`: there is no memory for one.
+    fn have_exceptions(&mut self) -> bool {
+        if self.exceptions.is_none() {
+            self.exceptions = reserve::try_box(Store::default());
+            if let Some(store) = &mut self.exceptions {
+                store.numbers = std::mem::replace(&mut self.exception_numbers, 0..0);
+            }
+        }
+        self.exceptions.is_some()
     }
 }
 
@@ -228,7 +300,7 @@ fn with_store<R>(control: ControlRef, f: impl FnOnce(&mut Store) -> R) -> R {
     let group = control.with(|i| i.group.clone());
     match group {
         Some(group) => f(group.exceptions.lock().get_or_insert_with(Box::default)),
-        None => control.with(|i| f(i.exceptions.get_or_insert_with(Box::default))),
+        None => control.with(|i| f(i.own_exceptions())),
     }
 }
 
@@ -256,11 +328,15 @@ fn put_store(control: ControlRef, store: Box<Store>) {
     }
 }
 
-/// Looks who still refers to exceptions, and lets go of those that nobody refers to.
+/// Looks who still refers to exceptions, and lets go of those that nobody refers to; of none if the
+/// run is to end meanwhile, which it says.
 #[cold]
-fn collect(control: ControlRef) {
+fn collect(control: ControlRef) -> Done {
+    /// Words that are looked at before it is asked whether the run is to end.
+    const FEW_WORDS: usize = 1 << 14;
     let mut store = take_store(control);
-    let mut words = 0;
+    let mut words = 0usize;
+    let mut done = Ok(());
     let mut members =
         control.with(|i| i.group.as_ref().map(|g| g.others(control))).unwrap_or_default();
     // A member may have several names.
@@ -270,7 +346,11 @@ fn collect(control: ControlRef) {
         let running = vmctx::guest_sp_of(c);
         let mut visit = |word: u64| {
             words += 1;
+            if words.is_multiple_of(FEW_WORDS) && done.is_ok() {
+                done = tables::go_on();
+            }
             store.see(word);
+            done.is_ok()
         };
         c.with(|i| {
             let suspended = i.suspended.map(|s| s.guest_sp);
@@ -281,8 +361,12 @@ fn collect(control: ControlRef) {
             i.each_exnref(&mut visit);
         });
     }
-    store.sweep(words);
+    match done {
+        Ok(()) => store.sweep(words),
+        Err(_) => store.unsee(),
+    }
     put_store(control, store);
+    done
 }
 
 fn is_exnref(t: ValType) -> bool {
@@ -290,23 +374,35 @@ fn is_exnref(t: ValType) -> bool {
 }
 
 impl Inner {
-    /// The references in own globals and tables.
-    fn each_exnref(&self, visit: &mut dyn FnMut(u64)) {
+    /// The references in own globals and tables, until `visit` says no.
+    fn each_exnref(&self, visit: &mut dyn FnMut(u64) -> bool) {
         let (contract, layout) = (&self.module.loaded.contract, &self.module.loaded.layout);
         let imported = layout.counts().imported_globals;
         for (n, g) in (0..).zip(contract.globals.iter().skip(imported as usize)) {
-            if is_exnref(g.ty) {
-                visit(self.data.slot(layout.global(n)) as u64);
+            if is_exnref(g.ty) && !visit(self.data.slot(layout.global(n)) as u64) {
+                return;
             }
         }
         for (n, t) in (0..).zip(&contract.tables) {
             if is_exnref(t.elem.into())
                 && matches!(self.tables.get(n as usize), Some(Table::Own(_)))
+                && !self.entries(n).iter().all(|e| visit(e.funcref))
             {
-                self.entries(n).iter().for_each(|e| visit(e.funcref));
+                return;
             }
         }
     }
+}
+
+/// Sees to it that there is a store; `false`: there is no memory for one.
+fn have_store(control: ControlRef) -> bool {
+    let group = control.with(|i| i.group.clone());
+    let Some(group) = group else { return control.with(Inner::have_exceptions) };
+    let mut store = group.exceptions.lock();
+    if store.is_none() {
+        *store = reserve::try_box(Store::default());
+    }
+    store.is_some()
 }
 
 /// `throw`: the payload of tag `index` lies at `at` on the guest's stack.
@@ -316,14 +412,27 @@ pub(crate) fn throw(control: ControlRef, index: u64, at: u64) -> Fault {
     let stack = unwind::innermost().and_then(|c| c.with(|i| i.stack_range()));
     let (Some(tag), Some(stack)) = (tag, stack) else { return BUG };
     let n = tag.owner.with(|i| tag.types(&i.module).len());
-    if with_store(control, |s| s.live() >= s.look_at || s.is_full(n)) {
-        collect(control);
+    const NO_MEMORY: Fault = Fault::Fail(Status::OutOfMemory as u64);
+    if !have_store(control) {
+        return NO_MEMORY;
+    }
+    if with_store(control, |s| s.live() >= s.look_at || s.is_full(n))
+        && let Err(fault) = collect(control)
+    {
+        return fault;
     }
     let made = with_store(control, |s| {
         if s.is_full(n) {
             return Err(Fault::Fail(Status::LimitExceeded as u64));
         }
-        s.make(tag, |values| unwind::copy_from(&stack, at, n, values)).ok_or(BUG)
+        if !s.has_room() {
+            return Err(NO_MEMORY);
+        }
+        let fill = |values: &mut Vec<u128>| match reserve::try_reserve(values, n) {
+            Ok(()) => unwind::copy_from(&stack, at, n, values).then_some(()).ok_or(BUG),
+            Err(_) => Err(NO_MEMORY),
+        };
+        s.make(tag, fill)
     });
     made.map_or_else(|fault| fault, Fault::Throw)
 }
@@ -445,13 +554,13 @@ impl InstanceRef {
 
 /// While this lives, no exception is let go of that is older: a host function that runs the guest
 /// may hold references to them.
-pub(super) struct Keep(Option<(ControlRef, u64)>);
+pub(super) struct Keep(Option<(ControlRef, Option<u64>)>);
 
 impl Keep {
     pub(super) fn begin(control: ControlRef) -> Self {
         let before = with_known(control, |s| {
             let next = s.next_number();
-            std::mem::replace(&mut s.kept, next)
+            s.kept.replace(next)
         });
         Self(before.map(|before| (control, before)))
     }
@@ -461,6 +570,58 @@ impl Drop for Keep {
     fn drop(&mut self) {
         if let Some((control, before)) = self.0 {
             with_known(control, |s| s.kept = before);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Instance;
+    use crate::module::{Module, ModuleConfig};
+    use crate::region::{Region, RegionConfig};
+
+    fn throws() -> (Arc<Region>, Arc<Module>) {
+        let wat = r#"(module (tag $e (param i32)) (func (export "f") (result i32)
+            (block $h (result i32)
+              (try_table (catch $e $h) (throw $e (i32.const 7))) (unreachable))))"#;
+        let bytes = lucetc::compile(wat.as_bytes(), &lucetc::Options::default()).unwrap();
+        let config = ModuleConfig { allow_unsigned: true, ..ModuleConfig::default() };
+        let region = Region::new(RegionConfig { slots: 1, ..RegionConfig::default() }).unwrap();
+        (region, Module::load_bytes(&bytes, &config).unwrap())
+    }
+
+    fn run(region: &Arc<Region>, module: &Arc<Module>) {
+        let i = Instance::new(region, module).unwrap();
+        let o = i.run("f", &[]).unwrap();
+        assert_eq!(o, crate::Outcome::Returned(vec![Val::I32(7)]));
+    }
+
+    #[test]
+    fn instances_that_throw_once_do_not_use_numbers_up() {
+        let (region, module) = throws();
+        let before = NUMBERS.load(Ordering::Relaxed);
+        (0..2_000).for_each(|_| run(&region, &module));
+        let used = NUMBERS.load(Ordering::Relaxed) - before;
+        assert!(used <= 2_000 + 64 * BLOCK, "{used} numbers for 2,000 exceptions");
+    }
+
+    #[test]
+    fn numbers_begin_again() {
+        let (region, module) = throws();
+        let i = Instance::new(&region, &module).unwrap();
+        let tag = Tag { owner: i.control(), index: 0 };
+        for first in [LAST - 3, u64::MAX - BLOCK] {
+            let mut store = Store::with_numbers(first..first + 8);
+            let kept = store.next_number();
+            let all: Vec<_> = (0..6).map(|_| store.make(tag, |_| Ok(())).unwrap()).collect();
+            for (n, r) in all.iter().enumerate() {
+                assert_ne!(*r, 0);
+                assert!(store.get(*r).is_some(), "{n}: {r:#x}");
+                assert_eq!(all.iter().filter(|other| *other == r).count(), 1);
+                assert!(!Store::is_older(r >> PLACE.count_ones(), kept), "{n}: {r:#x}");
+            }
+            assert!(Store::is_older(kept, store.next_number()));
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::error::{Error, Result, Status};
 use crate::module::Func;
 use crate::outcome::Outcome;
 use crate::value::Val;
-use crate::vmctx::{self, ControlRef, Pending, ResumeFn, State};
+use crate::vmctx::{self, ControlRef, Pending, ResumeFn, State, unwind};
 use lucet_artifact::abi::TrapCode;
 use std::marker::PhantomData;
 
@@ -178,7 +178,17 @@ impl Vmctx {
     }
 
     /// Whether the instance runs, as it does while a host function may use this.
+    #[inline]
     pub(crate) fn is_running(&self) -> bool {
-        self.0.state().1 == State::Running
+        self.0.state().1 == State::Running || self.works_for_another()
+    }
+
+    /// Whether it is a member of a group whose code another one runs, on that one's stack: then the
+    /// other one's state says so.
+    #[cold]
+    fn works_for_another(&self) -> bool {
+        let on = unwind::innermost().filter(|on| *on != self.0 && !on.is_forked());
+        let group = on.and_then(|on| on.with(|i| i.group.clone()));
+        group.is_some_and(|g| g.has(self.0))
     }
 }

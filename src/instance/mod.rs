@@ -187,6 +187,8 @@ pub struct Inner {
     tags: Vec<exceptions::Tag>,
     /// Exceptions that are alive, once there were any; of members, the group has them.
     exceptions: Option<Box<exceptions::Store>>,
+    /// Numbers for the next ones.
+    exception_numbers: std::ops::Range<u64>,
     dropped_elems: Vec<bool>,
     dropped_datas: Vec<bool>,
     stack: Option<Stack>,
@@ -369,7 +371,12 @@ impl Instance {
     /// `RegionFull`, `LimitExceeded` if the module does not fit a slot, `StartFailed`,
     /// `MissingImport` for modules that import from other instances, `OutOfMemory`.
     pub fn new(region: &Arc<Region>, module: &Arc<Module>) -> Result<Self> {
-        start::create(region.core(), module.core(), None).map(Self).map_err(|(e, failed)| {
+        Self::of_core(region, module.core())
+    }
+
+    /// The same of a module that nobody may have a handle to any more.
+    pub(crate) fn of_core(region: &Region, module: &Arc<module::Core>) -> Result<Self> {
+        start::create(region.core(), module, None).map(Self).map_err(|(e, failed)| {
             drop(failed.map(Self));
             e
         })

@@ -14,6 +14,7 @@ use crate::idle::Home;
 use crate::module::Core;
 use crate::region;
 use crate::stats::Timed;
+use crate::sys::reserve;
 use crate::vmctx::{self, ControlRef, Lease, State, TableEntry};
 use lucet_artifact::abi::{TrapCode, link_slot, memory_desc, table_desc};
 use lucet_artifact::contract::{ExportKind, Import, ImportKind, MemoryDecl};
@@ -33,12 +34,14 @@ pub(super) fn create(
 ) -> Created {
     let begun = region.home().clock();
     let idle = if group.is_none() { region.home().take(module.id()) } else { None };
-    let occupied = match idle {
-        Some(control) => revive(control),
-        None => occupy(region, module, group),
+    let made = match idle {
+        Some(control) => finish(revive(control).map_err(|e| (e, None))?, module, group),
+        None => {
+            let things = module.small_things(group.is_some());
+            let _room = reserve::room(things).map_err(|e| (e, None))?;
+            finish(occupy(region, module, group).map_err(|e| (e, None))?, module, group)
+        }
     };
-    let lease = occupied.map_err(|e| (e, None))?;
-    let made = finish(lease, module, group);
     if let (Some(begun), Ok(_)) = (begun, &made) {
         region.home().time(Timed::Create, begun);
     }
@@ -216,12 +219,8 @@ fn occupy(
     module: &Arc<Core>,
     group: Option<&Arc<group::Shared>>,
 ) -> Result<Lease> {
-    if group.is_none() && (module.imports_state || module.unbound.contains(&true)) {
-        return Err(Error::new(
-            Status::MissingImport,
-            "the module was loaded as linkable and has imports that only instances of a group can \
-             provide",
-        ));
+    if group.is_none() {
+        module.stands_alone()?;
     }
     crate::trap::prepare_thread()?;
     // Linking reads and writes the state of other members.
@@ -234,6 +233,9 @@ fn occupy(
     let tables = module.loaded.contract.tables.iter().map(|t| t.min);
     let stack = module.loaded.contract.min_stack.into();
     region.check_fit(size, all, stack, guarded, tables)?;
+    if !region.home().is_open() {
+        return Err(Error::new(Status::InvalidHandle, "the region was freed"));
+    }
     let further = module.loaded.contract.further_memories();
     let most: u64 = own.into_iter().chain(further).map(MemoryDecl::most_bytes).sum();
     let memory_max = most.min(region.config().max_memory).min(module.caps.memory);
@@ -248,6 +250,9 @@ fn occupy(
         [] => None,
         _ => Some(region::Further::new(module.further_needs())?),
     };
+    let init = &module.loaded.init;
+    let dropped_elems = reserve::list_of(droppable(init.elems.iter().map(|s| &s.mode)))?;
+    let dropped_datas = reserve::list_of(droppable(init.datas.iter().map(|s| &s.mode)))?;
     let mut slot = region.acquire().or_else(|full| {
         let home = region.home();
         let idle = home.take_any().or_else(|| home.take_any_for_sure());
@@ -283,8 +288,9 @@ fn occupy(
         globals: Vec::new(),
         tags: Vec::new(),
         exceptions: None,
-        dropped_elems: Vec::new(),
-        dropped_datas: Vec::new(),
+        exception_numbers: 0..0,
+        dropped_elems,
+        dropped_datas,
         stack: None,
         group: group.cloned(),
         descriptors: None,
@@ -342,10 +348,20 @@ fn reseed(control: ControlRef, module: &Core, f: u32) -> Result<()> {
     run::start(control, f, &[u128::from(crate::sys::random()?)], "reseed")
 }
 
+/// Room for what the guest drops, which must not fail for want of memory: none if it cannot.
+fn droppable<'a>(modes: impl ExactSizeIterator<Item = &'a SegmentMode>) -> usize {
+    let all = modes.len();
+    let mut modes = modes;
+    if modes.any(|m| matches!(m, SegmentMode::Passive)) { all } else { 0 }
+}
+
 fn failed(fault: Fault, what: &str) -> Error {
     match fault {
         Fault::Trap(code) => {
             Error::new(Status::StartFailed, format!("{what} does not fit: {code}")).with_trap(code)
+        }
+        Fault::Interrupted => {
+            Error::new(Status::StartFailed, format!("the run around it was ended during {what}"))
         }
         _ => Error::new(Status::OutOfMemory, format!("no memory for {what}")),
     }
@@ -407,7 +423,9 @@ fn own_tables(control: ControlRef, module: &Core) -> Result<()> {
         let value = expr.as_ref().map_or(Ok(0), |e| value(control, module, e))?;
         let entry = tables::entry(control, ty.elem, value as u64);
         let entry = entry.map_err(|_| constant::bad_expression())?;
-        let entries = crate::module::table_of(entry, ty.min)?;
+        let entries = entry.repeat(ty.min as usize).ok_or_else(|| {
+            Error::new(Status::OutOfMemory, format!("no memory for a table of {} elements", ty.min))
+        })?;
         control.with(|i| {
             i.tables[imported + n] = Table::Own(Some(entries));
             i.describe((imported + n) as u32);

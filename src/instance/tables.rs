@@ -3,10 +3,15 @@
 //! Nothing here is unsafe: entries are copied between vectors, and instance data only learns where
 //! a vector lies. A vector is replaced only when its table grows, and its descriptor is rewritten
 //! in the same step.
+//!
+//! Tables may have millions of entries, so whatever goes through many of them asks now and then
+//! whether the run is to end. (The end of a time slice waits: a table operation is not continued.)
 
+use super::deadline::{self, Wish};
 use super::{Fault, Inner, Table};
 use crate::error::Status;
 use crate::region::GrowthKind;
+use crate::sys::reserve;
 use crate::vmctx::{ControlRef, TableEntry};
 use lucet_artifact::abi::{TrapCode, table_desc};
 use lucet_artifact::limits::MAX_TABLE_ELEMENTS;
@@ -20,6 +25,36 @@ fn no_memory() -> Fault {
     Fault::Fail(Status::OutOfMemory as u64)
 }
 
+/// Entries that are treated before it is asked whether the run is to end.
+const CHUNK: usize = 1 << 12;
+
+/// Whether the run may go on.
+pub(super) fn go_on() -> Done {
+    if deadline::wish() == Wish::End { Err(Fault::Interrupted) } else { Ok(()) }
+}
+
+/// Copies entries to others.
+fn copy_entries(to: &mut [TableEntry], from: &[TableEntry]) -> Done {
+    for (to, from) in to.chunks_mut(CHUNK).zip(from.chunks(CHUNK)) {
+        to.copy_from_slice(from);
+        go_on()?;
+    }
+    Ok(())
+}
+
+/// Copies entries of a table to others of it, which may be some of the same.
+fn copy_within(all: &mut [TableEntry], from: std::ops::Range<usize>, to: usize) -> Done {
+    let n = from.len();
+    for done in (0..n).step_by(CHUNK) {
+        let len = CHUNK.min(n - done);
+        // Upwards a copy begins at its end, so that no chunk overwrites the next.
+        let at = if to > from.start { n - done - len } else { done };
+        all.copy_within(from.start + at..from.start + at + len, to + at);
+        go_on()?;
+    }
+    Ok(())
+}
+
 /// The instance that owns table `t`, and its index there.
 pub(super) fn owner(control: ControlRef, t: u32) -> Done<(ControlRef, u32)> {
     control.with(|i| match i.tables.get(t as usize) {
@@ -31,7 +66,7 @@ pub(super) fn owner(control: ControlRef, t: u32) -> Done<(ControlRef, u32)> {
 
 impl Inner {
     /// The entries of an own table, for reading.
-    pub(super) fn entries(&self, t: u32) -> &[TableEntry] {
+    pub(crate) fn entries(&self, t: u32) -> &[TableEntry] {
         match self.tables.get(t as usize) {
             Some(Table::Own(Some(v))) => v,
             Some(Table::Own(None)) => {
@@ -46,9 +81,15 @@ impl Inner {
         if let Some(Table::Own(None)) = self.tables.get(t as usize) {
             let vmctx = self.data.vmctx() as u64;
             let shared = self.entries(t);
-            let mut own = Vec::new();
-            own.try_reserve_exact(shared.len()).map_err(|_| no_memory())?;
-            own.extend(shared.iter().map(|e| e.named(vmctx)));
+            let mut own = TableEntry::default().repeat(shared.len()).ok_or_else(no_memory)?;
+            // Nulls are there already, and writing them would cost their memory.
+            let used = |(_, e): &(_, &TableEntry)| **e != TableEntry::default();
+            for (to, from) in own.chunks_mut(CHUNK).zip(shared.chunks(CHUNK)) {
+                for (to, e) in to.iter_mut().zip(from).filter(used) {
+                    *to = e.named(vmctx);
+                }
+                go_on()?;
+            }
             self.tables[t as usize] = Table::Own(Some(own));
             self.describe(t);
         }
@@ -65,6 +106,12 @@ impl Inner {
         let at = self.module.loaded.layout.table(t);
         self.data.set_u64(at + table_desc::BASE as i32, base);
         self.data.set_u64(at + table_desc::LEN as i32, len);
+    }
+
+    /// Elements of all own tables but `t`.
+    fn elements_besides(&self, t: u32) -> u64 {
+        let others = (0..self.tables.len() as u32).filter(|n| *n != t);
+        others.map(|n| self.entries(n).len() as u64).sum()
     }
 
     pub(super) fn element_type(&self, t: u32) -> RefType {
@@ -110,7 +157,8 @@ pub(crate) fn grow(control: ControlRef, t: u32, value: u64, delta: u64) -> Done<
     let entry = entry(control, elem, value)?;
     let (old, max) = own.with(|i| {
         let max = i.module.loaded.contract.tables[t as usize].max.unwrap_or(u64::MAX);
-        (i.entries(t).len() as u64, max.min(MAX_TABLE_ELEMENTS).min(i.table_limit))
+        let room = MAX_TABLE_ELEMENTS.saturating_sub(i.elements_besides(t));
+        (i.entries(t).len() as u64, max.min(room).min(i.table_limit))
     });
     if delta == 0 {
         return Ok(old);
@@ -120,15 +168,32 @@ pub(crate) fn grow(control: ControlRef, t: u32, value: u64, delta: u64) -> Done<
         return Ok(u64::MAX);
     }
     own.with(|i| {
-        let Ok(entries) = i.private(t) else { return Ok(u64::MAX) };
+        let entries = match i.private(t) {
+            Ok(entries) => entries,
+            Err(Fault::Interrupted) => return Err(Fault::Interrupted),
+            Err(_) => return Ok(u64::MAX),
+        };
         // Who was asked may have let the guest grow it meanwhile.
-        if entries.len() as u64 != old || entries.try_reserve(delta as usize).is_err() {
+        if entries.len() as u64 != old || reserve::try_reserve(entries, delta as usize).is_err() {
             return Ok(u64::MAX);
         }
-        entries.resize(new as usize, entry);
+        let grown = extend(entries, new as usize, entry);
+        if grown.is_err() {
+            entries.truncate(old as usize);
+        }
+        // The vector has moved in any case.
         i.describe(t);
-        Ok(old)
+        grown.map(|()| old)
     })
+}
+
+/// Appends entries, for which there is room, up to a length.
+fn extend(entries: &mut Vec<TableEntry>, len: usize, entry: TableEntry) -> Done {
+    while entries.len() < len {
+        entries.resize(len.min(entries.len() + CHUNK), entry);
+        go_on()?;
+    }
+    Ok(())
 }
 
 fn range(len: usize, at: u64, n: u64) -> Done<std::ops::Range<usize>> {
@@ -142,10 +207,19 @@ pub(crate) fn fill(control: ControlRef, t: u32, at: u64, value: u64, n: u64) -> 
     let (len, elem) = own.with(|i| (i.entries(t).len(), i.element_type(t)));
     let r = range(len, at, n)?;
     let entry = entry(control, elem, value)?;
-    if !r.is_empty() {
-        own.with(|i| i.private(t).map(|v| v[r].fill(entry)))?;
+    if r.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    own.with(|i| {
+        for part in i.private(t)?[r].chunks_mut(CHUNK) {
+            part.fill(entry);
+            // One entry is `table.set`, which does not ask.
+            if part.len() == CHUNK {
+                go_on()?;
+            }
+        }
+        Ok(())
+    })
 }
 
 /// `table.copy`.
@@ -158,15 +232,19 @@ pub(crate) fn copy(control: ControlRef, dst: u32, src: u32, d: u64, s: u64, n: u
         return Ok(());
     }
     if dst_own == src_own && dst == src {
-        return dst_own.with(|i| i.private(dst).map(|v| v.copy_within(from, to.start)));
+        return dst_own.with(|i| copy_within(i.private(dst)?, from, to.start));
     }
     let mut moved = Vec::new();
-    moved.try_reserve_exact(from.len()).map_err(|_| no_memory())?;
+    reserve::try_reserve(&mut moved, from.len()).map_err(|_| no_memory())?;
     src_own.with(|i| {
         let vmctx = i.data.vmctx() as u64;
-        moved.extend(i.entries(src)[from].iter().map(|e| e.named(vmctx)));
-    });
-    dst_own.with(|i| i.private(dst).map(|v| v[to].copy_from_slice(&moved)))
+        for part in i.entries(src)[from].chunks(CHUNK) {
+            moved.extend(part.iter().map(|e| e.named(vmctx)));
+            go_on()?;
+        }
+        Ok(())
+    })?;
+    dst_own.with(|i| copy_entries(&mut i.private(dst)?[to], &moved))
 }
 
 /// `table.init`.
@@ -192,11 +270,45 @@ pub(super) fn init_with(
     let to = range(own.with(|i| i.entries(own_t).len()), d, n)?;
     let Some(segment) = found.filter(|_| !from.is_empty()) else { return Ok(()) };
     let mut made = Vec::new();
-    made.try_reserve_exact(from.len()).map_err(|_| no_memory())?;
-    for item in &segment.items[from] {
+    reserve::try_reserve(&mut made, from.len()).map_err(|_| no_memory())?;
+    for (n, item) in segment.items[from].iter().enumerate() {
         let value = super::start::element(control, &module, item, segment.ty);
         let value = value.map_err(|e| Fault::Fail(e.status() as u64))?;
         made.push(entry(control, segment.ty, value)?);
+        if (n + 1).is_multiple_of(CHUNK) {
+            go_on()?;
+        }
     }
-    own.with(|i| i.private(own_t).map(|v| v[to].copy_from_slice(&made)))
+    own.with(|i| copy_entries(&mut i.private(own_t)?[to], &made))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_are_moved_in_parts_as_at_once() {
+        let entry = |n: usize| TableEntry::externref(n as u64);
+        let all: Vec<_> = (0..5 * CHUNK).map(entry).collect();
+        for (from, n, to) in [
+            (0, 3 * CHUNK + 1, 1),
+            (1, 3 * CHUNK + 1, 0),
+            (0, 2 * CHUNK, CHUNK),
+            (CHUNK, 4 * CHUNK, 0),
+            (7, CHUNK - 1, 9),
+            (5, CHUNK, 5),
+            (3, 0, 1),
+        ] {
+            let (mut parts, mut once) = (all.clone(), all.clone());
+            copy_within(&mut parts, from..from + n, to).unwrap();
+            once.copy_within(from..from + n, to);
+            assert_eq!(parts, once, "{n} from {from} to {to}");
+        }
+        let mut grown = vec![entry(1)];
+        extend(&mut grown, 2 * CHUNK + 2, entry(2)).unwrap();
+        assert_eq!((grown.len(), grown[2 * CHUNK + 1]), (2 * CHUNK + 2, entry(2)));
+        let mut copy = vec![entry(0); grown.len()];
+        copy_entries(&mut copy, &grown).unwrap();
+        assert_eq!(copy, grown);
+    }
 }

@@ -18,11 +18,13 @@ use crate::arch::{self, ThreadWords};
 use crate::error::{Error, Result, Status};
 use crate::pause::{self, Guard, Point};
 use crate::sys::lock::{Condvar, Mutex, MutexGuard};
-use crate::sys::{fork, interrupt};
+use crate::sys::{fork, interrupt, reserve, thread};
 use crate::trap;
 use crate::vmctx;
 use once_cell::sync::OnceCell;
 use std::cell::RefCell;
+use std::ffi::c_void;
+use std::mem::ManuallyDrop;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -146,7 +148,13 @@ impl Drop for Mine {
 }
 
 thread_local! {
-    static MINE: RefCell<Option<Mine>> = const { RefCell::new(None) };
+    static MINE: RefCell<ManuallyDrop<Option<Mine>>> =
+        const { RefCell::new(ManuallyDrop::new(None)) };
+}
+
+/// The end of a thread.
+fn leave() {
+    MINE.with(|m| drop(m.borrow_mut().take()));
 }
 
 /// Makes this thread known, at its first run in this process.
@@ -154,21 +162,21 @@ thread_local! {
 pub(super) fn introduce() -> Result<()> {
     static INSTALLED: OnceCell<()> = OnceCell::new();
     fork::fill(&INSTALLED, || {
-        interrupt::after_fork_in_child(forked);
+        interrupt::after_fork_in_child(forked)?;
         interrupt::install(trap::interrupted)
     })?;
     let (thread, words) = (interrupt::thread_id(), arch::thread_words());
     let mine = Mine { thread, forks: FORKS.load(Ordering::Relaxed) };
-    // What it replaces belongs to the parent process.
-    if MINE.try_with(|m| m.replace(Some(mine))).is_err() {
-        return Err(Error::new(
-            Status::WrongState,
-            "the thread is about to exit: its last destructors cannot run guests any more",
-        ));
-    }
+    thread::at_end(leave)?;
+    // What there may be belongs to the parent process.
+    leave();
+    let mut records = lock();
+    reserve::try_reserve(&mut records, 1)?;
+    MINE.with(|m| **m.borrow_mut() = Some(mine));
     words.last.store(first_number(thread), Ordering::Relaxed);
     words.blocked.store(u32::from(interrupt::is_blocked()), Ordering::Relaxed);
-    lock().push(Record { thread, words });
+    records.push(Record { thread, words });
+    drop(records);
     words.registered.store(1, Ordering::Relaxed);
     Ok(())
 }
@@ -267,14 +275,10 @@ fn rouse(watch: &'static Watch) -> Result<()> {
         return Ok(());
     }
     if !watch.started.swap(true, Ordering::AcqRel) {
-        let name = "lucet-watchdog".to_owned();
-        let made = std::thread::Builder::new().name(name).stack_size(128 << 10).spawn(move || {
-            interrupt::block_all_signals();
-            patrol(watch);
-        });
-        return made.map(|_| ()).map_err(|e| {
+        let made = thread::start(128 << 10, watchdog);
+        return made.map_err(|e| {
             watch.started.store(false, Ordering::Release);
-            crate::sys::io_error("starting the thread that looks after time limits", &e)
+            e.context("the thread that looks after time limits")
         });
     }
     // With the lock, the watchdog is either waiting or has yet to look.
@@ -283,8 +287,15 @@ fn rouse(watch: &'static Watch) -> Result<()> {
     Ok(())
 }
 
+/// The watchdog's thread.
+extern "C" fn watchdog(_: *mut c_void) -> *mut c_void {
+    interrupt::block_all_signals();
+    thread::set_name(c"lucet-watchdog");
+    patrol(watch())
+}
+
 /// The watchdog.
-fn patrol(watch: &'static Watch) {
+fn patrol(watch: &'static Watch) -> ! {
     let mut records = watch.records.lock();
     loop {
         let (now, next) = round(watch, &records);

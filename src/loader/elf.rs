@@ -21,10 +21,11 @@
 
 use super::symbols::{SYM_BYTES, Targets, check_symbols};
 use crate::error::{Error, Result, Status};
+use crate::sys::reserve;
 use lucet_artifact::codec::{DecodeError, Reader};
 use lucet_artifact::container::{
-    EH_FRAME, EH_FRAME_HDR, IMAGE, REQUIRED, SECTION_ORDER, SHSTRTAB, STRTAB, SYMTAB, TEXT,
-    TEXT_FILLER,
+    DATA, EH_FRAME, EH_FRAME_HDR, FUNCS, HANDLERS, HINTS, IMAGE, PCMAP, REQUIRED, SECTION_ORDER,
+    SHSTRTAB, STRTAB, SYMTAB, TEXT, TEXT_FILLER, TRAPS,
 };
 use lucet_artifact::limits::{MAX_IMAGE_BYTES, MAX_TEXT_BYTES, NATIVE_PAGE};
 use std::ops::Range;
@@ -56,7 +57,30 @@ pub(super) struct Elf {
     sections: [Option<Range<usize>>; SECTION_ORDER.len()],
 }
 
+/// Bytes of memory that become of one byte of a section, at most: lists whose items take one byte
+/// in the file and a few words in memory, each twice while they grow or are looked up; or a message
+/// that quotes a name with every character escaped.
+const BYTES_PER_BYTE: usize = 64;
+/// The same for sections of records, which are about as large in memory.
+const BYTES_PER_BYTE_OF_RECORDS: usize = 8;
+
 impl Elf {
+    /// See [`super::Loaded::small_things`].
+    pub(super) fn small_things(&self) -> usize {
+        let factor = |name: &str| match name {
+            FUNCS | TRAPS | HANDLERS | HINTS => BYTES_PER_BYTE_OF_RECORDS,
+            // Used where they are, or not at all.
+            TEXT | EH_FRAME | EH_FRAME_HDR | DATA | PCMAP | SYMTAB | STRTAB | SHSTRTAB | IMAGE => 0,
+            _ => BYTES_PER_BYTE,
+        };
+        let sections = SECTION_ORDER.iter().zip(&self.sections);
+        let bytes = sections.map(|(name, range)| match range {
+            Some(range) => range.len().saturating_mul(factor(name)),
+            None => 0,
+        });
+        bytes.fold(reserve::ROOM, usize::saturating_add)
+    }
+
     /// The bytes of a section in the file, or `None` if the artifact does not have it.
     pub(super) fn section(&self, name: &str) -> Option<Range<usize>> {
         let i = SECTION_ORDER.iter().position(|s| *s == name)?;

@@ -1,7 +1,7 @@
 //! Bytes of an artifact → verified facts and executable pages.
 //!
 //! ```text
-//!  path, fd, bytes ──copy──► sealed memfd ──hash──► trusted? ──elf──► sections
+//!  path, fd, bytes ──copy──► sealed memfd ──hash──► trust ──elf──────► sections
 //!                                                                        │
 //!                    Loaded ◄──map── arena ◄── cross-checks ◄──verify────┘
 //! ```
@@ -11,8 +11,8 @@
 //! more, because it is read from a sealed copy and the code is mapped from that same copy. A failed
 //! load leaves nothing behind, neither descriptor nor mapping.
 //!
-//! Until machine code itself is verified, running an artifact means trusting whoever compiled it;
-//! that is why [`LoadOptions::allow_unsigned`] is an explicit choice.
+//! Until machine code itself is verified, running an artifact means trusting whoever compiled it:
+//! it has to be signed, pinned, or explicitly let in (see [`trust`]).
 //!
 //! `docs/design/artifact-format.md` lists every check.
 
@@ -24,16 +24,18 @@ mod splice;
 mod state;
 mod supported;
 mod symbols;
+pub mod trust;
 mod verify;
 
 pub use crate::sys::sealed::SealedFile;
 pub use map::MappedText;
 pub(crate) use state::{Sections, State};
+pub use trust::Trust;
 pub(crate) use verify::is_reseed_type;
 
 use crate::error::{Error, Result, Status};
 use crate::sys::sealed::{SealedSlice, read_at};
-use crate::sys::{errno_error, io_error};
+use crate::sys::{errno_error, io_error, reserve};
 use lucet_artifact::code::{FuncTable, HandlerTable, PcMap, TrapTable};
 use lucet_artifact::contract::{Contract, Exports, Imports};
 use lucet_artifact::init::Init;
@@ -64,11 +66,12 @@ pub enum Source<'a> {
 }
 
 /// What the embedder allows.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct LoadOptions {
-    /// Load artifacts that nobody vouches for by a signature or a pinned hash. This version cannot
-    /// check signatures, so without this nothing is loaded.
+    /// Load artifacts that nobody vouches for by a signature or a pinned hash.
     pub allow_unsigned: bool,
+    /// The keys and hashes that vouch.
+    pub trust: Trust,
     /// Map code from the artifact's own file (so that `perf` finds its name) and allow
     /// [`gdb_script`]. The file must then not change while the module is in use.
     pub development: bool,
@@ -120,6 +123,8 @@ pub struct Loaded {
     pages: SealedSlice,
     /// Whether it is one: then its state is not the file's.
     taken: bool,
+    /// Bytes that everything together takes which a module is made of and that is not in the file.
+    small_things: usize,
 }
 
 /// Loads an artifact.
@@ -129,6 +134,7 @@ pub struct Loaded {
 /// [`Status::UntrustedArtifact`] speak about the file; [`Status::Io`] and [`Status::OutOfMemory`]
 /// about the system. The message begins with the path, if there is one.
 pub fn load(source: Source<'_>, options: &LoadOptions) -> Result<Loaded> {
+    let _room = reserve::room(reserve::ROOM)?;
     match source {
         Source::Bytes(bytes) => {
             let len = check_size(bytes.len() as u64)?;
@@ -233,6 +239,8 @@ fn finish(sealed: SealedFile, file: Option<&File>, options: &LoadOptions) -> Res
     let trailer = check_trailer(bytes, options)?;
     let body = bytes.get(..bytes.len() - TRAILER_BYTES).unwrap_or_default();
     let elf = elf::parse(body)?;
+    let small_things = elf.small_things();
+    let _room = reserve::room(small_things)?;
     let facts = verify::verify(body, &elf, trailer.flags & FLAG_SNAPSHOT != 0)?;
     let mapped = match file {
         Some(file) => map::map_text_of_file(file, &sealed, &facts.text)?,
@@ -266,6 +274,7 @@ fn finish(sealed: SealedFile, file: Option<&File>, options: &LoadOptions) -> Res
         path: None,
         development: options.development,
         taken: false,
+        small_things,
     })
 }
 
@@ -285,19 +294,17 @@ fn check_trailer(bytes: &[u8], options: &LoadOptions) -> Result<Trailer> {
     if let Some(message) = message {
         return Err(Error::new(Status::InvalidArtifact, message));
     }
-    if !options.allow_unsigned {
-        let what = if trailer.signature.is_empty() { "is not signed" } else { "is signed" };
-        let message = format!(
-            "the artifact {what}, but this version cannot check signatures yet: it loads only \
-             artifacts whose origin the embedder vouches for by allowing unsigned code explicitly \
-             (lucet_module_config_allow_unsigned)"
-        );
-        return Err(Error::new(Status::UntrustedArtifact, message));
-    }
+    options.trust.check(&trailer, options.allow_unsigned)?;
     Ok(trailer)
 }
 
 impl Loaded {
+    /// Bytes of memory that surely suffice for the small things which a module consists of besides
+    /// its file, its tables and the template of its instance data: [`reserve::room`].
+    pub(crate) fn small_things(&self) -> usize {
+        self.small_things
+    }
+
     /// Bytes of a range of the file.
     fn bytes(&self, range: &Range<usize>) -> &[u8] {
         self.file.as_slice().get(range.clone()).unwrap_or_default()

@@ -17,9 +17,7 @@
 #![forbid(unsafe_code)]
 
 use super::splice::{self, Replaced};
-use super::verify::{
-    check_init, check_memory, check_snapshot, check_table_sizes, decoded, invalid,
-};
+use super::verify::{check_init, check_sizes, check_snapshot, decoded, invalid};
 use super::{Loaded, SealedFile};
 use crate::error::{Error, Result, Status};
 use crate::sys::sealed::SealedSlice;
@@ -82,8 +80,7 @@ impl State {
         let image_len = pages.as_ref().map_or(0, |p| p.as_slice().len() as u64);
         let (_, contract) = decoded(CONTRACT, Contract::decode(&sections.contract))?;
         check_contract(&parent.contract, &contract)?;
-        check_memory(&contract, 0)?;
-        check_table_sizes(&contract, 0)?;
+        check_sizes(&contract, 0, 0)?;
         let data_len = parent.data.len() as u64;
         let init = Init::decode(&sections.init, &contract, 0, 0, data_len, image_len);
         let init = decoded(INIT, init)?;
@@ -142,6 +139,7 @@ impl Loaded {
             path: self.path.clone(),
             development: self.development,
             taken: true,
+            small_things: self.small_things,
             pages: match state.pages {
                 Some(pages) => {
                     let len = pages.as_slice().len();

@@ -17,6 +17,7 @@ use super::elf::Elf;
 use super::expr::Scope;
 use super::supported;
 use crate::error::{Error, Result, Status};
+use crate::sys::Seed;
 use lucet_artifact::ValType;
 use lucet_artifact::code::{FuncRecord, FuncTable, HandlerTable, Hints, NO_REF, TrapTable};
 use lucet_artifact::codec::DecodeError;
@@ -101,8 +102,7 @@ pub(super) fn verify(body: &[u8], elf: &Elf, snapshot: bool) -> Result<Facts> {
     let imports = decoded(IMPORTS, Imports::decode(bytes(IMPORTS), types.types.len()))?;
     let imported = check_imports(&contract, &imports)?;
     let layout = check_layout(&contract, &imports, types.types.len())?;
-    check_memory(&contract, imported.memories)?;
-    check_table_sizes(&contract, imported.tables)?;
+    check_sizes(&contract, imported.memories, imported.tables)?;
     let exports = decoded(EXPORTS, Exports::decode(bytes(EXPORTS), &contract))?;
     let funcs = FuncTable::decode(
         bytes(FUNCS),
@@ -194,7 +194,7 @@ fn check_named_types(contract: &Contract, types: &TypeTable) -> Result<()> {
 
 fn check_types(types: &TypeTable, text_len: u64) -> Result<()> {
     let in_text = |at: u32| at.is_multiple_of(FUNCTION_ALIGN) && u64::from(at) < text_len;
-    let mut seen = HashSet::with_capacity(types.types.len());
+    let mut seen = HashSet::with_capacity_and_hasher(types.types.len(), Seed::new());
     for (i, t) in types.types.iter().enumerate() {
         if !seen.insert(&t.ty) {
             return Err(invalid(TYPES, format_args!("type {i}, {}, is repeated", t.ty)));
@@ -268,7 +268,31 @@ fn check_layout(contract: &Contract, imports: &Imports, types: usize) -> Result<
     Ok(layout)
 }
 
-pub(super) fn check_memory(contract: &Contract, imported: usize) -> Result<()> {
+/// Sizes of memories and tables, of which so many are imported.
+pub(super) fn check_sizes(
+    contract: &Contract,
+    imported_memories: usize,
+    imported_tables: usize,
+) -> Result<()> {
+    check_memory(contract, imported_memories)?;
+    for (i, t) in contract.tables.iter().enumerate() {
+        if t.max.is_some_and(|max| max < t.min) {
+            let message = format!("table {i}: its maximum lies below its initial size");
+            return Err(invalid(CONTRACT, message));
+        }
+    }
+    // At most `MAX_TABLES` numbers, each of which the decoder has limited.
+    let all: u64 = contract.tables.iter().skip(imported_tables).map(|t| t.min).sum();
+    if all > MAX_TABLE_ELEMENTS {
+        let message = format!(
+            "the module's tables begin with {all} elements, the limit is {MAX_TABLE_ELEMENTS}"
+        );
+        return Err(invalid(CONTRACT, message));
+    }
+    Ok(())
+}
+
+fn check_memory(contract: &Contract, imported: usize) -> Result<()> {
     let mut further = 0u64;
     for (i, m) in contract.memories.iter().enumerate() {
         let bad = |message| Err(invalid(CONTRACT, format_args!("memory {i}: {message}")));
@@ -306,25 +330,6 @@ pub(super) fn check_memory(contract: &Contract, imported: usize) -> Result<()> {
             "the memories besides memory 0 reserve {further:#x} bytes, the limit is \
              {MAX_FURTHER_RESERVE:#x}"
         );
-        return Err(invalid(CONTRACT, message));
-    }
-    Ok(())
-}
-
-/// The initial elements of all own tables together are no more than those of one may be: each takes
-/// 32 bytes for as long as the module is loaded.
-pub(super) fn check_table_sizes(contract: &Contract, imported: usize) -> Result<()> {
-    let mut all = 0u64;
-    for (i, t) in contract.tables.iter().enumerate() {
-        if t.max.is_some_and(|max| max < t.min) {
-            let message = format!("table {i}: its maximum lies below its initial size");
-            return Err(invalid(CONTRACT, message));
-        }
-        all = all.saturating_add(if i < imported { 0 } else { t.min });
-    }
-    if all > MAX_TABLE_ELEMENTS {
-        let message =
-            format!("the tables begin with {all} elements, the limit is {MAX_TABLE_ELEMENTS}");
         return Err(invalid(CONTRACT, message));
     }
     Ok(())
@@ -425,7 +430,7 @@ fn check_code(types: &TypeTable, funcs: &FuncTable, imported: usize) -> Result<(
 }
 
 fn check_exports(exports: &Exports, funcs: &FuncTable) -> Result<()> {
-    let mut seen = HashSet::with_capacity(exports.exports.len());
+    let mut seen = HashSet::with_capacity_and_hasher(exports.exports.len(), Seed::new());
     for e in &exports.exports {
         if !seen.insert(e.name.as_str()) {
             return Err(invalid(EXPORTS, format_args!("the name {:?} is repeated", e.name)));

@@ -24,7 +24,7 @@ use crate::stats::Stats;
 use crate::sys::fork::Process;
 use crate::sys::lock::Mutex;
 use crate::sys::map::Mapping;
-use crate::sys::{Pagemap, Support};
+use crate::sys::{Pagemap, Support, reserve};
 pub use config::{Growth, GrowthKind, RegionConfig};
 pub(crate) use further::{Further, Need};
 use layout::Geometry;
@@ -140,6 +140,7 @@ impl Region {
     /// # Errors
     /// `InvalidArgument` for sizes that make no sense, `OutOfMemory` when the system refuses.
     pub fn new(config: RegionConfig) -> Result<Arc<Self>> {
+        let _room = reserve::room(reserve::ROOM)?;
         Ok(Arc::new(Self { core: Arc::new(Core::new(config)?) }))
     }
 
@@ -212,7 +213,8 @@ impl Core {
             }
             None => None,
         };
-        let free = (0..config.slots).rev().map(|index| Slot {
+        let mut free = reserve::list_of(config.slots as usize)?;
+        free.extend((0..config.slots).rev().map(|index| Slot {
             index,
             vmctx: base + geometry.vmctx_offset(index) as usize,
             accessible: if config.compact { geometry.memory_bytes() } else { 0 },
@@ -221,13 +223,13 @@ impl Core {
             contents: Contents::Zero,
             kept: 0,
             opened: config.compact,
-        });
+        }));
         Ok(Self {
             config,
             geometry,
             base,
             process,
-            free: Mutex::new(free.collect()),
+            free: Mutex::new(free),
             free_stacks: Mutex::new(Stacks::default()),
             stacks_open,
             slots_map,
@@ -397,6 +399,10 @@ impl Core {
         let (bottom, top) = self.geometry.stack_range(index);
         let (bottom, top) = (map + bottom as usize, map + top as usize);
         if index == stacks.used {
+            // For giving it back, which cannot fail.
+            let lent = stacks.used as usize + 1;
+            let more = lent.saturating_sub(stacks.free.len());
+            reserve::try_reserve(&mut stacks.free, more)?;
             if let Some(m) = &self.stacks_map {
                 self.open_stack(m, bottom - map, top - map)?;
             }

@@ -287,9 +287,13 @@ impl SlotPages {
 
 /// Removes guard markers. Async-signal-safe.
 fn open(at: usize, len: usize) -> bool {
-    // SAFETY: removes markers from pages of a slot; no contents change.
-    let failed = unsafe { libc::madvise(at as *mut _, len, crate::sys::GUARD_REMOVE) };
-    failed == 0
+    // Whoever touched the page cannot go on without it, so one refusal is not the last word.
+    const ATTEMPTS: usize = 3;
+    let attempt = |_| {
+        // SAFETY: removes markers from pages of a slot; no contents change.
+        unsafe { libc::madvise(at as *mut _, len, crate::sys::GUARD_REMOVE) == 0 }
+    };
+    (0..ATTEMPTS).any(attempt)
 }
 
 #[cfg(test)]

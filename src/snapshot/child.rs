@@ -22,8 +22,8 @@ use crate::module::Module;
 use crate::outcome::Outcome;
 use crate::region::{Region, RegionConfig};
 use crate::sys::child::{self, Ended};
-use crate::sys::io_error;
 use crate::sys::sealed::{SealedFile, memfd, read_at};
+use crate::sys::{io_error, reserve};
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::FileExt;
@@ -84,6 +84,7 @@ impl Module {
     /// with it; those of [`crate::InstanceRef::snapshot`] and [`Instance::new`]; `OutOfMemory`,
     /// `Io`.
     pub fn snapshot_in_child(&self, options: &ChildOptions) -> Result<Arc<Self>> {
+        let _room = reserve::room(reserve::ROOM)?;
         let pages = memfd(c"lucet-snapshot")?;
         let file = memfd(c"lucet-report")?;
         let deadline = Instant::now() + options.time_limit.min(Duration::from_secs(1 << 30));
@@ -114,6 +115,9 @@ impl Module {
             Ok(len) => Some(SealedFile::from_memfd(pages, len).map_err(not_believed)?),
             Err(_) => return Err(not_believed("the image is too large")),
         };
+        let sections = &report.sections;
+        let bytes = [&sections.contract, &sections.init, &sections.info].map(Vec::len);
+        let _room = super::room(self.core(), bytes.iter().sum())?;
         let state = State::decode(&self.loaded, &report.sections, pages).map_err(not_believed)?;
         Self::from_state(self.core(), state)
     }

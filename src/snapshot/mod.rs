@@ -28,6 +28,7 @@ use crate::error::{Error, Result, Status};
 use crate::instance::InstanceRef;
 use crate::loader::State;
 use crate::module::{Core, Module};
+use crate::sys::reserve;
 use crate::sys::sealed::{SealedFile, memfd};
 use lucet_artifact::contract::ExportKind;
 use lucet_artifact::snapshot::Snapshot;
@@ -83,6 +84,15 @@ impl SnapshotOptions {
     }
 }
 
+/// Memory for the small things of a snapshot of `module`: a state with so many table elements or
+/// encoded bytes, and what becomes of it.
+fn room(module: &Core, items: usize) -> Result<reserve::Room> {
+    /// What a list of runs and a buffer take.
+    const FURTHER: usize = 4 << 20;
+    let things = module.loaded.small_things().saturating_mul(3);
+    reserve::room(things.saturating_add(items.saturating_mul(64)).saturating_add(FURTHER))
+}
+
 impl InstanceRef {
     /// A module whose instances begin where this instance is: with its memory, globals, tables, and
     /// without what it dropped. Code, imports and exports are those of its module, with which the
@@ -94,9 +104,11 @@ impl InstanceRef {
     /// function; `LimitExceeded`, `OutOfMemory`, `Io`.
     pub fn snapshot(&self, options: &SnapshotOptions) -> Result<Arc<Module>> {
         let control = self.control();
-        let (parent, state) = self.when_ready(|i| {
+        let (parent, state, _room) = self.when_ready(|i| {
             // Only now does the instance belong to this thread.
             let impure = control.impure();
+            let entries = (0..i.tables.len()).map(|t| i.entries(t as u32).len()).sum();
+            let room = room(&i.module, entries)?;
             let info = options.judge(&i.module, impure)?;
             let file = memfd(c"lucet-snapshot")?;
             let captured = i.capture(&file)?;
@@ -105,7 +117,7 @@ impl InstanceRef {
                 len => Some(SealedFile::from_memfd(file, len)?),
             };
             let (contract, init) = (captured.contract, captured.init);
-            Ok((i.module.clone(), State { contract, init, info, pages }))
+            Ok((i.module.clone(), State { contract, init, info, pages }, room))
         })?;
         Module::from_state(&parent, state)
     }

@@ -20,7 +20,7 @@
 
 use super::fork::{self, Global};
 use super::map::Mapping;
-use super::{PAGE, errno_error};
+use super::{PAGE, errno_error, reserve};
 use crate::error::{Error, Result, Status};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous};
 use once_cell::sync::OnceCell;
@@ -218,25 +218,31 @@ impl Drop for ArenaRange {
 #[derive(Debug)]
 struct FreeList {
     ranges: Vec<Range<usize>>,
+    /// Ranges handed out. There is room in the list for what giving them back can make of it.
+    taken: usize,
 }
 
 impl FreeList {
     fn new(granules: usize) -> Self {
-        Self { ranges: std::iter::once(0..granules).collect() }
+        Self { ranges: std::iter::once(0..granules).collect(), taken: 0 }
     }
 
     fn take(&mut self, count: usize) -> Option<Range<usize>> {
         let i = self.ranges.iter().position(|r| r.len() >= count)?;
+        let most = (self.taken + 2).saturating_sub(self.ranges.len());
+        reserve::try_reserve(&mut self.ranges, most).ok()?;
         let range = self.ranges.get_mut(i)?;
         let taken = range.start..range.start + count;
         range.start = taken.end;
         if range.start == range.end {
             self.ranges.remove(i);
         }
+        self.taken += 1;
         Some(taken)
     }
 
     fn give(&mut self, range: Range<usize>) {
+        self.taken = self.taken.saturating_sub(1);
         let i = self.ranges.partition_point(|r| r.start < range.start);
         self.ranges.insert(i, range);
         self.merge(i);

@@ -16,6 +16,7 @@ use super::map::Mapping;
 use crate::error::Result;
 use once_cell::sync::OnceCell;
 use std::cell::RefCell;
+use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -41,7 +42,7 @@ impl Process {
     /// # Errors
     /// `OutOfMemory` for want of a page; `Io` on kernels before 4.14.
     pub fn current() -> Result<Self> {
-        on_fork();
+        on_fork()?;
         let word = word();
         if std::ptr::eq(word, &ZERO) {
             let page = Mapping::wiped_in_children(super::PAGE)?;
@@ -111,7 +112,8 @@ impl<T: Send + Sync + 'static> Global<T> {
     /// Before the first use: whoever forks must know the lock.
     fn enlist(&'static self) {
         if !self.listed.load(Ordering::Acquire) {
-            on_fork();
+            // Whatever needs more than a lock asks for the process, which says if this failed.
+            let _ = on_fork();
             let mut all = all();
             if !self.listed.load(Ordering::Acquire) {
                 all.locks.push(self);
@@ -155,13 +157,12 @@ struct Forking {
 }
 
 thread_local! {
-    static FORKING: RefCell<Forking> =
-        const { RefCell::new(Forking { locks: Vec::new(), all: None }) };
+    static FORKING: RefCell<ManuallyDrop<Forking>> =
+        const { RefCell::new(ManuallyDrop::new(Forking { locks: Vec::new(), all: None })) };
 }
 
 extern "C" fn before_fork() {
-    // A thread whose thread-local values are gone already forks without: nothing better is left.
-    let _ = FORKING.try_with(|f| {
+    FORKING.with(|f| {
         let mut f = f.borrow_mut();
         let all = all();
         f.locks.extend(all.locks.iter().map(|l| l.hold()));
@@ -170,9 +171,10 @@ extern "C" fn before_fork() {
 }
 
 extern "C" fn after_fork() {
-    let _ = FORKING.try_with(|f| {
+    FORKING.with(|f| {
         let mut f = f.borrow_mut();
-        f.locks.clear();
+        // Nothing is left that a destructor would have to look after.
+        f.locks = Vec::new();
         f.all = None;
     });
 }
@@ -184,17 +186,21 @@ extern "C" fn after_fork_in_child() {
 }
 
 /// Arranges for the above, once.
-fn on_fork() {
+///
+/// # Errors
+/// `OutOfMemory`; the next call tries again.
+fn on_fork() -> Result<()> {
     static DONE: AtomicBool = AtomicBool::new(false);
     if DONE.load(Ordering::Acquire) {
-        return;
+        return Ok(());
     }
     let mut all = all();
     if !all.watching {
-        super::interrupt::at_fork(before_fork, after_fork, after_fork_in_child);
+        super::interrupt::at_fork(before_fork, after_fork, after_fork_in_child)?;
         all.watching = true;
         DONE.store(true, Ordering::Release);
     }
+    Ok(())
 }
 
 /// Fills a static cell, if it is empty. A thread that forks does so before or after, so that no

@@ -143,10 +143,26 @@ unsafe extern "C" {
 }
 
 /// Calls the three around each fork: in the thread that forks before and after, and in the child.
-pub fn at_fork(before: extern "C" fn(), after: extern "C" fn(), child: extern "C" fn()) {
-    note(child);
+///
+/// # Errors
+/// `OutOfMemory`; they are not called then.
+pub fn at_fork(
+    before: extern "C" fn(),
+    after: extern "C" fn(),
+    child: extern "C" fn(),
+) -> Result<()> {
     // SAFETY: a plain call; the functions live as long as the library, which is never unloaded.
-    unsafe { pthread_atfork(Some(before), Some(after), Some(child)) };
+    let e = unsafe { pthread_atfork(Some(before), Some(after), Some(child)) };
+    noted(e, child)
+}
+
+/// The end of a registration that answered `e`.
+fn noted(e: i32, child: extern "C" fn()) -> Result<()> {
+    if e != 0 {
+        return Err(errno_error("registering what is done at a fork", Errno::from_raw(e)));
+    }
+    note(child);
+    Ok(())
 }
 
 /// What is to be called in the child after each fork, for [`run_in_child`]. 0: none.
@@ -173,10 +189,12 @@ pub(super) fn run_in_child() {
 }
 
 /// Calls `f` in the child after each fork.
-pub fn after_fork_in_child(f: extern "C" fn()) {
-    note(f);
+///
+/// # Errors
+/// `OutOfMemory`; it is not called then.
+pub fn after_fork_in_child(f: extern "C" fn()) -> Result<()> {
     // SAFETY: a plain call; `f` lives as long as the library, which is never unloaded.
-    unsafe { pthread_atfork(None, None, Some(f)) };
+    noted(unsafe { pthread_atfork(None, None, Some(f)) }, f)
 }
 
 /// Blocks every signal in this thread: a watchdog must not run a host's handlers.

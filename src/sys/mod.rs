@@ -7,6 +7,9 @@
 //!  fork     which process this is, and locks that a forked child finds open
 //!  lock     the lock for what belongs to one process
 //!  map      an owned mapping; everything else that maps memory goes through it
+//!  reserve  memory for when malloc refuses: the library's allocator
+//!  seed     seeds for hash tables
+//!  thread   what is done when a thread ends; starting one
 //!  valgrind guest stacks, as valgrind wants to be told of them
 //!  sealed   a memfd that can no longer change, with a read-only view of it
 //! ```
@@ -22,11 +25,15 @@ pub mod lock;
 pub mod map;
 mod pages;
 mod protect;
+pub mod reserve;
 pub mod sealed;
+mod seed;
 pub mod signals;
+pub mod thread;
 pub mod valgrind;
 
 pub use pages::{GUARD_REMOVE, Pagemap, Support, each_used_page};
+pub use seed::Seed;
 
 use crate::error::{Error, Status};
 use nix::errno::Errno;

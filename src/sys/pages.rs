@@ -5,7 +5,7 @@
 
 use super::map::Mapping;
 use super::{PAGE, errno_error};
-use crate::error::Result;
+use crate::error::{Result, Status};
 use nix::errno::Errno;
 use once_cell::sync::OnceCell;
 use std::fs::File;
@@ -39,13 +39,23 @@ impl Support {
                 return Ok(Self { guard_markers: false, pagemap_scan: false });
             }
             let page = Mapping::zeroed(PAGE)?;
-            let pagemap_scan = Pagemap::open()
-                .and_then(|p| p.present(page.address(), page.address() + PAGE, |_, _| ()))
-                .is_ok();
-            let guard_markers = page.install_guards(0, PAGE).is_ok();
+            let scanned = Pagemap::open()
+                .and_then(|p| p.present(page.address(), page.address() + PAGE, |_, _| ()));
+            let pagemap_scan = has(scanned)?;
+            let guard_markers = has(page.install_guards(0, PAGE))?;
             Ok(Self { guard_markers, pagemap_scan })
         })
         .copied()
+    }
+}
+
+/// Whether the kernel has what was tried. Want of memory or descriptors says nothing about that,
+/// and must not be taken for an answer for good.
+fn has(tried: Result<()>) -> Result<bool> {
+    match tried {
+        Ok(()) => Ok(true),
+        Err(e) if e.status() == Status::OutOfMemory => Err(e),
+        Err(_) => Ok(false),
     }
 }
 
@@ -209,6 +219,16 @@ pub fn each_used_page(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn want_of_memory_is_no_answer_about_the_kernel() {
+        let answer = |e| has(Err(errno_error("trying", e))).map_err(|e| e.status());
+        assert_eq!(has(Ok(())), Ok(true));
+        assert_eq!((answer(Errno::EINVAL), answer(Errno::EPERM)), (Ok(false), Ok(false)));
+        for e in [Errno::ENOMEM, Errno::EMFILE] {
+            assert_eq!(answer(e), Err(Status::OutOfMemory));
+        }
+    }
 
     #[test]
     fn scanning_finds_what_was_written() {

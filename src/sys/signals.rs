@@ -2,11 +2,11 @@
 
 use super::errno_error;
 use super::map::Mapping;
-use crate::error::{Error, Result, Status};
+use crate::error::Result;
 use nix::errno::Errno;
 use std::cell::RefCell;
 use std::ffi::c_void;
-use std::mem::MaybeUninit;
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The signals that traps arrive as.
@@ -137,12 +137,10 @@ pub fn blocked() -> Option<&'static str> {
 /// An alternate stack that goes away with its thread.
 struct AlternateStack {
     map: Mapping,
-    gone: fn(),
 }
 
 impl Drop for AlternateStack {
     fn drop(&mut self) {
-        (self.gone)();
         // SAFETY: disables the alternate stack only if it is still ours, before it is unmapped.
         unsafe {
             let mut now: libc::stack_t = std::mem::zeroed();
@@ -159,7 +157,13 @@ impl Drop for AlternateStack {
 }
 
 thread_local! {
-    static STACK: RefCell<Option<AlternateStack>> = const { RefCell::new(None) };
+    static STACK: RefCell<ManuallyDrop<Option<AlternateStack>>> =
+        const { RefCell::new(ManuallyDrop::new(None)) };
+}
+
+/// The end of a thread.
+fn remove_alternate_stack() {
+    STACK.with(|s| drop(s.borrow_mut().take()));
 }
 
 /// Bytes the handler itself may need, beside the processor's state.
@@ -173,12 +177,12 @@ fn needed() -> usize {
 }
 
 /// Makes sure that this thread has an alternate signal stack that is large enough. One that the
-/// host installed is kept if it is. When the thread ends, what was made here goes, and `gone` is
-/// called: destructors of the host's that come later must not count on it.
+/// host installed is kept if it is. When the thread ends, what was made here goes: destructors of
+/// the host's that come later must not count on it.
 ///
 /// # Errors
 /// `OutOfMemory`; `WrongState` in such a destructor.
-pub fn ensure_alternate_stack(gone: fn()) -> Result<()> {
+pub fn ensure_alternate_stack() -> Result<()> {
     // SAFETY: reads this thread's setting into a local.
     let now = unsafe {
         let mut now: libc::stack_t = std::mem::zeroed();
@@ -188,12 +192,7 @@ pub fn ensure_alternate_stack(gone: fn()) -> Result<()> {
     if now.ss_flags & libc::SS_DISABLE == 0 && now.ss_size >= needed() {
         return Ok(());
     }
-    if STACK.try_with(|_| ()).is_err() {
-        return Err(Error::new(
-            Status::WrongState,
-            "the thread is about to exit: its last destructors cannot run guests any more",
-        ));
-    }
+    super::thread::at_end(remove_alternate_stack)?;
     let map = Mapping::reserve(needed() + super::PAGE)?;
     map.open(super::PAGE, needed())?;
     let stack = libc::stack_t {
@@ -206,6 +205,6 @@ pub fn ensure_alternate_stack(gone: fn()) -> Result<()> {
         return Err(errno_error("installing an alternate signal stack", Errno::last()));
     }
     // One that the host had replaced meanwhile is not in use any more.
-    let _ = STACK.try_with(|s| s.replace(Some(AlternateStack { map, gone })));
+    STACK.with(|s| drop(s.borrow_mut().replace(AlternateStack { map })));
     Ok(())
 }

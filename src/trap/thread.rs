@@ -3,7 +3,7 @@
 use super::handler::entry;
 use crate::arch;
 use crate::error::{Error, Result, Status};
-use crate::sys::{fork, signals, valgrind};
+use crate::sys::{fork, signals, thread, valgrind};
 use once_cell::sync::OnceCell;
 use std::sync::atomic::Ordering;
 
@@ -25,6 +25,11 @@ pub(crate) fn is_prepared() -> bool {
     arch::thread_words().prepared.load(Ordering::Relaxed) != 0
 }
 
+/// The end of a thread: destructors that come later must prepare it again, and cannot.
+fn forget() {
+    arch::thread_words().prepared.store(0, Ordering::Relaxed);
+}
+
 #[cold]
 fn prepare() -> Result<()> {
     fork::fill(&INSTALLED, || signals::install(entry))?;
@@ -37,7 +42,8 @@ fn prepare() -> Result<()> {
             ),
         ));
     }
-    signals::ensure_alternate_stack(|| arch::thread_words().prepared.store(0, Ordering::Relaxed))?;
+    thread::at_end(forget)?;
+    signals::ensure_alternate_stack()?;
     if valgrind::is_there() {
         // Not ready for good: it wants to hear of each run.
         valgrind::open_all();

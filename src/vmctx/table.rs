@@ -1,6 +1,8 @@
 //! Table entries as compiled code reads them.
 
+use crate::sys::reserve;
 use lucet_artifact::abi::table_entry;
+use std::alloc::{Layout, alloc_zeroed};
 
 /// A table entry and function descriptor; layout in `lucet_artifact::abi::table_entry`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -22,6 +24,26 @@ const _: () = {
 };
 
 impl TableEntry {
+    /// `n` times the same entry; `None` for want of memory. Nulls take memory only where somebody
+    /// writes: a large table of them costs a module and its instances nothing at first.
+    pub(crate) fn repeat(self, n: usize) -> Option<Vec<Self>> {
+        let mut all = Vec::new();
+        if self != Self::default() {
+            reserve::try_reserve(&mut all, n).ok()?;
+            all.resize(n, self);
+            return Some(all);
+        }
+        if n == 0 {
+            return Some(all);
+        }
+        let layout = Layout::array::<Self>(n).ok()?;
+        // SAFETY: the layout is not empty.
+        let first = reserve::plainly(|| unsafe { alloc_zeroed(layout) }).cast::<Self>();
+        // SAFETY: allocated just now with the layout of an array of `n`, all bytes of which are
+        // zero: that is `n` null entries.
+        (!first.is_null()).then(|| unsafe { Vec::from_raw_parts(first, n, n) })
+    }
+
     /// An entry of an externref table.
     pub(crate) fn externref(value: u64) -> Self {
         Self { funcref: value, ..Self::default() }
@@ -49,5 +71,25 @@ impl TableEntry {
             return None;
         }
         descriptors.get(usize::try_from(offset / size).ok()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arrays_hold_what_they_should() {
+        let one = TableEntry { sig: 7, code: 8, ..TableEntry::default() };
+        for (entry, n) in [(TableEntry::default(), 0), (TableEntry::default(), 1000), (one, 9)] {
+            let mut all = entry.repeat(n).unwrap();
+            assert_eq!(all, vec![entry; n]);
+            all.push(one);
+            assert_eq!(all.pop(), Some(one));
+        }
+        for entry in [TableEntry::default(), one] {
+            assert!(entry.repeat(usize::MAX / 64).is_none());
+            assert!(entry.repeat(usize::MAX).is_none());
+        }
     }
 }

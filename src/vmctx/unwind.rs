@@ -36,7 +36,7 @@
 //! Words are read and written only inside the stack, frame pointers must ascend, and handlers are
 //! those that the loader has checked.
 
-use super::{Control, ControlRef};
+use super::{Control, ControlRef, walk};
 use crate::arch;
 use crate::instance;
 use crate::sys::arena;
@@ -68,18 +68,12 @@ pub(crate) struct Landing {
 /// Bytes that are written below the stack pointer of the function that catches.
 const LANDING: usize = 32;
 
-fn read(stack: &Range<usize>, at: usize) -> Option<usize> {
-    let inside = at.is_multiple_of(8) && at >= stack.start && at < stack.end;
-    // SAFETY: an aligned word of a stack that the caller has exclusive use of.
-    inside.then(|| unsafe { std::ptr::read(at as *const usize) })
-}
-
 /// Follows the frames of `stack`, from the host thunk's at `fp` on.
 pub(crate) fn way(stack: &Range<usize>, fp: usize) -> Way {
     let (mut at, mut lowest) = (fp, stack.start);
     loop {
-        let words = read(stack, at).zip(at.checked_add(8).and_then(|at| read(stack, at)));
-        let Some((caller, to)) = words.filter(|_| at >= lowest) else { return Way::Damaged };
+        let found = walk::frame(stack, at).filter(|_| at >= lowest);
+        let Some((caller, to)) = found else { return Way::Damaged };
         let Some(owner) = arena::owner_of(to) else { return Way::Out };
         let info = owner as *const CodeInfo;
         // SAFETY: owner words are addresses of `CodeInfo`s, which live as long as their module's
@@ -167,32 +161,32 @@ pub(crate) fn innermost() -> Option<ControlRef> {
     unsafe { arch::current().as_ref().and_then(|a| a.control.as_ref()) }.map(ControlRef)
 }
 
-/// Shows `visit` each word of a stack from `sp` up, as far as they lie there.
-pub(crate) fn each_word(stack: &Range<usize>, sp: usize, visit: &mut dyn FnMut(u64)) {
+/// Shows `visit` each word of a stack from `sp` up, as far as they lie there, until it says no.
+pub(crate) fn each_word(stack: &Range<usize>, sp: usize, visit: &mut dyn FnMut(u64) -> bool) {
     let from = sp.max(stack.start).next_multiple_of(8);
     for at in (from..stack.end).step_by(8) {
-        if let Some(word) = read(stack, at) {
-            visit(word as u64);
+        if let Some(word) = walk::word(stack, at)
+            && !visit(word as u64)
+        {
+            return;
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::walk::damaged::{no_frames, of};
     use super::*;
 
     #[test]
     fn damaged_stacks_lead_nowhere() {
         let stack: Vec<usize> = vec![0; 64];
-        let base = stack.as_ptr() as usize;
-        let range = base..base + 64 * 8;
-        for fp in
-            [0, 1, base - 16, base + 3, base + 63 * 8, base + 64 * 8, usize::MAX, usize::MAX - 7]
-        {
+        let range = of(&stack);
+        for fp in no_frames(&range) {
             assert_eq!(way(&range, fp), Way::Damaged, "{fp:#x}");
         }
         // A return address that is no guest's: the end.
-        assert_eq!(way(&range, base), Way::Out);
+        assert_eq!(way(&range, range.start), Way::Out);
     }
 
     #[test]
@@ -216,9 +210,13 @@ mod tests {
         assert!(!copy_to(&range, base + 49, &[1]));
         assert!(copy_to(&range, base + 64, &[]));
         let mut words = Vec::new();
-        each_word(&range, base as usize + 44, &mut |w| words.push(w));
-        assert_eq!(words, [7, 0]);
-        each_word(&range, 0, &mut |w| words.push(w));
-        assert_eq!(words.len(), 10);
+        let mut note = |w| {
+            words.push(w);
+            words.len() < 13
+        };
+        each_word(&range, base as usize + 44, &mut note);
+        each_word(&range, 0, &mut note);
+        each_word(&range, 0, &mut note);
+        assert_eq!((&words[..2], words.len()), (&[7, 0][..], 13));
     }
 }

@@ -116,12 +116,19 @@ pub(crate) fn chain(
     }
 }
 
+/// A word of a stack, if it lies there.
+pub(super) fn word(stack: &Range<usize>, at: usize) -> Option<usize> {
+    let inside = at.is_multiple_of(8) && at >= stack.start && at < stack.end;
+    // SAFETY: an aligned word of a stack that the caller has exclusive use of.
+    inside.then(|| unsafe { std::ptr::read(at as *const usize) })
+}
+
+/// The two words at a frame pointer: the caller's frame pointer, and the address to return to.
+pub(super) fn frame(stack: &Range<usize>, fp: usize) -> Option<(usize, usize)> {
+    word(stack, fp).zip(word(stack, fp.checked_add(8)?))
+}
+
 fn walk(stack: &Range<usize>, start: Start, budget: &mut u32, visit: &mut dyn FnMut(Step)) {
-    let word = |at: usize| {
-        let inside = at.is_multiple_of(8) && at >= stack.start && at < stack.end;
-        // SAFETY: an aligned word of a stack that the caller has exclusive use of.
-        inside.then(|| unsafe { std::ptr::read(at as *const usize) })
-    };
     let mut fp = match start {
         Start::Host { fp, entry } => {
             visit(Step::Host(entry));
@@ -135,7 +142,7 @@ fn walk(stack: &Range<usize>, start: Start, budget: &mut u32, visit: &mut dyn Fn
                 FrameAt::Pointer => fp,
                 FrameAt::Moved(at) => at,
                 FrameAt::Callers(at) => {
-                    if let Some(to) = word(at).filter(|to| is_guest(*to)) {
+                    if let Some(to) = word(stack, at).filter(|to| is_guest(*to)) {
                         visit(Step::Code(to - 1));
                     }
                     fp
@@ -146,12 +153,10 @@ fn walk(stack: &Range<usize>, start: Start, budget: &mut u32, visit: &mut dyn Fn
     let mut lowest = stack.start;
     while *budget > 0 && fp >= lowest {
         *budget -= 1;
-        let (Some(next), Some(to)) = (word(fp), fp.checked_add(8).and_then(word)) else { return };
+        let Some((next, to)) = frame(stack, fp) else { return };
         // An exception is about to land: see `unwind`.
-        let to = match fp.checked_add(16).filter(|_| to == arch::landing()).and_then(word) {
-            Some(pad) => pad,
-            None => to,
-        };
+        let pad = fp.checked_add(16).filter(|_| to == arch::landing());
+        let to = pad.and_then(|at| word(stack, at)).unwrap_or(to);
         if !is_guest(to) {
             return;
         }
@@ -289,8 +294,27 @@ fn grows(before: &[u8], after: &[u8]) -> Option<usize> {
     })
 }
 
+/// What damaged stacks are, for the tests of all that walk them.
+#[cfg(test)]
+pub(super) mod damaged {
+    use super::Range;
+
+    /// The addresses of a stack.
+    pub fn of(stack: &[usize]) -> Range<usize> {
+        let base = stack.as_ptr() as usize;
+        base..base + size_of_val(stack)
+    }
+
+    /// Frame pointers at which there is no frame of that stack.
+    pub fn no_frames(stack: &Range<usize>) -> [usize; 8] {
+        let (base, end) = (stack.start, stack.end);
+        [0, 1, base - 16, base + 3, end - 8, end, usize::MAX, usize::MAX - 7]
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use super::damaged::{no_frames, of};
     use super::*;
 
     #[test]
@@ -342,11 +366,8 @@ mod tests {
     #[test]
     fn damaged_stacks_end_the_walk() {
         let stack: Vec<usize> = vec![0; 64];
-        let base = stack.as_ptr() as usize;
-        let range = base..base + 64 * 8;
-        for fp in
-            [0, 1, base - 16, base + 3, base + 63 * 8, base + 64 * 8, usize::MAX, usize::MAX - 7]
-        {
+        let range = of(&stack);
+        for fp in no_frames(&range) {
             let mut steps = Vec::new();
             stretch(&range, Start::Code { pc: 1, fp, sp: fp }, &mut |s| steps.push(s));
             assert_eq!(steps, []);

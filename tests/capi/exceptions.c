@@ -4,6 +4,25 @@
  * throws one of a tag that is not exported, and "seven".
  */
 #include "env.h"
+#include <stddef.h>
+
+/* Two runs were left by an exception. */
+static void counted(lucet_region *region)
+{
+    lucet_region_stats stats;
+
+    memset(&stats, 0xee, sizeof stats);
+    stats.size = sizeof stats;
+    OK(lucet_region_get_stats(region, &stats));
+    CHECK(stats.size == sizeof stats && stats.exceptions == 2 && stats.created == 1);
+
+    /* A program that was compiled before there was this number. */
+    memset(&stats, 0xee, sizeof stats);
+    stats.size = offsetof(lucet_region_stats, exceptions);
+    OK(lucet_region_get_stats(region, &stats));
+    CHECK(stats.size == offsetof(lucet_region_stats, exceptions));
+    CHECK(stats.created == 1 && stats.exceptions == 0xeeeeeeeeeeeeeeee);
+}
 
 int main(int argc, char **argv)
 {
@@ -58,7 +77,8 @@ int main(int argc, char **argv)
     OK(lucet_instance_free(i));
     FAILS(lucet_instance_exception(i, NULL, 0, NULL, NULL, 0, NULL), LUCET_STATUS_INVALID_HANDLE,
           "freed");
+    counted(region);
     OK(lucet_region_free(region));
     OK(lucet_module_free(module));
-    return 0;
+    return failures != 0;
 }

@@ -18,14 +18,33 @@ static int32_t env_ask(lucet_vmctx *ctx, void *user_data, int32_t value)
     return value + 1;
 }
 
-/* Called by a start function: the group is being worked on. */
-static void env_started(lucet_vmctx *ctx, void *user_data)
+static lucet_vmctx *seen;
+
+/* Called by code of the store, whichever member runs it. A negative number is a wish to stop. */
+static int32_t env_look(lucet_vmctx *ctx, void *user_data, int32_t at)
 {
-    (void)ctx;
+    uint64_t bytes = 0;
+    void *letter = NULL;
+
     (void)user_data;
-    calls++;
-    FAILS(lucet_group_free(group), LUCET_STATUS_BUSY, "working on");
-    FAILS(lucet_group_alias(group, "store", "x"), LUCET_STATUS_BUSY, "working on");
+    seen = ctx;
+    CHECK(lucet_vmctx_instance(ctx) != NULL);
+    FAILS(lucet_instance_free(lucet_vmctx_instance(ctx)), LUCET_STATUS_BUSY, "running");
+    OK(lucet_vmctx_memory_size(ctx, &bytes));
+    CHECK(bytes == 65536);
+    if (at < 0) {
+        OK(lucet_vmctx_fail(ctx, 42));
+        FAILS(lucet_vmctx_trap(ctx, LUCET_TRAP_UNREACHABLE), LUCET_STATUS_WRONG_STATE, "decided");
+        return 0;
+    }
+    OK(lucet_vmctx_memory_range(ctx, (uint32_t)at, 1, &letter));
+    if (at == 500) {
+        lucet_val two = i32(2), four = {.type = 0};
+        lucet_outcome outcome;
+        OK(lucet_vmctx_run(ctx, "twice", &two, 1, &four, 1, &outcome));
+        CHECK(outcome.kind == LUCET_OUTCOME_RETURNED && four.of.i32 == 4);
+    }
+    return letter == NULL ? -1 : *(char *)letter;
 }
 
 static int32_t run(lucet_instance *i, const char *name, int32_t arg)
@@ -37,6 +56,29 @@ static int32_t run(lucet_instance *i, const char *name, int32_t arg)
     OK(lucet_instance_run(i, name, args, 1, &result, 1, &outcome));
     CHECK(outcome.kind == LUCET_OUTCOME_RETURNED);
     return result.of.i32;
+}
+
+static void look(lucet_instance *store, lucet_instance *by)
+{
+    lucet_val args[1], result;
+    lucet_outcome outcome;
+
+    OK(lucet_instance_memory_write(store, 300, "x", 1));
+    CHECK(run(by, "look", 300) == 'x' && run(by, "look", 500) == 0);
+    args[0] = i32(-1);
+    OK(lucet_instance_run(by, "look", args, 1, &result, 1, &outcome));
+    CHECK(outcome.kind == LUCET_OUTCOME_HOST_ERROR && outcome.value == 42);
+    FAILS(lucet_vmctx_memory_size(seen, &outcome.value), LUCET_STATUS_WRONG_STATE, "returned");
+}
+
+/* Called by a start function: the group is being worked on. */
+static void env_started(lucet_vmctx *ctx, void *user_data)
+{
+    (void)ctx;
+    (void)user_data;
+    calls++;
+    FAILS(lucet_group_free(group), LUCET_STATUS_BUSY, "working on");
+    FAILS(lucet_group_alias(group, "store", "x"), LUCET_STATUS_BUSY, "working on");
 }
 
 static void members(lucet_region *region, lucet_module *provider, lucet_module *module)
@@ -63,7 +105,11 @@ static void members(lucet_region *region, lucet_module *provider, lucet_module *
     CHECK(run(plugin, "through_table", 4) == 8);
     CHECK(run(plugin, "asked", 1) == 2 && calls == 1);
 
+    /* The context of a host function is that of the member whose code called it. */
+    look(store, plugin);
+
     /* A trap in a member ends the run of the other, and neither outlives the group. */
+    OK(lucet_group_instantiate(group, NULL, module, &plugin));
     args[0] = i32(-1);
     OK(lucet_instance_run(plugin, "put", args, 1, &result, 1, &outcome));
     CHECK(outcome.kind == LUCET_OUTCOME_TRAPPED);
@@ -79,6 +125,7 @@ static void members(lucet_region *region, lucet_module *provider, lucet_module *
 
 static void misuse(lucet_region *region, lucet_module *provider, lucet_module *module)
 {
+    lucet_region *other;
     lucet_instance *alone;
 
     FAILS(lucet_group_create(NULL, &group), LUCET_STATUS_NULL_ARGUMENT, "region");
@@ -88,6 +135,14 @@ static void misuse(lucet_region *region, lucet_module *provider, lucet_module *m
     FAILS(lucet_group_free(NULL), LUCET_STATUS_NULL_ARGUMENT, "group");
     FAILS(lucet_group_free((lucet_group *)region), LUCET_STATUS_INVALID_HANDLE, "lucet_region");
     FAILS(lucet_instance_create(region, module, &alone), LUCET_STATUS_MISSING_IMPORT, "group");
+    /* A region without instances may go before a group, which then is of no use any more. */
+    OK(lucet_region_create(NULL, &other));
+    OK(lucet_group_create(other, &group));
+    OK(lucet_region_free(other));
+    FAILS(lucet_group_instantiate(group, NULL, provider, NULL), LUCET_STATUS_INVALID_HANDLE,
+          "the region was freed");
+    OK(lucet_group_free(group));
+
     OK(lucet_group_create(region, &group));
     FAILS(lucet_group_instantiate(group, "x", NULL, NULL), LUCET_STATUS_NULL_ARGUMENT, "module");
     FAILS(lucet_group_instantiate(group, "\xff", provider, NULL), LUCET_STATUS_INVALID_ARGUMENT,
@@ -108,6 +163,8 @@ int main(int argc, char **argv)
     OK(lucet_module_config_allow_unsigned(config, true));
     OK(lucet_module_config_add_function(config, "env", "ask", "(i32) -> i32",
                                         (lucet_host_fn)env_ask, &provider));
+    OK(lucet_module_config_add_function(config, "env", "look", "(i32) -> i32",
+                                        (lucet_host_fn)env_look, NULL));
     OK(lucet_module_config_add_function(config, "env", "started", "() -> ()",
                                         (lucet_host_fn)env_started, NULL));
     FAILS(lucet_module_load_file(argv[2], config, &module), LUCET_STATUS_MISSING_IMPORT, "store");

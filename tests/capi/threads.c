@@ -6,9 +6,20 @@
 
 static lucet_region *the_region;
 static lucet_module *the_module;
-static pthread_key_t key;
+static pthread_key_t before, after;
 
-/* The last thing a thread does. The library's own thread-local values went before. */
+/* What a thread does before the library's own end of a thread: everything works. */
+static void late_words(void *instance)
+{
+    lucet_outcome outcome;
+    lucet_val sum;
+    lucet_val args[2] = {i32(1), i32(2)};
+
+    OK(lucet_instance_run(instance, "add", args, 2, &sum, 1, &outcome));
+    CHECK(outcome.kind == LUCET_OUTCOME_RETURNED && sum.of.i32 == 3);
+}
+
+/* The last thing a thread does, after what the library had of it went. */
 static void last_words(void *instance)
 {
     const char *hint = "about to exit";
@@ -38,7 +49,8 @@ static void *thread(void *host_has_a_stack)
     OK(lucet_instance_create(the_region, the_module, &i));
     OK(lucet_instance_run(i, "add", args, 2, &sum, 1, &outcome));
     CHECK(outcome.kind == LUCET_OUTCOME_RETURNED && sum.of.i32 == 3);
-    CHECK(pthread_setspecific(key, i) == 0);
+    CHECK(pthread_setspecific(before, i) == 0);
+    CHECK(pthread_setspecific(after, i) == 0);
     return NULL;
 }
 
@@ -52,7 +64,10 @@ int main(int argc, char **argv)
     OK(lucet_module_load_file(argv[1], config, &the_module));
     lucet_module_config_free(config);
     OK(lucet_region_create(NULL, &the_region));
-    CHECK(pthread_key_create(&key, last_words) == 0);
+    /* Destructors of keys are called in the order in which the keys were made. */
+    CHECK(pthread_key_create(&before, late_words) == 0);
+    OK(lucet_thread_prepare());
+    CHECK(pthread_key_create(&after, last_words) == 0);
     for (n = 0; n < 200; n++) {
         pthread_t t;
         CHECK(pthread_create(&t, NULL, thread, NULL) == 0);

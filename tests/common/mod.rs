@@ -1,9 +1,12 @@
 //! Shared by the tests: from text to a running instance, through the real compiler and loader.
 #![allow(dead_code)]
 
+pub mod c;
+pub mod client;
 pub mod process;
 
-use lucet::{HostCode, Imports, Instance, Module, ModuleConfig, Region, RegionConfig};
+use lucet::{Control, HostCode, Imports, Instance, Module, ModuleConfig, Outcome};
+use lucet::{Region, RegionConfig, Trap, Val, Vmctx};
 use lucet_artifact::contract::Contract;
 use lucet_artifact::trailer::{TRAILER_BYTES, Trailer};
 use lucet_artifact::types::MemoryShape;
@@ -70,4 +73,44 @@ pub fn host(
     let code = unsafe { HostCode::new(f) };
     let ty = lucet::parse_signature(signature).unwrap();
     imports.add("env", name, ty, code, user_data).unwrap();
+}
+
+/// The results of a run that returned.
+#[track_caller]
+pub fn returned(o: Outcome) -> Vec<Val> {
+    match o {
+        Outcome::Returned(v) => v,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The trap that a run ended with.
+#[track_caller]
+pub fn trapped(o: Outcome) -> Trap {
+    match o {
+        Outcome::Trapped(t) => t,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The calling instance, in a host function.
+pub fn vmctx(ctx: *const Control) -> Vmctx {
+    // SAFETY: host functions of the tests pass on what the thunk gave them.
+    unsafe { Vmctx::from_raw(ctx) }.unwrap()
+}
+
+/// xorshift64*: random enough, and the same everywhere.
+pub struct Rng(pub u64);
+
+impl Rng {
+    pub fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    pub fn below(&mut self, n: usize) -> usize {
+        (self.next() >> 33) as usize % n
+    }
 }

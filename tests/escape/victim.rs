@@ -71,15 +71,11 @@ pub struct Code {
 }
 
 impl Code {
-    /// Compiles for a shape; an error is the compiler's.
-    pub fn compile(self, wat: &str, shape: MemoryShape) -> Result<Vec<u8>, lucetc::Errors> {
+    fn load(self, wat: &str, shape: MemoryShape) -> Arc<Module> {
         let options =
             Options { opt_level: self.opt, cpu: self.cpu, memory: shape, ..Options::default() };
-        lucetc::compile(wat.as_bytes(), &options)
-    }
-
-    fn load(self, wat: &str, shape: MemoryShape) -> Arc<Module> {
-        let artifact = self.compile(wat, shape).unwrap_or_else(|e| panic!("{e}\n{wat}"));
+        let artifact = lucetc::compile(wat.as_bytes(), &options);
+        let artifact = artifact.unwrap_or_else(|e| panic!("{e}\n{wat}"));
         let config =
             ModuleConfig { allow_unsigned: true, linkable: true, ..ModuleConfig::default() };
         Module::load_bytes(&artifact, &config).unwrap()
@@ -93,12 +89,6 @@ pub fn default_code() -> Code {
 }
 
 impl Kind {
-    /// Whether lucetc compiles it.
-    pub fn works(&self) -> bool {
-        let text = format!("(module {})", self.memories());
-        default_code().compile(&text, self.shape).is_ok()
-    }
-
     /// A region for one such instance and what is around it.
     pub fn region(&self) -> Arc<Region> {
         Region::new(RegionConfig {
@@ -261,9 +251,4 @@ impl Victim {
             assert!(bytes == pattern, "{what}: another memory of the victim changed");
         }
     }
-}
-
-/// Whether lucetc compiles a module.
-pub fn compiles(text: &str) -> bool {
-    default_code().compile(text, MemoryShape::Guarded).is_ok()
 }

@@ -166,35 +166,3 @@ fn an_exception_that_left_is_told_of_until_the_instance_is_fresh() {
     i.reset().unwrap();
     assert_eq!(i.exception().unwrap_err().status(), Status::WrongState);
 }
-
-#[test]
-#[ignore = "prints what throwing costs"]
-fn cost() {
-    let i = instance(KEEPS);
-    let time = |what: &str, n: i32, name: &str| {
-        let begun = std::time::Instant::now();
-        returned(i.run(name, &[Val::I32(n)]).unwrap());
-        println!("{what}: {} ns", begun.elapsed().as_nanos() as f64 / f64::from(n));
-    };
-    for _ in 0..3 {
-        time("throw and catch", 2_000_000, "plain");
-        time("throw, catch_ref, forget", 2_000_000, "churn");
-        time("throw_ref, catch_all_ref", 2_000_000, "rethrows");
-    }
-    let i = instance(
-        r#"(module (tag $e)
-          (func $deep (param i32)
-            (if (i32.eqz (local.get 0)) (then (throw $e)))
-            (call $deep (i32.sub (local.get 0) (i32.const 1)))
-            (call $deep (i32.const -1)))
-          (func (export "run") (param i32 i32)
-            (loop $l
-              (block (try_table (catch $e 0) (call $deep (local.get 0))))
-              (br_if $l (local.tee 1 (i32.sub (local.get 1) (i32.const 1)))))))"#,
-    );
-    for (depth, n) in [(0, 1_000_000), (10, 1_000_000), (100, 200_000), (1_000, 20_000)] {
-        let begun = std::time::Instant::now();
-        returned(i.run("run", &[Val::I32(depth), Val::I32(n)]).unwrap());
-        println!("{depth} frames: {} ns", begun.elapsed().as_nanos() as f64 / f64::from(n));
-    }
-}

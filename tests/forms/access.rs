@@ -19,11 +19,8 @@ const NOWHERE: i64 = 4096;
 /// Bytes that a 32-bit index reaches.
 const REACH: i64 = 1 << 32;
 
-/// The address of an instruction's operand in memory.
-pub fn address(s: &State, i: &Instruction) -> V {
-    if i.is_ip_rel_memory_operand() {
-        return V::Ptr(Base::Text, Sum::of(i.ip_rel_memory_address() as i64));
-    }
+/// Base, index times its scale, and displacement of an operand in memory.
+pub fn terms(s: &State, i: &Instruction) -> (V, V, V) {
     let of = |r: Register| match r {
         Register::None => V::constant(0),
         r if r.is_gpr64() => number(r).map_or(V::Top, |n| s.regs[n]),
@@ -33,14 +30,37 @@ pub fn address(s: &State, i: &Instruction) -> V {
     let shift = i.memory_index_scale().trailing_zeros() as u8;
     let index = of(i.memory_index());
     let displacement = V::constant(i.memory_displacement64() as i64);
+    (base, index.times(shift), displacement)
+}
+
+/// The most that an index of a jump table is: the bound, or what it is if that is known.
+fn last_of(index: V) -> Option<u32> {
+    match index {
+        V::Bounded { last, .. } => Some(last),
+        index => u16::try_from(index.as_constant()?).ok().map(u32::from),
+    }
+}
+
+/// The register that is the index, before it is scaled.
+fn index_of(s: &State, i: &Instruction) -> Option<V> {
+    number(i.memory_index()).map(|n| s.regs[n])
+}
+
+/// The address of an instruction's operand in memory.
+pub fn address(s: &State, i: &Instruction) -> V {
+    if i.is_ip_rel_memory_operand() {
+        return V::Ptr(Base::Text, Sum::of(i.ip_rel_memory_address() as i64));
+    }
+    let (base, index, displacement) = terms(s, i);
     // A pointer may stand on either side; a scaled index must not be a pointer.
-    if shift == 2
-        && let (V::Ptr(Base::Text, t), V::Bounded { last, .. }) = (base, index)
+    if i.memory_index_scale() == 4
+        && let V::Ptr(Base::Text, t) = base
+        && let Some(last) = index_of(s, i).and_then(last_of)
         && displacement == V::constant(0)
     {
         return V::JumpEntry { at: t.k as u32, last };
     }
-    base.plus(index.times(shift)).plus(displacement)
+    base.plus(index).plus(displacement)
 }
 
 /// An access: whether it writes, and how many bytes.

@@ -243,10 +243,11 @@ fn damages() -> Vec<Damage> {
             Form::Jump,
         ),
         damage(
-            "a switch without a bound",
+            "a switch with the larger of index and bound",
             "switch",
             |i| is(i, Mnemonic::Cmovb),
-            nops,
+            // cmovb becomes cmovae.
+            |b| b.iter_mut().filter(|b| **b == 0x42).for_each(|b| *b = 0x43),
             Form::JumpTable,
         ),
         damage(

@@ -27,10 +27,58 @@ pub struct State {
     pub stack: BTreeMap<i64, V>,
     /// What was compared last.
     pub flags: Option<(V, V)>,
-    /// Two registers that hold the same, whatever it is: the last copy, until one is written.
-    pub copy: Option<(usize, usize)>,
+    /// Registers that hold the same, whatever it is, because one was copied to the other.
+    pub copies: BTreeSet<(usize, usize)>,
     /// Table entries whose signature is known, and the type.
     pub facts: Vec<(Name, u32)>,
+    /// Sums of two numbers, each times a power of two, that have a name: the last few.
+    pub totals: Vec<Total>,
+    /// Numbers of which bits were cleared or set: the last few.
+    pub masked: Vec<Masked>,
+}
+
+/// `of + k` and (or, if it sets them) `mask`, bit for bit, is the number `name`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Masked {
+    pub sets: bool,
+    pub of: Name,
+    pub k: i64,
+    pub mask: i64,
+    pub name: Name,
+}
+
+impl Masked {
+    fn has(&self, is: impl Fn(Name) -> bool) -> bool {
+        is(self.name) || is(self.of)
+    }
+}
+
+/// Two numbers, each times a power of two, are together another number and `k`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Total {
+    /// Names and powers, the smaller pair first.
+    pub terms: [(Name, u8); 2],
+    pub name: Name,
+    pub k: i64,
+}
+
+/// Sums that are remembered: code uses one soon after it made it.
+const TOTALS: usize = 64;
+
+impl Total {
+    /// The sum of two numbers, if it has a name or needs none.
+    pub fn of(known: &[Self], a: V, b: V) -> Option<Sum> {
+        let (V::Num(a), V::Num(b)) = (a, b) else { return None };
+        let (Some(x), Some(y)) = (a.name, b.name) else { return a.plus(b) };
+        let (x, y) = ((x, a.shift), (y, b.shift));
+        let total = known.iter().find(|t| t.terms == [x.min(y), x.max(y)])?;
+        let k = a.k.wrapping_add(b.k).wrapping_add(total.k);
+        Some(Sum { name: Some(total.name), shift: 0, k })
+    }
+
+    fn has(&self, is: impl Fn(Name) -> bool) -> bool {
+        is(self.name) || self.terms.iter().any(|(n, _)| is(*n))
+    }
 }
 
 /// Names of values that were overwritten in a loop.
@@ -47,13 +95,91 @@ impl State {
         }
         regs[RSP] = V::Ptr(Base::Stack, Sum::of(0));
         let stack = BTreeMap::from([(0, V::Return)]);
-        Self { regs, stack, flags: None, copy: None, facts: Vec::new() }
+        Self {
+            regs,
+            stack,
+            flags: None,
+            copies: BTreeSet::new(),
+            facts: Vec::new(),
+            totals: Vec::new(),
+            masked: Vec::new(),
+        }
     }
 
     /// A register is written.
     pub fn write(&mut self, r: usize, v: V) {
-        self.copy = self.copy.filter(|(a, b)| *a != r && *b != r);
+        self.copies.retain(|(a, b)| *a != r && *b != r);
         self.regs[r] = v;
+    }
+
+    /// A register was copied to another.
+    pub fn copied(&mut self, from: usize, to: usize) {
+        let same: Vec<usize> = (0..16).filter(|r| self.are_copies(*r, from)).collect();
+        self.copies.extend(same.into_iter().chain([from]).map(|r| (r.min(to), r.max(to))));
+    }
+
+    /// Whether they hold the same for that reason.
+    pub fn are_copies(&self, a: usize, b: usize) -> bool {
+        self.copies.contains(&(a.min(b), a.max(b)))
+    }
+
+    /// The sum of two values of which each has a name: the same sum has the same name, which is
+    /// `own` if there is none yet.
+    pub fn sum(&mut self, a: V, b: V, own: Name, at: u32) -> V {
+        let split = |v: V| match v.number() {
+            V::Num(s @ Sum { name: Some(n), .. }) => Some((None, s, n)),
+            V::Ptr(base, s @ Sum { name: Some(n), .. }) => Some((Some(base), s, n)),
+            _ => None,
+        };
+        let (Some((p, x, n)), Some((q, y, m))) = (split(a), split(b)) else { return V::Top };
+        if p.is_some() && q.is_some() {
+            return V::Top;
+        }
+        let sum = Total::of(&self.totals, V::Num(x), V::Num(y)).unwrap_or_else(|| {
+            self.forget(own, at);
+            // Not if one of the terms is what the instruction left the last time.
+            if n != own && m != own {
+                let (x, y) = ((n, x.shift), (m, y.shift));
+                if self.totals.len() >= TOTALS {
+                    self.forget_totals();
+                }
+                self.totals.push(Total { terms: [x.min(y), x.max(y)], name: own, k: 0 });
+            }
+            Sum { name: Some(own), shift: 0, k: x.k.wrapping_add(y.k) }
+        });
+        p.or(q).map_or(V::Num(sum), |base| V::Ptr(base, sum))
+    }
+
+    /// Sums of numbers that nothing holds any more are forgotten, and else the oldest.
+    fn forget_totals(&mut self) {
+        let held: BTreeSet<Name> = self.values().filter_map(|v| v.name()).collect();
+        self.totals.retain(|t| !t.has(|n| !held.contains(&n)));
+        let old = (self.totals.len() + 1).saturating_sub(TOTALS);
+        self.totals.drain(..old);
+    }
+
+    /// `v` and `mask`, bit for bit, or `v` or `mask`: the same has the same name, `own` if there is
+    /// none. Setting bits that are known to be clear is adding them.
+    pub fn mask(&mut self, v: V, sets: bool, mask: i64, own: Name, at: u32) -> V {
+        let V::Num(s @ Sum { name: Some(of), shift: 0, k }) = v.number() else { return V::Top };
+        // Of which the lowest bits were cleared, these among them: they are those of `k`.
+        let low =
+            |m: &&Masked| !m.sets && m.name == of && m.mask < 0 && m.mask & -m.mask == -m.mask;
+        if sets && k & mask == 0 && self.masked.iter().find(low).is_some_and(|m| mask & m.mask == 0)
+        {
+            return V::Num(Sum { k: k.wrapping_add(mask), ..s });
+        }
+        let same = |m: &&Masked| (m.sets, m.of, m.k, m.mask) == (sets, of, k, mask);
+        if let Some(m) = self.masked.iter().find(same) {
+            return V::named(m.name);
+        }
+        self.forget(own, at);
+        if of != own {
+            self.masked.push(Masked { sets, of, k, mask, name: own });
+            let old = self.masked.len().saturating_sub(TOTALS);
+            self.masked.drain(..old);
+        }
+        V::named(own)
     }
 
     /// Offset of the stack pointer from where it was at entry.
@@ -77,6 +203,8 @@ impl State {
         let found = self.values().any(|v| v.name().is_some_and(named));
         if !found {
             self.facts.retain(|(n, _)| !named(*n));
+            self.totals.retain(|t| !t.has(named));
+            self.masked.retain(|m| !m.has(named));
             return;
         }
         let clean = !(ENTRY | WIDE);
@@ -85,6 +213,20 @@ impl State {
         let free = (0..).map(|n| old(at, n)).find(|n| !used.contains(n)).unwrap_or_default();
         let new = |n: Name| free | name & WIDE | n & ENTRY;
         self.facts.retain(|(n, _)| *n & clean != free);
+        self.totals.retain(|t| !t.has(|n| n & clean == free));
+        self.masked.retain(|m| !m.has(|n| n & clean == free));
+        for m in &mut self.masked {
+            for n in [&mut m.of, &mut m.name].into_iter().filter(|n| named(**n)) {
+                *n = new(*n);
+            }
+        }
+        for Total { terms, name, .. } in &mut self.totals {
+            let [(x, _), (y, _)] = terms;
+            for n in [x, y, name].into_iter().filter(|n| named(**n)) {
+                *n = new(*n);
+            }
+            terms.sort_unstable();
+        }
         for v in self.values() {
             if let Some(n) = v.name().filter(|n| named(*n)) {
                 *v = v.renamed(new(n));
@@ -169,7 +311,9 @@ impl State {
         let words = keys.copied().zip(joined[18..].iter().copied());
         new.stack = words.filter(|(_, v)| *v != V::Top).collect();
         new.facts = meeting.facts(&a.facts, &b.facts);
-        new.copy = a.copy.filter(|_| a.copy == b.copy);
+        new.copies = a.copies.intersection(&b.copies).copied().collect();
+        new.totals = meeting.totals(&a.totals, &b.totals);
+        new.masked = meeting.masked(&a.masked, &b.masked);
         let changed = new != *self;
         *self = new;
         changed

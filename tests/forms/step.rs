@@ -1,6 +1,6 @@
 //! What an instruction does to what is known, apart from calls and jumps.
 
-use crate::access::address;
+use crate::access::{address, terms};
 use crate::state::{AT_MOST, RBP, RSP, State, number};
 use crate::value::{Base, ENTRY, Name, Sum, V, WIDE, constant_index};
 use iced_x86::{
@@ -67,6 +67,12 @@ fn half(s: &mut State, r: Register, at: u32) {
     }
 }
 
+/// The sum of two that a register is given at `at`, if both have names.
+fn sum(s: &mut State, a: V, b: V, r: Register, at: u32) -> V {
+    let own = u64::from(at) << 4 | number(r).unwrap_or(0) as u64 | WIDE;
+    s.sum(a, b, own, at)
+}
+
 /// What is copied has a name from here on, so that the copy is known to be one.
 fn name_source(s: &mut State, i: &Instruction, at: u32) {
     if i.op_kind(1) != OpKind::Register {
@@ -131,14 +137,22 @@ pub fn step(
                 }
                 if i.mnemonic() == Mnemonic::Mov && wide(r) && i.op_kind(1) == OpKind::Register {
                     let pair = number(r).zip(number(i.op_register(1)));
-                    s.copy = pair.filter(|(to, from)| to != from && *to != RSP && *from != RSP);
+                    if let Some((to, from)) =
+                        pair.filter(|(a, b)| a != b && ![*a, *b].contains(&RSP))
+                    {
+                        s.copied(from, to);
+                    }
                 }
             }
             return;
         }
         Mnemonic::Lea => {
             if let Some(r) = to {
-                let v = address(s, i);
+                let mut v = address(s, i);
+                if wide(r) && v == V::Top {
+                    let (base, index, k) = terms(s, i);
+                    v = sum(s, base.plus(k), index, r, at);
+                }
                 write(s, r, if wide(r) { v } else { V::Top }, at);
             }
             return;
@@ -158,7 +172,22 @@ pub fn step(
         _ => {}
     }
     if let Some(r) = to.filter(|r| r.is_gpr()) {
-        let v = arithmetic(s, i, r, loaded);
+        let mut v = arithmetic(s, i, r, loaded);
+        if v == V::Top && i.mnemonic() == Mnemonic::Add && wide(r) {
+            let (a, b) = (operand(s, i, 0, V::Top), operand(s, i, 1, loaded));
+            v = sum(s, a, b, r, at);
+        }
+        let bits = operand(s, i, 1, loaded).as_constant().filter(|_| v == V::Top && wide(r));
+        if let Some(bits) = bits {
+            let a = operand(s, i, 0, V::Top);
+            let own = u64::from(at) << 4 | number(r).unwrap_or(0) as u64 | WIDE;
+            v = match i.mnemonic() {
+                // What is left of few bits is bounded, which is worth more: below.
+                Mnemonic::And if u16::try_from(bits).is_err() => s.mask(a, false, bits, own, at),
+                Mnemonic::Or => s.mask(a, true, bits, own, at),
+                _ => V::Top,
+            };
+        }
         if v != V::Top {
             write(s, r, v, at);
             s.flags = None;
@@ -216,8 +245,8 @@ fn arithmetic(s: &State, i: &Instruction, r: Register, loaded: V) -> V {
     let other = (i.op_count() > 1 && i.op_kind(1) == OpKind::Register).then(|| i.op_register(1));
     let copy = |o: Register| {
         let held = number(o).map(|o| s.regs[o]);
-        let just = |o| s.copy == Some((n, o)) || s.copy == Some((o, n));
-        let equal = a.is_exact() && held == Some(a) || number(o).is_some_and(just);
+        let copied = number(o).is_some_and(|o| s.are_copies(n, o));
+        let equal = a.is_exact() && held == Some(a) || copied;
         o.size() == r.size() && equal
     };
     let same = other.is_some_and(|o| o == r || copy(o));

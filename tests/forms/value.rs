@@ -302,8 +302,8 @@ impl V {
     pub fn times(self, shift: u8) -> Self {
         match self.number() {
             _ if shift == 0 => self,
-            Self::Num(Sum { name: Some(n), shift: 0, k: 0 }) => {
-                Self::Num(Sum { name: Some(n), shift, k: 0 })
+            Self::Num(Sum { name: Some(n), shift: s, k }) if s + shift < 64 => {
+                Self::Num(Sum { name: Some(n), shift: s + shift, k: k.wrapping_shl(shift.into()) })
             }
             Self::Num(Sum { name: None, k, .. }) => {
                 k.checked_mul(1 << shift).map_or(Self::Top, Self::constant)

@@ -1,8 +1,9 @@
-//! What the tests of this directory share: settings to run under, outcomes, random numbers.
+//! What the tests of this directory share: settings to run under, host functions.
 
+#[allow(unused_imports)] // Not every test that has this file needs all of them.
+pub use crate::common::{Rng, returned, trapped, vmctx};
 use crate::common::{compile, host, load};
-use lucet::{Control, Vmctx};
-use lucet::{Imports, Instance, Module, ModuleConfig, Outcome, Region, RegionConfig, Trap, Val};
+use lucet::{Imports, Instance, Module, ModuleConfig, Region, RegionConfig};
 use lucet_artifact::types::MemoryShape;
 use std::ffi::c_void;
 use std::sync::Arc;
@@ -45,26 +46,6 @@ impl Setting {
     }
 }
 
-pub fn returned(o: Outcome) -> Vec<Val> {
-    match o {
-        Outcome::Returned(v) => v,
-        other => panic!("{other:?}"),
-    }
-}
-
-pub fn trapped(o: Outcome) -> Trap {
-    match o {
-        Outcome::Trapped(t) => t,
-        other => panic!("{other:?}"),
-    }
-}
-
-/// The calling instance.
-pub fn vmctx(ctx: *const Control) -> Vmctx {
-    // SAFETY: host functions of these tests pass on what the thunk gave them.
-    unsafe { Vmctx::from_raw(ctx) }.unwrap()
-}
-
 /// Imports of `(name, signature, function, user data)`.
 pub fn imports(list: &[(&str, &str, *const c_void, usize)]) -> Imports {
     let mut imports = Imports::new();
@@ -72,20 +53,4 @@ pub fn imports(list: &[(&str, &str, *const c_void, usize)]) -> Imports {
         host(&mut imports, name, signature, *f, *user);
     }
     imports
-}
-
-/// xorshift64*: random enough, and the same everywhere.
-pub struct Rng(pub u64);
-
-impl Rng {
-    pub fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    pub fn below(&mut self, n: usize) -> usize {
-        (self.next() >> 33) as usize % n
-    }
 }

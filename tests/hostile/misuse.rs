@@ -91,6 +91,23 @@ fn region_and_module_may_go_first() {
     }
 }
 
+/// What is wrong is said in terms of what was wanted.
+#[test]
+fn messages_fit_the_call() {
+    let i = settings(1)[0].instance(GUEST, Imports::new());
+    let message = |e: lucet::Error| {
+        assert_eq!(e.status(), Status::WrongState);
+        e.message().to_owned()
+    };
+    assert!(message(i.resume(0).unwrap_err()).contains("nothing to resume"));
+    let recover = message(i.recover().unwrap_err());
+    assert!(recover.contains("is ready") && !recover.contains("suspended"), "{recover}");
+    assert!(matches!(i.run("bad", &[]).unwrap(), Outcome::Trapped(_)));
+    assert!(message(i.run("f", &[]).unwrap_err()).contains("stopped by a trap"));
+    i.recover().unwrap();
+    assert_eq!(returned(i.run("f", &[]).unwrap()), [Val::I32(97)]);
+}
+
 #[test]
 fn runs_in_wrong_states() {
     for s in settings(1) {

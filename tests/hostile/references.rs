@@ -3,6 +3,7 @@
 //! relies on, or nothing.
 
 use super::kit::{Setting, imports, returned, settings, vmctx};
+use crate::common::c::{self, CVal};
 use lucet::{Control, Error, Func, Group, Imports, Instance, InstanceRef, Outcome, Status, Val};
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -317,41 +318,11 @@ fn in_a_group_references_are_those_of_all_members() {
     }
 }
 
-/// lucet_val, lucet_func, room for a lucet_outcome.
-#[repr(C)]
-struct CVal([u64; 2], i32, [u32; 3]);
-#[repr(C)]
-struct CFunc(u64, u64);
-#[repr(C)]
-struct COutcome([u32; 64]);
-
-unsafe extern "C" {
-    fn lucet_instance_run_func(
-        instance: usize,
-        func: CFunc,
-        args: *const CVal,
-        nargs: usize,
-        results: *mut CVal,
-        nresults: usize,
-        outcome: *mut COutcome,
-    ) -> i32;
-}
-
 /// Calls a function of one reference as C does, on the shortest path if that is open.
 fn from_c(i: &Instance, f: Func, reference: u64) -> (i32, u64) {
-    let (index, generation) = i.parts();
-    let handle = (u64::from(generation) << 32 | u64::from(index) << 8 | 5) as usize;
-    let text = format!("{f:?}");
-    let mut all = text.split(|c: char| !c.is_ascii_digit()).filter_map(|n| n.parse().ok());
-    let f = CFunc(all.next().unwrap(), all.next().unwrap());
-    let arg = [CVal([reference, 0], 0x70, [0; 3])];
-    let mut result = [CVal([0; 2], 0, [0; 3])];
-    let mut outcome = COutcome([0; 64]);
-    // SAFETY: arrays of these lengths; more room than an outcome takes.
-    let status = unsafe {
-        lucet_instance_run_func(handle, f, arg.as_ptr(), 1, result.as_mut_ptr(), 1, &mut outcome)
-    };
-    (status, result[0].0[0])
+    let mut result = [CVal::new(0, c::I32)];
+    let (status, _) = c::run_func(**i, f, &[CVal::new(reference, c::FUNCREF)], &mut result);
+    (status, result[0].bits())
 }
 
 #[test]

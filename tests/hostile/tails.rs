@@ -4,6 +4,7 @@ use super::kit::{Setting, imports, returned, settings, trapped, vmctx};
 use lucet::{Control, Group, Imports, Instance, Outcome, Region, RegionConfig, TrapCode, Val};
 use std::ffi::c_void;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Calls in a chain. Each would need two words of stack at least, if it needed any.
 const CHAIN: i32 = 10_000_000;
@@ -217,14 +218,19 @@ fn endless_chains_are_ended_from_outside() {
             assert_eq!(i.run(name, args).unwrap(), Outcome::TimedOut);
             i.reset().unwrap();
             i.set_time_limit(0).unwrap();
-            let other = *i;
-            let ends = std::thread::spawn(move || {
-                while other.terminate().is_err() {
-                    std::thread::yield_now();
-                }
+            // A termination that comes before the run has begun does nothing: until it is over.
+            let (other, over) = (*i, AtomicBool::new(false));
+            let ended = std::thread::scope(|t| {
+                t.spawn(|| {
+                    while !over.load(Ordering::Relaxed) {
+                        let _ = other.terminate();
+                        std::thread::yield_now();
+                    }
+                });
+                let ended = i.run("forever", &[]).unwrap();
+                over.store(true, Ordering::Relaxed);
+                ended
             });
-            let ended = i.run("forever", &[]).unwrap();
-            ends.join().unwrap();
             assert_eq!(ended, Outcome::Terminated);
             i.reset().unwrap();
         }

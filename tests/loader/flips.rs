@@ -57,7 +57,7 @@ fn every_flipped_bit_of_a_snapshot_is_noticed() {
 }
 
 fn notices_every_flipped_bit(bytes: &[u8]) {
-    // Behind the hash lies the signature, which is outside of what it covers.
+    // Behind the hash lies the signature, which is outside of what it covers: see tests/signing.
     let covered = bytes.len() - TRAILER_BYTES + 192;
     halves(covered, |at| {
         for bit in 0..8 {

@@ -2,11 +2,13 @@
 
 use super::sample::{PAGE, Parts, sample};
 use lucet::Status;
-use lucet::loader::{LoadOptions, Loaded, Source, gdb_script, load};
+use lucet::loader::{LoadOptions, Loaded, Source, Trust, gdb_script, load};
 use lucet::sys::arena;
+use lucet_artifact::trailer::Trailer;
 use lucet_artifact::types::MemoryShape;
 
-pub const ALLOW: LoadOptions = LoadOptions { allow_unsigned: true, development: false };
+pub const ALLOW: LoadOptions =
+    LoadOptions { allow_unsigned: true, development: false, trust: Trust::NONE };
 
 pub fn load_bytes(bytes: &[u8]) -> lucet::Result<Loaded> {
     load(Source::Bytes(bytes), &ALLOW)
@@ -136,23 +138,24 @@ fn unsigned_code_is_an_explicit_choice() {
     let e = load(Source::Bytes(&bytes), &LoadOptions::default()).unwrap_err();
     assert_eq!(e.status(), Status::UntrustedArtifact);
     assert!(e.message().contains("lucet_module_config_allow_unsigned"), "{e}");
-    let mut signed = bytes.clone();
-    let at = signed.len() - 512 + 192;
-    signed[at..at + 5].copy_from_slice(&[1, 0, 0, 0, b'x']);
-    let e = load(Source::Bytes(&signed), &LoadOptions::default()).unwrap_err();
-    assert!(e.status() == Status::UntrustedArtifact && e.message().contains("is signed"), "{e}");
-    assert!(load_bytes(&signed).is_ok());
     // Damage is reported before trust is asked for.
-    signed[5000] ^= 1;
-    let e = load(Source::Bytes(&signed), &LoadOptions::default()).unwrap_err();
+    let mut damaged = bytes.clone();
+    damaged[5000] ^= 1;
+    let e = load(Source::Bytes(&damaged), &LoadOptions::default()).unwrap_err();
     assert_eq!(e.status(), Status::InvalidArtifact);
+    // Then trust, before anything else: not even the ELF header is looked at.
+    let mut nonsense = [&b"\x7fELF"[..], &[7; 5000]].concat();
+    Trailer::append(&mut nonsense, 0, [0; 64]).unwrap();
+    let e = load(Source::Bytes(&nonsense), &LoadOptions::default()).unwrap_err();
+    assert_eq!(e.status(), Status::UntrustedArtifact, "{e}");
+    assert_eq!(load_bytes(&nonsense).unwrap_err().status(), Status::InvalidArtifact);
 }
 
 #[test]
 fn development_mode_maps_the_file_itself() {
     let dir = super::files::Dir::new("dev");
     let path = dir.write("a module.so", &sample().build());
-    let options = LoadOptions { allow_unsigned: true, development: true };
+    let options = LoadOptions { development: true, ..ALLOW };
     let loaded = load(Source::Path(&path), &options).unwrap();
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
     let line = maps.lines().find(|l| l.ends_with("a module.so")).expect("mapped by name");

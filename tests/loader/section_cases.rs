@@ -163,6 +163,12 @@ fn memories() {
             p.imports.imports[0].kind = ImportKind::Memory(ty);
             p.fix_layout();
         }),
+        ("tables together", Invalid, "tables begin with 10000004 elements", |p| {
+            let table = TableType { min: 10_000_000, ..p.contract.tables[0] };
+            p.contract.tables.push(table);
+            p.init.tables.push(None);
+            p.fix_layout();
+        }),
         ("table, maximum below minimum", Invalid, "table 0", |p| {
             p.contract.tables[0].max = Some(3);
         }),

@@ -17,7 +17,7 @@ fn trailers_are_checked() {
     let good = sample().build();
     let start = good.len() - TRAILER_BYTES;
     let invalid = Status::InvalidArtifact;
-    let cases: [(&str, usize, u8, Status, &str); 10] = [
+    let cases: [(&str, usize, u8, Status, &str); 11] = [
         ("magic", 0, b'l', invalid, "trailer is missing"),
         ("version", 8, 2, invalid, "trailer version"),
         ("unknown flag", 12, 2, invalid, "trailer flags"),
@@ -27,6 +27,7 @@ fn trailers_are_checked() {
         ("parent", 24, 1, invalid, "parent hash"),
         ("reserved", 90, 1, invalid, "reserved bytes"),
         ("signature too long", 195, 1, invalid, "length of the signature"),
+        ("signature that is none", 192, 4, invalid, "not a signature of minisign: line 1"),
         ("padding", 511, 1, invalid, "padding"),
     ];
     for (name, at, value, status, part) in cases {

@@ -1,8 +1,9 @@
 //! What the tests of this directory share: one guest that can end in every way, and the path of a
 //! call that only C takes.
 
-use crate::common::host;
-use lucet::{Control, Func, Imports, InstanceRef, Module, ModuleConfig, OutcomeKind, Vmctx};
+use crate::common::c::{self, CVal};
+use crate::common::{host, vmctx};
+use lucet::{Control, Func, Imports, InstanceRef, Module, ModuleConfig, OutcomeKind};
 use lucet_artifact::types::MemoryShape;
 use std::sync::Arc;
 
@@ -52,11 +53,6 @@ const GUEST: &str = r#"(module
   (func (export "nest") (param i32) (result i32) (call $nest (local.get 0)))
   (func $begin (global.set $g (i64.const 7)) (i64.store (i32.const 8192) (i64.const 0)))
   START)"#;
-
-fn vmctx(ctx: *const Control) -> Vmctx {
-    // SAFETY: host functions of these tests pass on what the thunk gave them.
-    unsafe { Vmctx::from_raw(ctx) }.unwrap()
-}
 
 extern "C" fn wait(ctx: *const Control, _: usize, v: i64) -> i64 {
     vmctx(ctx).yield_value(v as u64, None, 0).unwrap();
@@ -112,50 +108,8 @@ pub fn load(text: &str, memory: MemoryShape, fuel: bool) -> Arc<Module> {
     Module::load_bytes(&bytes, &config).unwrap()
 }
 
-/// lucet_val.
-#[repr(C)]
-#[derive(Debug, Clone, Copy)]
-struct CVal {
-    of: [u64; 2],
-    ty: i32,
-    reserved: [u32; 3],
-}
-
-/// lucet_func.
-#[repr(C)]
-struct CFunc {
-    module: u64,
-    index: u64,
-}
-
-/// Room for a lucet_outcome, which begins with its kind.
-#[repr(C)]
-struct COutcome {
-    kind: i32,
-    rest: [u32; 63],
-}
-
-unsafe extern "C" {
-    fn lucet_instance_run_func(
-        instance: usize,
-        func: CFunc,
-        args: *const CVal,
-        nargs: usize,
-        results: *mut CVal,
-        nresults: usize,
-        outcome: *mut COutcome,
-    ) -> i32;
-}
-
 /// Status of a call that was made.
 pub const OK: i32 = 0;
-
-/// A function as C names it: the two numbers in it.
-fn numbers(f: Func) -> CFunc {
-    let text = format!("{f:?}");
-    let mut all = text.split(|c: char| !c.is_ascii_digit()).filter_map(|n| n.parse().ok());
-    CFunc { module: all.next().unwrap(), index: all.next().unwrap() }
-}
 
 /// Calls a function of integers as C does, on the shortest path if that is open: status, kind of
 /// outcome, result.
@@ -165,30 +119,10 @@ pub fn call_from_c(
     arg: Option<(i64, bool)>,
     results: usize,
 ) -> (i32, i32, i64) {
-    let (index, generation) = i.parts();
-    let handle = (u64::from(generation) << 32 | u64::from(index) << 8 | 5) as usize;
-    let arg = arg.map(|(v, wide)| CVal {
-        of: [v as u64, 0],
-        ty: if wide { 0x7e } else { 0x7f },
-        reserved: [0; 3],
-    });
-    let args = arg.as_slice();
-    let mut result = [CVal { of: [0; 2], ty: 0, reserved: [0; 3] }];
-    let mut outcome = COutcome { kind: 0, rest: [0; 63] };
-    // SAFETY: arrays of these lengths; more room than an outcome takes.
-    let status = unsafe {
-        lucet_instance_run_func(
-            handle,
-            numbers(f),
-            args.as_ptr(),
-            args.len(),
-            result.as_mut_ptr(),
-            results,
-            &mut outcome,
-        )
-    };
-    let _ = (outcome.rest, result[0].reserved);
-    (status, outcome.kind, result[0].of[0] as i64)
+    let arg = arg.map(|(v, wide)| CVal::new(v as u64, if wide { c::I64 } else { c::I32 }));
+    let mut result = [CVal::new(0, c::I32)];
+    let (status, kind) = c::run_func(i, f, arg.as_slice(), &mut result[..results]);
+    (status, kind, result[0].bits() as i64)
 }
 
 /// The number of a kind.

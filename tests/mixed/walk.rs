@@ -3,6 +3,7 @@
 //! is missing: no slot, no stack, no count.
 
 use super::kit::{FRESH, OK, call_from_c, guest, kind};
+use crate::common::Rng;
 use lucet::{Func, Instance, InstanceRef, Module, Outcome, OutcomeKind as K, Region, RegionConfig};
 use lucet::{SnapshotOptions, Status, Val};
 use lucet_artifact::types::MemoryShape::{Compact, Guarded};
@@ -14,18 +15,6 @@ const SLOTS: u32 = 16;
 const STEPS: usize = 3000;
 const SLICE: u64 = 60_000;
 const LIMIT: u64 = 300_000;
-
-/// xorshift64*.
-struct Rng(u64);
-
-impl Rng {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % n
-    }
-}
 
 struct Kind {
     module: Arc<Module>,

@@ -1,7 +1,7 @@
 //! Vectors between host and guest, between instances, and in what keeps values: they are passed to
 //! host functions by address, and live in slots of 16 bytes everywhere else.
 
-use crate::common::{host, load, module, region};
+use crate::common::{host, load, module, region, returned};
 use lucet::{Control, Group, Imports, Instance, Outcome, SnapshotOptions, Val, Vmctx};
 use lucet_artifact::types::MemoryShape;
 use lucetc::Options;
@@ -11,13 +11,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 const A: u128 = 0x0f0e_0d0c_0b0a_0908_0706_0504_0302_0100;
 const B: u128 = 0xdead_beef_0123_4567_89ab_cdef_8000_0001;
-
-fn returned(o: Outcome) -> Vec<Val> {
-    match o {
-        Outcome::Returned(v) => v,
-        other => panic!("{other:?}"),
-    }
-}
 
 /// What a host function finds at an address: aligned, as its C type may ask for.
 fn at(p: *const u128) -> u128 {

@@ -50,7 +50,7 @@ fn a_file_names_its_parent_and_is_not_signed() {
     let bytes = saved(&snapshot(&i));
     let t = Trailer::decode(&bytes).unwrap();
     assert_eq!((t.flags, t.parent), (FLAG_SNAPSHOT, m.loaded().hash));
-    assert!(t.hash_matches(&bytes) && t.signature.is_empty());
+    assert!(t.hash_matches(&bytes) && t.signature.is_none());
     let again = load(&bytes);
     assert_eq!(again.loaded().hash, t.hash);
     // The one taken of an instance of the file names the file.

@@ -49,7 +49,7 @@ pub struct Pass {
 pub enum Stop {
     /// Something is not as it must be.
     Wrong(String),
-    /// It needs these features, which are refused, or not compiled yet.
+    /// It needs these features, which are refused.
     Skip(Needed),
 }
 
@@ -255,13 +255,24 @@ impl<'f> Runner<'f> {
 
     fn definition(&mut self, module: &mut QuoteWat<'_>) -> Result<(), Stop> {
         let made = self.define(module);
+        self.keep_definition(module.name(), made)
+    }
+
+    /// The definition is the last one, and has the name, if there is one.
+    fn keep_definition(
+        &mut self,
+        id: Option<Id<'_>>,
+        made: Result<Arc<Module>, Stop>,
+    ) -> Result<(), Stop> {
         let named = match &made {
             Ok(module) => Some(Ok(module.clone())),
             Err(Stop::Skip(needed)) => Some(Err(needed.clone())),
             Err(Stop::Wrong(_)) => None,
         };
-        if let (Some(id), Some(named)) = (module.name(), &named) {
-            self.definitions.insert(id.name().to_owned(), named.clone());
+        match (id.map(|id| id.name().to_owned()), &named) {
+            (Some(id), Some(named)) => drop(self.definitions.insert(id, named.clone())),
+            (Some(id), None) => drop(self.definitions.remove(&id)),
+            (None, _) => {}
         }
         self.last_definition = named;
         made.map(drop)
@@ -275,16 +286,26 @@ impl<'f> Runner<'f> {
         answer: Answer,
         by: &str,
     ) -> Result<(), Stop> {
-        let (WastDirective::AssertInvalid { mut module, .. }
-        | WastDirective::AssertMalformed { mut module, .. }
-        | WastDirective::Module(mut module)
-        | WastDirective::ModuleDefinition(mut module)) = directive
-        else {
-            return Err("only the answer to a module can be superseded".into());
-        };
-        // Whatever follows cannot have an instance.
-        let _ = self.instantiate(module.name(), Err(Stop::Skip(vec![by.to_owned()])));
         let refused = self.features.refuses(by);
+        // What follows cannot have what is not made: it is skipped if a feature is refused, else it
+        // fails.
+        let none = || match refused {
+            true => Stop::Skip(vec![by.to_owned()]),
+            false => Stop::Wrong(format!("there is no such module since {by}")),
+        };
+        let mut module = match directive {
+            WastDirective::AssertInvalid { module, .. }
+            | WastDirective::AssertMalformed { module, .. } => module,
+            WastDirective::Module(module) => {
+                let _ = self.instantiate(module.name(), Err(none()));
+                module
+            }
+            WastDirective::ModuleDefinition(module) => {
+                let _ = self.keep_definition(module.name(), Err(none()));
+                module
+            }
+            _ => return Err("only the answer to a module can be superseded".into()),
+        };
         let why = match (answer, self.loader.load(&mut module)) {
             (Answer::Valid, Ok(_)) if !refused => return Ok(()),
             (Answer::Valid, Err(e)) if refused && e.names(by) => return Ok(()),

@@ -15,22 +15,15 @@ pub struct Feature {
     /// As the compiler names it.
     pub name: String,
     pub reason: String,
-    /// Whether it is only a matter of time.
-    #[serde(default)]
-    pub pending: bool,
 }
 
 /// The list.
 pub struct Features(pub Vec<Feature>);
 
 impl Features {
-    fn find(&self, name: &str) -> Option<&Feature> {
-        self.0.iter().find(|f| f.name == name)
-    }
-
     /// Whether modules that need this feature are refused.
     pub fn refuses(&self, name: &str) -> bool {
-        self.find(name).is_some()
+        self.0.iter().any(|f| f.name == name)
     }
 
     /// What it means for a directive that the compiler refused its module.
@@ -42,14 +35,24 @@ impl Features {
         if !refused.helps() {
             return format!("refused without a place or help: {refused}").into();
         }
-        let pending = |n: &&str| self.find(n).is_some_and(|f| f.pending);
-        let (later, never): (Vec<&str>, Vec<&str>) = names.into_iter().partition(pending);
         let mut needed: Needed = Vec::new();
-        for name in never.into_iter().chain(later) {
+        for name in names {
             if !needed.iter().any(|n| n == name) {
                 needed.push(name.to_owned());
             }
         }
         Stop::Skip(needed)
+    }
+
+    /// A directive may be skipped for refused features only, whoever says so.
+    pub fn check(&self, stop: Stop) -> Stop {
+        match stop {
+            Stop::Skip(needed) => match needed.iter().find(|n| !self.refuses(n)) {
+                Some(name) => format!("skipped for want of {name}, which is not refused").into(),
+                None if needed.is_empty() => "skipped for nothing".into(),
+                None => Stop::Skip(needed),
+            },
+            wrong => wrong,
+        }
     }
 }

@@ -101,12 +101,8 @@ fn main() -> ExitCode {
 
 /// Runs the harness's own scripts, and reads data files with mistakes.
 fn harness_works() -> bool {
-    let gc = || features::Feature {
-        name: "gc".to_owned(),
-        reason: "for the test".to_owned(),
-        pending: false,
-    };
-    let list = features::Features(vec![gc()]);
+    let gc = features::Feature { name: "gc".to_owned(), reason: "for the test".to_owned() };
+    let list = features::Features(vec![gc]);
     let scripts = [
         ("wrong.wast", include_str!("wrong.wast"), script::All::Fail),
         ("skipped.wast", include_str!("skipped.wast"), script::All::Skip),
@@ -114,6 +110,11 @@ fn harness_works() -> bool {
     let mut works = true;
     for mistake in scope::accepted_mistakes() {
         eprintln!("tests/spec/scope.rs: {mistake}");
+        works = false;
+    }
+    let superseded = script::superseded(&list);
+    for u in superseded.unwrap_or_else(|e| vec![e]) {
+        eprintln!("tests/spec/script.rs: superseded: {u}");
         works = false;
     }
     for (name, text, all) in scripts {

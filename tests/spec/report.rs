@@ -1,6 +1,6 @@
 //! Counting and printing: a row per directory, the failures, and nothing else.
 
-use crate::features::{Features, Needed};
+use crate::features::Needed;
 use crate::scope::{File, SUITES, Scope};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -50,15 +50,6 @@ impl Total {
     pub fn all_skipped(&self) -> usize {
         self.skipped.values().sum()
     }
-
-    /// Skipped because of features that are not compiled yet.
-    fn pending(&self, features: &Features) -> usize {
-        let is_pending = |needed: &Needed| {
-            let first = features.0.iter().find(|f| Some(&f.name) == needed.first());
-            first.is_some_and(|f| f.pending)
-        };
-        self.skipped.iter().filter(|(needed, _)| is_pending(needed)).map(|(_, n)| n).sum()
-    }
 }
 
 impl From<&Done> for Total {
@@ -84,18 +75,17 @@ pub fn print(pass: &str, scope: &Scope, done: &[Done], most: usize) -> Total {
         shape => format!("{shape} memory"),
     };
     println!(
-        "\n{title:<34}{:>6}{:>7}{:>9}{:>8}{:>9}{:>9}{:>9}",
-        "files", "same", "passed", "failed", "refused", "pending", "seconds"
+        "\n{title:<34}{:>6}{:>7}{:>9}{:>8}{:>9}{:>9}",
+        "files", "same", "passed", "failed", "refused", "seconds"
     );
     let mut total = Total::default();
     let row = |title: &str, same: usize, t: &Total| {
-        let pending = t.pending(&scope.features);
         println!(
-            "{title:<34}{:>6}{same:>7}{:>9}{:>8}{:>9}{pending:>9}{:>9.1}",
+            "{title:<34}{:>6}{same:>7}{:>9}{:>8}{:>9}{:>9.1}",
             t.files,
             t.passed,
             t.failed,
-            t.all_skipped() - pending,
+            t.all_skipped(),
             t.time.as_secs_f64()
         );
     };

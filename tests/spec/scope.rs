@@ -62,9 +62,6 @@ struct Superseded {
     answer: Option<Answer>,
     /// Or the directive that is demanded now.
     instead: Option<String>,
-    /// Or `true`: they show what a module did that needs this feature, and is refused.
-    #[serde(default)]
-    skip: bool,
     reason: String,
 }
 
@@ -83,7 +80,6 @@ pub enum Answer {
 pub enum Exception<'a> {
     Answer(Answer, &'a str),
     Instead(&'a str),
-    Skip(&'a str),
 }
 
 /// A file that runs.
@@ -155,18 +151,8 @@ impl Scope {
             if s.reason.is_empty() || s.lines.is_empty() {
                 return Err(format!("{}: reason or lines are missing", s.file));
             }
-            if usize::from(s.answer.is_some())
-                + usize::from(s.instead.is_some())
-                + usize::from(s.skip)
-                != 1
-            {
-                return Err(format!(
-                    "{}: one of `answer`, `instead`, `skip` must be there",
-                    s.file
-                ));
-            }
-            if s.skip && !self.features.refuses(&s.by) {
-                return Err(format!("{} {:?} can run: {} is compiled", s.file, s.lines, s.by));
+            if s.answer.is_some() == s.instead.is_some() {
+                return Err(format!("{}: one of `answer`, `instead` must be there", s.file));
             }
             if !self.files.iter().any(|f| f.path == s.file) {
                 return Err(format!("{} is no file, or the same as an earlier one", s.file));
@@ -187,8 +173,7 @@ impl Scope {
         for s in self.superseded.iter().filter(|s| s.file == path) {
             let how = match (s.answer, &s.instead) {
                 (Some(answer), _) => Exception::Answer(answer, &s.by),
-                (_, Some(text)) => Exception::Instead(text),
-                (None, None) => Exception::Skip(&s.by),
+                (None, text) => Exception::Instead(text.as_deref().unwrap_or_default()),
             };
             found.extend(s.lines.iter().map(|l| (*l, how)));
         }
@@ -199,19 +184,14 @@ impl Scope {
     /// features that no module was refused for.
     pub fn print(&self, skipped: &BTreeMap<Needed, usize>) -> Vec<&str> {
         let mut unused = Vec::new();
-        for (title, pending) in [("refused features", false), ("not compiled yet", true)] {
-            let list: Vec<_> = self.features.0.iter().filter(|f| f.pending == pending).collect();
-            if !list.is_empty() {
-                println!("\n{title}, and directives skipped for them:");
-            }
-            for f in list {
-                let counts = |n: &&Needed| n.first().is_some_and(|n| *n == f.name);
-                let named = |n: &Needed| n.contains(&f.name);
-                let n: usize = skipped.iter().filter(|(n, _)| counts(n)).map(|(_, n)| n).sum();
-                println!("  {:<20} {n:>6}  {}", f.name, f.reason);
-                if !pending && !skipped.keys().any(named) {
-                    unused.push(f.name.as_str());
-                }
+        println!("\nrefused features, and directives skipped for them:");
+        for f in &self.features.0 {
+            let counts = |n: &&Needed| n.first().is_some_and(|n| *n == f.name);
+            let named = |n: &Needed| n.contains(&f.name);
+            let n: usize = skipped.iter().filter(|(n, _)| counts(n)).map(|(_, n)| n).sum();
+            println!("  {:<20} {n:>6}  {}", f.name, f.reason);
+            if !skipped.keys().any(named) {
+                unused.push(f.name.as_str());
             }
         }
         println!("\ndirectives judged by a later version of the specification:");
@@ -232,8 +212,11 @@ pub fn accepted_mistakes() -> Vec<String> {
         ("the same as an earlier one", r#"file = "wasm-v2/nop.wast" answer = "valid""#),
         ("must be there", r#"file = "wasm-v1/nop.wast""#),
         ("must be there", r#"file = "wasm-v1/nop.wast" answer = "valid" instead = "(invoke)""#),
-        ("must be there", r#"file = "wasm-v1/nop.wast" answer = "valid" skip = true"#),
-        ("can run", r#"file = "wasm-v1/nop.wast" skip = true"#),
+        ("unknown field `skip`", r#"file = "wasm-v1/nop.wast" skip = true"#),
+        (
+            "unknown field `pending`",
+            r#"refused = [{ name = "gc", reason = "none", pending = true }]"#,
+        ),
         ("unknown variant", r#"file = "wasm-v1/nop.wast" answer = "unsupported""#),
     ];
     let refused = |(why, text): &(&str, &str)| {

@@ -3,7 +3,7 @@
 use crate::directive::{Pass, Runner, Stop};
 use crate::features::Features;
 use crate::report::Done;
-use crate::scope::{Exception, File, Scope};
+use crate::scope::{Answer, Exception, File, Scope};
 use lucet_artifact::types::MemoryShape;
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -76,10 +76,9 @@ fn run_directives(file: &File, scope: &Scope, pass: Pass, done: &mut Done) -> Re
         let verdict = match exceptions.get(&line) {
             Some(Exception::Answer(answer, by)) => runner.superseded(d, *answer, by),
             Some(Exception::Instead(text)) => instead(&mut runner, text),
-            Some(Exception::Skip(feature)) => Err(Stop::Skip(vec![(*feature).to_owned()])),
             None => runner.run(d),
         };
-        match verdict {
+        match verdict.map_err(|stop| scope.features.check(stop)) {
             Ok(()) => done.passed += 1,
             Err(Stop::Skip(needed)) => *done.skipped.entry(needed).or_default() += 1,
             Err(Stop::Wrong(why)) => done.fail(file, line, &why),
@@ -109,6 +108,72 @@ pub enum All {
     Skip,
 }
 
+/// What follows directives that are judged by a later version.
+const SUPERSEDED: &str = r#"
+  (module (func (export "one") (result i32) (i32.const 1)))
+  (module definition (func (export "one") (result i32) (i32.const 1)))
+  (assert_invalid (module (memory 1) (memory 1)) "multiple memories")
+  (invoke "one")
+  (module instance)
+  (module definition (type (struct)))
+  (invoke "one")
+  (module instance)
+  (module definition (table 0xffff_ffff funcref))
+  (module instance)
+  (module (type (struct)))
+  (invoke "one")
+  (module (table 0xffff_ffff funcref))
+  (invoke "one")
+"#;
+
+/// By what a directive is superseded, and what must become of it.
+type Follows = (Option<(Answer, &'static str)>, Option<All>);
+
+const FOLLOWS: [Follows; 14] = [
+    (None, None),
+    (None, None),
+    (Some((Answer::Valid, "multi-memory")), None),
+    (None, None),
+    (None, None),
+    (Some((Answer::Valid, "gc")), None),
+    (None, None),
+    (None, Some(All::Skip)),
+    (Some((Answer::Limit, "the implementation")), None),
+    (None, Some(All::Fail)),
+    (Some((Answer::Valid, "gc")), None),
+    (None, Some(All::Skip)),
+    (Some((Answer::Limit, "the implementation")), None),
+    (None, Some(All::Fail)),
+];
+
+/// Runs the script about superseded directives; gives what is not as it must be.
+pub fn superseded(features: &Features) -> Result<Vec<String>, String> {
+    let buffer = ParseBuffer::new(SUPERSEDED).map_err(|e| e.to_string())?;
+    let wast: Wast<'_> = parser::parse(&buffer).map_err(|e| e.to_string())?;
+    let pass = Pass { shape: MemoryShape::Guarded, fuel: None };
+    let mut runner = Runner::new(pass, features, wast.directives.len())?;
+    let mut found = Vec::new();
+    if wast.directives.len() != FOLLOWS.len() {
+        found.push("there is another number of directives".to_owned());
+    }
+    for (d, (how, want)) in wast.directives.into_iter().zip(FOLLOWS) {
+        let line = d.span().linecol_in(SUPERSEDED).0 + 1;
+        let have = match how {
+            Some((answer, by)) => runner.superseded(d, answer, by),
+            None => runner.run(d),
+        };
+        match (have.map_err(|stop| features.check(stop)), want) {
+            (Ok(()), None)
+            | (Err(Stop::Skip(_)), Some(All::Skip))
+            | (Err(Stop::Wrong(_)), Some(All::Fail)) => {}
+            (Ok(()), _) => found.push(format!("{line}: it passes")),
+            (Err(Stop::Skip(needed)), _) => found.push(format!("{line}: skipped: {needed:?}")),
+            (Err(Stop::Wrong(why)), _) => found.push(format!("{line}: {why}")),
+        }
+    }
+    Ok(found)
+}
+
 /// Runs one of the harness's own scripts; gives the directives of which something else became.
 pub fn own(text: &'static str, features: &Features, all: All) -> Vec<String> {
     let mut found = Vec::new();
@@ -120,7 +185,7 @@ pub fn own(text: &'static str, features: &Features, all: All) -> Vec<String> {
         for d in wast.directives {
             let line = d.span().linecol_in(text).0 + 1;
             let right = matches!(d, WastDirective::Module(_) | WastDirective::Register { .. });
-            match (runner.run(d), all) {
+            match (runner.run(d).map_err(|stop| features.check(stop)), all) {
                 (Ok(()), _) if right => {}
                 (Err(Stop::Wrong(_)), All::Fail) if !right => {}
                 (Err(Stop::Skip(_)), All::Skip) => {}

@@ -155,6 +155,8 @@
 (module definition (memory 1 1 shared))
 (module definition (type (struct)) (memory 1 1 shared))
 (assert_unlinkable (module (import "M" "absent" (memory 1 1 shared))) "unknown import")
+(assert_unlinkable (module (import "spectest" "shared_memory" (memory 1 2)))
+  "incompatible import type")
 (assert_trap (module (memory 1 1 shared) (func unreachable) (start 0)) "unreachable")
 
 ;; There is no such module.

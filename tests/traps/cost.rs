@@ -2,11 +2,8 @@
 
 use crate::kit::{imports, settings, trapped};
 use lucet::{Imports, Instance, InstanceRef, Outcome, Val};
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-
-/// The system's allocator, which counts each thread's allocations.
-pub struct Counting;
+use std::ffi::c_void;
 
 thread_local! {
     static COUNT: Cell<usize> = const { Cell::new(0) };
@@ -16,30 +13,35 @@ fn count() {
     COUNT.set(COUNT.get() + 1);
 }
 
-// SAFETY: everything is passed on to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller's promise.
-        unsafe { System.alloc(layout) }
-    }
+unsafe extern "C" {
+    fn __libc_malloc(size: usize) -> *mut c_void;
+    fn __libc_calloc(n: usize, size: usize) -> *mut c_void;
+    fn __libc_realloc(at: *mut c_void, size: usize) -> *mut c_void;
+}
 
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller's promise.
-        unsafe { System.alloc_zeroed(layout) }
-    }
+/// The C library's, which counts each thread's allocations: a program's own function of this name
+/// stands in for it everywhere.
+#[unsafe(no_mangle)]
+extern "C" fn malloc(size: usize) -> *mut c_void {
+    count();
+    // SAFETY: passed on.
+    unsafe { __libc_malloc(size) }
+}
 
-    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
-        // SAFETY: the caller's promise.
-        unsafe { System.realloc(at, layout, size) }
-    }
+/// As above.
+#[unsafe(no_mangle)]
+extern "C" fn calloc(n: usize, size: usize) -> *mut c_void {
+    count();
+    // SAFETY: passed on.
+    unsafe { __libc_calloc(n, size) }
+}
 
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise.
-        unsafe { System.dealloc(at, layout) }
-    }
+/// As above.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn realloc(at: *mut c_void, size: usize) -> *mut c_void {
+    count();
+    // SAFETY: the caller's promise.
+    unsafe { __libc_realloc(at, size) }
 }
 
 fn allocations<R>(f: impl FnOnce() -> R) -> (usize, R) {

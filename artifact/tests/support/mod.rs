@@ -237,6 +237,11 @@ pub fn funcs() -> impl Strategy<Value = Funcs> {
     })
 }
 
+/// A function that has code and nothing else.
+pub fn func_at(offset: u32, size: u32) -> FuncRecord {
+    FuncRecord { offset, size, ty: 0, name: 0, reference: NO_REF, frame: 0, pops: 0, pcmap: 0 }
+}
+
 pub const TEXT_LEN: u64 = 1 << 16;
 
 pub fn traps() -> impl Strategy<Value = TrapTable> {

@@ -1,11 +1,13 @@
 //! The command line, parsed by hand: a dozen options do not need a library, and messages can say
 //! what exactly is wrong. How options are spelt is [`super::scan`]'s business.
 
+use super::keys;
 use super::message::Format;
 use super::scan::{Item, Opt, Scanner, show};
 use lucet_artifact::types::MemoryShape;
 use lucetc::options::cpu_from_name;
 use lucetc::policy::Policy;
+use lucetc::signing::SecretKey;
 use lucetc::{Class, Diagnostic, Errors, OptLevel, Options};
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -14,7 +16,7 @@ use std::path::PathBuf;
 const MAX_JOBS: usize = 1024;
 
 /// Options of a compilation.
-const OPTIONS: [Opt; 16] = [
+const OPTIONS: [Opt; 18] = [
     ("-o", "--output", true),
     ("-O", "--opt-level", true),
     ("", "--emit", true),
@@ -25,6 +27,8 @@ const OPTIONS: [Opt; 16] = [
     ("", "--paranoid", false),
     ("", "--policy", true),
     ("", "--label", true),
+    ("", "--sign", true),
+    ("", "--password-file", true),
     ("", "--limit", true),
     ("", "--print", true),
     ("", "--in-process", false),
@@ -103,14 +107,41 @@ pub struct Job {
     options: Options,
     policy: Option<PathBuf>,
     labels: Vec<(String, String)>,
+    sign: Option<OsString>,
+    password_file: Option<OsString>,
 }
 
 impl Job {
-    /// The library's options, with the policy file read and the labels added.
-    pub fn options(&self) -> Result<Options, Errors> {
+    /// Whether the artifact is signed.
+    pub fn is_signed(&self) -> bool {
+        self.sign.is_some()
+    }
+
+    /// The key to sign with, unlocked.
+    pub fn key(&self) -> Result<Option<SecretKey>, Errors> {
+        let Some(path) = &self.sign else { return Ok(None) };
+        keys::secret(path, self.password_file.as_deref()).map(Some)
+    }
+
+    /// Where the artifact goes, by name.
+    pub fn artifact(&self) -> Place {
+        match (&self.output, &self.input) {
+            (Some(place), _) => place.clone(),
+            (None, Place::File(input)) => Place::File(input.with_extension("so")),
+            (None, Place::Std) => Place::Std,
+        }
+    }
+
+    /// The text of the policy file, if there is one.
+    pub fn policy(&self) -> Result<Option<String>, Errors> {
+        self.policy.as_deref().map(Policy::read).transpose()
+    }
+
+    /// The library's options, with the policy of this text and the labels added.
+    pub fn options(&self, policy: Option<&str>) -> Result<Options, Errors> {
         let mut options = self.options.clone();
-        if let Some(path) = &self.policy {
-            options.policy = Policy::load(path)?;
+        if let (Some(path), Some(text)) = (&self.policy, policy) {
+            options.policy = Policy::parse(text, &path.display().to_string())?;
         }
         for (name, value) in &self.labels {
             options.policy.set_label(name, value).map_err(|e| usage(format!("--label: {e}")))?;
@@ -165,6 +196,8 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Command, Errors> {
         options: Options::default(),
         policy: None,
         labels: Vec::new(),
+        sign: None,
+        password_file: None,
     };
     let mut inputs = Vec::new();
     let mut scanner = Scanner::new("", &OPTIONS, arguments);
@@ -188,6 +221,12 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Command, Errors> {
         return Err(usage(m).help("lucetc compiles one module at a time").into());
     }
     job.input = Place::new(input);
+    if job.password_file.is_some() && job.sign.is_none() {
+        return Err(usage("--password-file goes with --sign").into());
+    }
+    if job.sign.is_some() && job.emit != Emit::So {
+        return Err(usage("only artifacts can be signed: --sign does not go with --emit").into());
+    }
     Ok(Command::Compile(Box::new(job)))
 }
 
@@ -200,6 +239,8 @@ fn set(job: &mut Job, name: &str, value: OsString) -> Result<(), Errors> {
             job.output = Some(Place::new(value));
         }
         "--policy" => job.policy = Some(value.into()),
+        "--sign" => job.sign = Some(value),
+        "--password-file" => job.password_file = Some(value),
         "--fuel" => job.options.fuel = true,
         "--paranoid" => job.options.paranoid = true,
         "--in-process" => job.in_process = true,
@@ -305,7 +346,7 @@ mod tests {
 
     #[test]
     fn labels_are_added_last_wins() {
-        let o = job("--label a=1 --label b=x=y --label a= m").options().unwrap();
+        let o = job("--label a=1 --label b=x=y --label a= m").options(None).unwrap();
         assert_eq!(o.policy.labels, [("a".into(), "".into()), ("b".into(), "x=y".into())]);
     }
 
@@ -327,6 +368,8 @@ mod tests {
             ("a --limit locals=1G", "--limit: locals can be at most 50000, not 1G"),
             ("a --print limit", "--print wants limits, not `limit`"),
             ("a --label x", "--label wants NAME=VALUE, not `x`"),
+            ("a --sign k --emit asm", "--sign does not go with --emit"),
+            ("a --password-file p", "--password-file goes with --sign"),
             ("a -j many", "-j wants a number"),
             ("a --polciy p", "did you mean --policy?"),
             ("a --target-cpus native", "did you mean --target-cpu?"),

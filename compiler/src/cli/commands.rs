@@ -8,7 +8,7 @@
 use super::message::{self, Format};
 use super::nearest::nearest;
 use super::scan::{Item, Opt, Scanner, show};
-use super::{args, exit_code, help, inspect, print};
+use super::{args, exit_code, help, inspect, keygen, print, sign, verify};
 use lucetc::{Class, Diagnostic, Errors};
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -28,7 +28,8 @@ pub struct Command {
 }
 
 /// Every command, in the order in which they are listed.
-pub const COMMANDS: [&Command; 1] = [&inspect::COMMAND];
+pub const COMMANDS: [&Command; 4] =
+    [&inspect::COMMAND, &keygen::COMMAND, &sign::COMMAND, &verify::COMMAND];
 
 /// Options that every command has.
 const COMMON: [Opt; 2] = [("-h", "--help", false), ("", "--message-format", true)];

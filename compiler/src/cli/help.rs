@@ -41,6 +41,8 @@ Code:
 Contract:
       --policy FILE         which imports and sizes are allowed (TOML, see docs/policy.md)
       --label NAME=VALUE    add a label; may be repeated
+      --sign FILE           sign with this secret key, as lucetc keygen or minisign -G wrote it
+      --password-file FILE  a file whose first line is its password [default: it is asked for]
 
 Limits:
       --limit NAME=VALUE    what the module and compiling it may take, for example
@@ -61,6 +63,7 @@ in lucetc.
 Examples:
   lucetc hello.wasm                        writes hello.so
   lucetc hello.wat --policy p.toml -o out/hello.so
+  lucetc hello.wasm --sign plugins.key     see docs/signing.md
 ";
 
 /// What `--print limits` prints.

@@ -37,6 +37,30 @@ pub fn print(errors: &Errors, input: Option<&str>, format: Format) {
     let _ = std::io::stderr().write_all(out.as_bytes());
 }
 
+/// What a command found out, a line per fact or one JSON object, for standard output.
+pub fn facts(facts: &[(&str, String)], format: Format) -> String {
+    let mut out = String::new();
+    match format {
+        Format::Text => {
+            let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+            for (name, value) in facts {
+                let (name, value) = (name.replace('_', " "), visible(&value.replace('\n', "?")));
+                let _ = writeln!(out, "{name:width$}  {value}");
+            }
+        }
+        Format::Json => {
+            for (i, (name, value)) in facts.iter().enumerate() {
+                out.push(if i == 0 { '{' } else { ',' });
+                string(&mut out, name);
+                out.push(':');
+                string(&mut out, value);
+            }
+            out.push_str("}\n");
+        }
+    }
+    out
+}
+
 /// The text with control characters escaped, except line feeds and tabs.
 fn visible(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -126,6 +150,14 @@ mod tests {
             "{\"class\":\"usage\",\"message\":\"m\",\"file\":null,\"offset\":null,\
              \"function\":null,\"help\":null}\n"
         );
+    }
+
+    #[test]
+    fn facts_as_text_and_json() {
+        let f = [("key", "7\n\u{1b}".to_owned()), ("public_key", "R\"W".to_owned())];
+        assert_eq!(facts(&f, Format::Text), "key         7?\\u{1b}\npublic key  R\"W\n");
+        let json = "{\"key\":\"7\\n\\u001b\",\"public_key\":\"R\\\"W\"}\n";
+        assert_eq!(facts(&f, Format::Json), json);
     }
 
     #[test]

@@ -6,14 +6,21 @@ mod commands;
 mod help;
 mod input;
 mod inspect;
+mod keygen;
+mod keys;
 mod message;
 mod nearest;
 mod output;
+mod password;
 mod scan;
+mod sign;
 mod supervise;
+mod verify;
 
 use args::{Command, Emit, Job};
+use lucetc::signing::{self, SecretKey};
 use lucetc::{Class, Errors, Options, Text};
+use output::Target;
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -64,15 +71,26 @@ enum Role<'a> {
 
 fn compile(job: &Job, role: &Role<'_>) -> Result<ExitCode, Errors> {
     // What can be refused is refused before the work.
-    let target = output::Target::prepare(job)?;
-    let options = job.options()?;
-    let module = match role {
-        Role::Child => supervise::receive()?,
-        _ => input::read(&job.input, &options.limits)?,
+    let target = Target::prepare(job)?;
+    let (policy, given) = match role {
+        Role::Child => supervise::receive().map(|(policy, module)| (policy, Some(module)))?,
+        _ => (job.policy()?, None),
+    };
+    let options = job.options(policy.as_deref())?;
+    // The key is for the process that talks to people; the one that compiles never has it.
+    let key = match role {
+        Role::Child => None,
+        _ => job.key()?,
+    };
+    let module = match given {
+        Some(module) => module,
+        None => input::read(&job.input, &options.limits)?,
     };
     match role {
         Role::Parent(arguments) => {
-            return match supervise::run(job, &options, arguments, module) {
+            let policy = policy.as_deref();
+            return match supervise::run(job, &options, arguments, policy, module) {
+                supervise::Ended::Artifact(artifact) => finish(job, key, artifact, &target),
                 supervise::Ended::Code(code) => Ok(ExitCode::from(code)),
                 supervise::Ended::Failed(errors) => Err(errors),
             };
@@ -81,7 +99,25 @@ fn compile(job: &Job, role: &Role<'_>) -> Result<ExitCode, Errors> {
         Role::Alone => {}
     }
     lucetc::keep_quiet();
-    target.write(&produce(&module, &options, job.emit)?)?;
+    let made = produce(&module, &options, job.emit)?;
+    // The parent signs it, and writes it where it belongs.
+    let target =
+        if job.is_signed() && matches!(role, Role::Child) { Target::Stdout } else { target };
+    finish(job, key, made, &target)
+}
+
+/// Signs what was made, if that was asked for, and writes it.
+fn finish(
+    job: &Job,
+    key: Option<SecretKey>,
+    mut made: Vec<u8>,
+    target: &Target,
+) -> Result<ExitCode, Errors> {
+    if let Some(key) = key {
+        let place = job.artifact();
+        signing::sign(&mut made, &key, &keys::default_comment(&place), &place.name())?;
+    }
+    target.write(&made)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -104,7 +140,12 @@ fn print(text: &str) -> ExitCode {
 
 fn exit_code(class: Class) -> ExitCode {
     ExitCode::from(match class {
-        Class::Malformed | Class::Invalid | Class::Unsupported | Class::Policy | Class::Limit => 1,
+        Class::Malformed
+        | Class::Invalid
+        | Class::Unsupported
+        | Class::Policy
+        | Class::Untrusted
+        | Class::Limit => 1,
         Class::Usage => 2,
         Class::Internal => 70,
     })

@@ -9,7 +9,7 @@ use lucetc::{Class, Diagnostic, Errors};
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 /// Where the result goes.
@@ -114,13 +114,52 @@ impl Drop for Temporary {
     }
 }
 
+/// Writes something to a place, whatever it is.
+pub fn write(place: &Place, bytes: &[u8]) -> Result<(), Errors> {
+    let target = match place {
+        Place::Std => Target::Stdout,
+        Place::File(path) => {
+            let path = fs::canonicalize(path).unwrap_or_else(|_| path.clone());
+            let special = fs::metadata(&path).is_ok_and(|m| !m.is_file());
+            if special { Target::Special(path) } else { Target::File(path) }
+        }
+    };
+    target.write(bytes)
+}
+
+/// Replaces the contents of a file that exists, as one step: it keeps its mode and, if that is
+/// possible, its owner, and readers see the old or the new.
+pub fn rewrite(path: &Path, bytes: &[u8]) -> Result<(), Errors> {
+    let again = || {
+        let path = fs::canonicalize(path)?;
+        let found = fs::metadata(&path)?;
+        if !found.is_file() {
+            return Err(io::Error::other("it is not a regular file"));
+        }
+        // It may hold secrets that its mode protects, until it has that mode.
+        let (file, temporary) = create_beside(&path, 0o600)?;
+        // Only root may give files away; a file of one's own needs no change.
+        let _ = fchown(&file, Some(found.uid()), Some(found.gid()));
+        file.set_permissions(fs::Permissions::from_mode(found.mode() & 0o777))?;
+        finish(file, temporary, &path, bytes)
+    };
+    again().map_err(|e| {
+        let m = format!("cannot replace {}: {e}", path.display());
+        usage(m, "it must be a file in a directory that can be written to")
+    })
+}
+
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let (mut file, mut temporary) = create_beside(path)?;
+    let (file, temporary) = create_beside(path, 0o666)?;
+    finish(file, temporary, path, bytes)
+}
+
+fn finish(mut file: File, mut temporary: Temporary, to: &Path, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)?;
     // A rename may reach the disk before the contents do; after a crash the file would be empty.
     file.sync_all()?;
     if let Some(from) = &temporary.0 {
-        fs::rename(from, path)?;
+        fs::rename(from, to)?;
     }
     temporary.0 = None;
     Ok(())
@@ -138,12 +177,12 @@ fn beside(path: &Path, id: u32, n: u32) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Creates a file of a new name in the output's directory.
-fn create_beside(path: &Path) -> io::Result<(File, Temporary)> {
+/// Creates a file of a new name in the output's directory; the umask takes from its mode.
+fn create_beside(path: &Path, mode: u32) -> io::Result<(File, Temporary)> {
     let mut last = io::Error::from(io::ErrorKind::InvalidInput);
     for n in 0..MAX_ATTEMPTS {
         let temporary = beside(path, std::process::id(), n);
-        match OpenOptions::new().write(true).create_new(true).open(&temporary) {
+        match OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary) {
             Ok(file) => return Ok((file, Temporary(Some(temporary)))),
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => last = e,
             Err(e) => return Err(e),

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  lucetc ARGUMENTS ──start──► lucetc --child ARGUMENTS     limits its memory, wants no core dump,
-//!    │  module ─────stdin────►   │                          ends when its parent does
+//!    │  policy, module ─stdin►   │                          ends when its parent does
 //!    │  ◄──────────stderr──────  │ compiles, writes the output
 //!    └─ waits, shows progress, and at the end of the time kills it
 //! ```
@@ -10,11 +10,16 @@
 //! The library looks at limits wherever it can, and what it notices has the better message. It
 //! cannot survive that memory runs out, nor end a pass of the code generator that takes too long;
 //! both end the child, and the parent says so. The arguments are the same, so parent and child
-//! agree on everything; the parent reads the module, because its size decides on time and memory.
+//! agree on everything. The parent alone reads files, for both: the module, because its size
+//! decides on time and memory; the policy, because a pipe can be read once only.
+//!
+//! An artifact that is to be signed comes back through a pipe, and the parent signs and writes it:
+//! the process that takes a stranger's module apart has no key.
 
 use super::args::{Job, Place};
 use super::message::Format;
 use super::output::Target;
+use lucet_artifact::limits::MAX_ARTIFACT_BYTES;
 use lucetc::limits::Limit;
 use lucetc::{Class, Diagnostic, Errors, Options};
 use nix::sys::prctl::set_pdeathsig;
@@ -42,6 +47,8 @@ const MAX_MESSAGES: u64 = 1 << 20;
 
 /// How a supervised compilation ended.
 pub enum Ended {
+    /// The child made an artifact, which is to be signed and written here.
+    Artifact(Vec<u8>),
     /// The child came to its end and said what there was to say.
     Code(u8),
     /// It did not.
@@ -63,11 +70,30 @@ fn lower(resource: Resource, to: u64) {
 }
 
 /// Starts a child with the same arguments, gives it the module and waits for it.
-pub fn run(job: &Job, options: &Options, arguments: &[OsString], module: Vec<u8>) -> Ended {
+pub fn run(
+    job: &Job,
+    options: &Options,
+    arguments: &[OsString],
+    policy: Option<&str>,
+    module: Vec<u8>,
+) -> Ended {
     let time = options.limits.time(module.len() as u64);
     let memory = options.limits.memory(module.len() as u64);
-    let mut child = match start(arguments) {
-        Ok(child) => child,
+    let policy = encode(policy);
+    let begun = Instant::now();
+    let started = start(arguments, job.is_signed()).and_then(|mut child| {
+        let talk = talk(&mut child, policy, module).and_then(|m| Ok((m, collect(&mut child)?)));
+        match talk {
+            Ok((messages, artifact)) => Ok((child, messages, artifact)),
+            Err(e) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                Err(e)
+            }
+        }
+    });
+    let (mut child, messages, artifact) = match started {
+        Ok(started) => started,
         Err(e) => {
             let m = format!("cannot start a process to compile in: {e}");
             let d = Diagnostic::new(Class::Usage, m);
@@ -75,13 +101,6 @@ pub fn run(job: &Job, options: &Options, arguments: &[OsString], module: Vec<u8>
             return Ended::Failed(d.help(help).into());
         }
     };
-    let begun = Instant::now();
-    // A child that ends early does not read on.
-    if let Some(mut to) = child.stdin.take() {
-        let _ = to.write_all(&module);
-    }
-    drop(module);
-    let messages = listen(&mut child);
     let mut progress = Progress::new(job);
     let mut killed = false;
     let said = loop {
@@ -109,6 +128,14 @@ pub fn run(job: &Job, options: &Options, arguments: &[OsString], module: Vec<u8>
         return Ended::Failed(Diagnostic::new(Class::Limit, m).help(help).into());
     }
     match status {
+        Ok(status) if status.success() && job.is_signed() => {
+            // All there is to say is a word about something that went well.
+            let _ = io::stderr().write_all(&said);
+            artifact.recv().map_or_else(
+                |_| Ended::Failed(Diagnostic::new(Class::Internal, "the artifact was lost").into()),
+                Ended::Artifact,
+            )
+        }
         Ok(status) => ended(job, id, status, &said, memory),
         Err(e) => {
             let m = format!("cannot wait for the process that compiles: {e}");
@@ -117,30 +144,58 @@ pub fn run(job: &Job, options: &Options, arguments: &[OsString], module: Vec<u8>
     }
 }
 
-fn start(arguments: &[OsString]) -> io::Result<Child> {
+fn start(arguments: &[OsString], collect: bool) -> io::Result<Child> {
     // The running program itself, even if its file was replaced meanwhile.
     Command::new("/proc/self/exe")
         .arg(CHILD)
         .args(arguments)
         .stdin(Stdio::piped())
+        .stdout(if collect { Stdio::piped() } else { Stdio::inherit() })
         .stderr(Stdio::piped())
         .spawn()
 }
 
-/// Reads the child's messages to their end, on a thread.
-fn listen(child: &mut Child) -> Receiver<Vec<u8>> {
+/// Gives the child what it reads, and reads its messages to their end: on a thread, because a child
+/// that hangs does neither.
+fn talk(child: &mut Child, policy: Vec<u8>, module: Vec<u8>) -> io::Result<Receiver<Vec<u8>>> {
     let (send, receive) = channel();
-    if let Some(mut from) = child.stderr.take() {
+    let (to, from) = (child.stdin.take(), child.stderr.take());
+    let talk = move || {
+        let (Some(mut to), Some(mut from)) = (to, from) else { return };
+        // A child that ends early does not read on.
+        let _ = to.write_all(&policy).and_then(|()| to.write_all(&module));
+        drop((to, policy, module));
+        let mut said = Vec::new();
+        let _ = from.by_ref().take(MAX_MESSAGES).read_to_end(&mut said);
+        let _ = io::copy(&mut from, &mut io::sink());
+        let _ = send.send(said);
+    };
+    thread::Builder::new().name("messages".into()).spawn(talk)?;
+    Ok(receive)
+}
+
+/// Reads the artifact that is to be signed to its end, on a thread. Nothing comes if the child has
+/// this process's standard output.
+fn collect(child: &mut Child) -> io::Result<Receiver<Vec<u8>>> {
+    let (send, receive) = channel();
+    if let Some(from) = child.stdout.take() {
         let read = move || {
-            let mut said = Vec::new();
-            let _ = from.by_ref().take(MAX_MESSAGES).read_to_end(&mut said);
-            let _ = io::copy(&mut from, &mut io::sink());
-            let _ = send.send(said);
+            let mut artifact = Vec::new();
+            if from.take(MAX_ARTIFACT_BYTES).read_to_end(&mut artifact).is_ok() {
+                let _ = send.send(artifact);
+            }
         };
-        // Without a thread the messages are lost, and the channel says that at once.
-        let _ = thread::Builder::new().name("messages".into()).spawn(read);
+        thread::Builder::new().name("artifact".into()).spawn(read)?;
     }
-    receive
+    Ok(receive)
+}
+
+/// The policy as the child reads it: the length of the text and one more, or 0; the text.
+fn encode(policy: Option<&str>) -> Vec<u8> {
+    let Some(text) = policy else { return vec![0; 8] };
+    let mut bytes = (text.len() as u64 + 1).to_le_bytes().to_vec();
+    bytes.extend_from_slice(text.as_bytes());
+    bytes
 }
 
 /// Passes on what the child said, or says why it could not.
@@ -212,7 +267,22 @@ impl Drop for Progress {
     }
 }
 
-/// In the child: the module as its parent read it.
-pub fn receive() -> Result<Vec<u8>, Errors> {
-    super::input::whole(&Place::Std)
+/// In the child: policy and module as its parent read them.
+pub fn receive() -> Result<(Option<String>, Vec<u8>), Errors> {
+    let policy = decode(&mut io::stdin().lock()).map_err(|e| {
+        let m = format!("the parent of this process does not say what to compile: {e}");
+        Diagnostic::new(Class::Internal, m)
+    })?;
+    Ok((policy, super::input::whole(&Place::Std)?))
+}
+
+fn decode(from: &mut impl Read) -> io::Result<Option<String>> {
+    let mut len = [0; 8];
+    from.read_exact(&mut len)?;
+    let Some(len) = u64::from_le_bytes(len).checked_sub(1) else { return Ok(None) };
+    let mut text = String::new();
+    if from.take(len).read_to_string(&mut text)? as u64 != len {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(Some(text))
 }

@@ -200,7 +200,8 @@ fn element(e: Element<'_>, features: &mut u64) -> Result<ElemSegment, Diagnostic
             RefType { nullable: false, heap: HeapType::Func }
         }
         ElementItems::Expressions(ty, list) => {
-            *features |= feature::REFERENCE_TYPES;
+            let ty = ref_type(ty)?;
+            *features |= features_of_reference(ty);
             for x in list {
                 let expr = const_expr(&x?)?;
                 items.push(match expr.as_slice() {
@@ -209,7 +210,7 @@ fn element(e: Element<'_>, features: &mut u64) -> Result<ElemSegment, Diagnostic
                     _ => ElemItem::Expr(expr),
                 });
             }
-            ref_type(ty)?
+            ty
         }
     };
     Ok(ElemSegment { mode, ty, items })
@@ -339,16 +340,16 @@ fn declared_features(p: &mut Parsed<'_>) {
         p.features |= feature::MUTABLE_GLOBALS;
     }
     let types = p.types.iter().flat_map(FuncType::values);
-    let all: Vec<_> = types.chain(p.globals.iter().map(|g| g.ty)).collect();
-    if all.contains(&ValType::V128) {
-        p.features |= feature::SIMD;
+    let mut bits = types.chain(p.globals.iter().map(|g| g.ty)).fold(0, |b, t| b | features_of(t));
+    for t in p.tables.iter().map(|t| t.elem).filter(|t| *t != RefType::FUNC) {
+        bits |= features_of_reference(t);
+    }
+    p.features |= bits;
+    if p.tables.len() > 1 {
+        p.features |= feature::REFERENCE_TYPES;
     }
     if !p.tags.is_empty() {
         p.features |= feature::EXCEPTIONS;
-    }
-    let refs: Vec<_> = all.into_iter().filter_map(ValType::reference).collect();
-    if p.tables.len() > 1 || p.tables.iter().any(|t| t.elem != RefType::FUNC) || !refs.is_empty() {
-        p.features |= feature::REFERENCE_TYPES;
     }
     if p.memories.len() > 1 {
         p.features |= feature::MULTI_MEMORY;
@@ -356,9 +357,7 @@ fn declared_features(p: &mut Parsed<'_>) {
     if p.memories.iter().any(|m| m.is64) || p.tables.iter().any(|t| t.is64) {
         p.features |= feature::MEMORY64;
     }
-    if refs.into_iter().chain(p.tables.iter().map(|t| t.elem)).any(is_typed)
-        || p.table_inits.iter().any(Option::is_some)
-    {
+    if p.table_inits.iter().any(Option::is_some) {
         p.features |= feature::FUNCTION_REFERENCES;
     }
     if const_exprs(p).any(|e| e.iter().any(is_arithmetic)) {
@@ -366,9 +365,23 @@ fn declared_features(p: &mut Parsed<'_>) {
     }
 }
 
-/// Whether the proposal for typed references brought a type.
-pub fn is_typed(t: RefType) -> bool {
-    ![RefType::FUNC, RefType::EXTERN, RefType::EXN].contains(&t)
+/// The features that brought a type.
+pub fn features_of(t: ValType) -> u64 {
+    match t {
+        ValType::V128 => feature::SIMD,
+        t => t.reference().map_or(0, features_of_reference),
+    }
+}
+
+fn features_of_reference(t: RefType) -> u64 {
+    let mut bits = feature::REFERENCE_TYPES;
+    if t.heap.top() == HeapType::Exn {
+        bits |= feature::EXCEPTIONS;
+    }
+    if ![RefType::FUNC, RefType::EXTERN, RefType::EXN].contains(&t) {
+        bits |= feature::FUNCTION_REFERENCES;
+    }
+    bits
 }
 
 fn is_arithmetic(op: &ConstOp) -> bool {

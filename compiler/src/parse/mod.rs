@@ -128,9 +128,9 @@ impl Parsed<'_> {
         collect::val_type(t).ok()
     }
 
-    /// Whether a reference type belongs to the proposal for typed references.
+    /// Bits of [`lucet_artifact::contract::feature`] of the proposals that brought a type.
     #[must_use]
-    pub fn is_typed(t: lucet_artifact::types::RefType) -> bool {
-        collect::is_typed(t)
+    pub fn features_of(t: lucet_artifact::types::ValType) -> u64 {
+        collect::features_of(t)
     }
 }

@@ -123,7 +123,6 @@ pub fn tables(parsed: &Parsed<'_>, policy: &Policy) -> Result<Vec<TableType>, Er
     let allowed = policy.max_table_elements.min(limits::MAX_TABLE_ELEMENTS);
     let mut bad = Vec::new();
     let mut list = Vec::with_capacity(parsed.tables.len());
-    let mut all = 0u64;
     for (i, declared) in parsed.tables.iter().enumerate() {
         let mut ty = *declared;
         if ty.min > allowed {
@@ -135,14 +134,14 @@ pub fn tables(parsed: &Parsed<'_>, policy: &Policy) -> Result<Vec<TableType>, Er
         if own && tighter && ty.max.is_none_or(|m| m > allowed) {
             ty.max = Some(allowed);
         }
-        all = all.saturating_add(if own { ty.min } else { 0 });
         list.push(ty);
     }
-    // Each takes its bytes for as long as the module is loaded.
-    let most = limits::MAX_TABLE_ELEMENTS;
-    if bad.is_empty() && all > most {
-        let message = format!("the tables begin with {all} elements together, allowed are {most}");
-        bad.push(Diagnostic::new(Class::Limit, message).help("build with smaller tables"));
+    let own = list.iter().skip(parsed.imported.tables as usize);
+    let all: u64 = own.map(|t| t.min).sum();
+    if bad.is_empty() && all > limits::MAX_TABLE_ELEMENTS {
+        let most = limits::MAX_TABLE_ELEMENTS;
+        let message = format!("the tables start with {all} elements together, the limit is {most}");
+        bad.push(Diagnostic::new(Class::Limit, message));
     }
     if bad.is_empty() { Ok(list) } else { Err(Errors(bad)) }
 }

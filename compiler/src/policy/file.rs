@@ -8,6 +8,7 @@ use crate::error::{Class, Diagnostic, Errors};
 use lucet_artifact::limits;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::Path;
 use toml::Spanned;
 
@@ -36,24 +37,35 @@ struct Limits {
 }
 
 impl Policy {
-    /// Reads a policy file.
+    /// Reads and parses a policy file.
     ///
     /// # Errors
     ///
-    /// [`Class::Usage`]: the file cannot be read, or as for [`Policy::parse`].
+    /// [`Class::Usage`]: as for [`Policy::read`] and [`Policy::parse`].
     pub fn load(path: &Path) -> Result<Self, Errors> {
-        let name = path.display().to_string();
+        Self::parse(&Self::read(path)?, &path.display().to_string())
+    }
+
+    /// Reads the text of a policy file, which may be a pipe.
+    ///
+    /// # Errors
+    ///
+    /// [`Class::Usage`]: the file cannot be read, is too large, or is no text.
+    pub fn read(path: &Path) -> Result<String, Errors> {
+        let name = path.display();
         let error = |m: String| {
             Diagnostic::new(Class::Usage, m).help("--policy wants a TOML file; see docs/policy.md")
         };
         let failed = |e| error(format!("cannot read the policy file {name}: {e}"));
-        if std::fs::metadata(path).map_err(failed)?.len() > MAX_FILE_BYTES {
+        let file = std::fs::File::open(path).map_err(failed)?;
+        let mut bytes = Vec::new();
+        // Not all files know their size.
+        file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
+        if bytes.len() as u64 > MAX_FILE_BYTES {
             return Err(error(format!("{name} is too large for a policy file")).into());
         }
-        let bytes = std::fs::read(path).map_err(failed)?;
-        let text = String::from_utf8(bytes)
-            .map_err(|_| error(format!("the policy file {name} is not UTF-8")))?;
-        Self::parse(&text, &name)
+        let not_text = |_| error(format!("the policy file {name} is not UTF-8")).into();
+        String::from_utf8(bytes).map_err(not_text)
     }
 
     /// Parses the text of a policy file; `file` is its name for messages.

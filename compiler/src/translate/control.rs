@@ -137,6 +137,7 @@ impl<'e> Translator<'e, '_> {
             BlockType::Empty => (NONE, NONE),
             BlockType::Type(t) => {
                 let t = crate::parse::Parsed::val_type(t).ok_or(Fail::Internal("block type"))?;
+                self.features |= crate::parse::Parsed::features_of(t);
                 (NONE, Types::One([t]))
             }
             BlockType::FuncType(i) => {

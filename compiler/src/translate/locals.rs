@@ -11,7 +11,6 @@ use crate::limits::Limit;
 use crate::parse::Parsed;
 use cranelift_codegen::ir::Value;
 use cranelift_frontend::Variable;
-use lucet_artifact::contract::feature;
 use lucet_artifact::types::ValType;
 use std::collections::{BTreeMap, BTreeSet};
 use wasmparser::{FunctionBody, Operator};
@@ -69,9 +68,7 @@ impl Translator<'_, '_> {
         for group in wasm.get_locals_reader()? {
             let (n, t) = group?;
             let t = Parsed::val_type(t).ok_or(Fail::Internal("type of a local"))?;
-            if t.reference().is_some_and(Parsed::is_typed) {
-                self.features |= feature::FUNCTION_REFERENCES;
-            }
+            self.features |= Parsed::features_of(t);
             groups.push((total, n, t));
             total += u64::from(n);
         }

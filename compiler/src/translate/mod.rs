@@ -275,6 +275,7 @@ impl<'e> Translator<'e, '_> {
                 self.select()?;
                 let ty = crate::parse::Parsed::val_type(*ty)
                     .ok_or(Fail::Internal("type of a select"))?;
+                self.features |= crate::parse::Parsed::features_of(ty);
                 let v = self.stack.last().copied();
                 self.body.keep_exnrefs(&[ty], v.as_slice());
             }

@@ -3,6 +3,9 @@
 mod commands;
 mod compile;
 mod errors;
+mod minisign;
+mod processes;
+mod signing;
 
 use std::fs;
 use std::io::Write;
@@ -64,15 +67,25 @@ impl Dir {
 
     /// The same with something on standard input.
     pub fn run_with(&self, line: &str, stdin: &[u8]) -> Run {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_lucetc"))
-            .args(line.split_whitespace())
+        self.start(Command::new(env!("CARGO_BIN_EXE_lucetc")).args(line.split_whitespace()), stdin)
+    }
+
+    /// Runs another program in it.
+    pub fn tool(&self, name: &str, arguments: &[&str], stdin: &[u8]) -> Run {
+        self.start(Command::new(name).args(arguments), stdin)
+    }
+
+    fn start(&self, command: &mut Command, stdin: &[u8]) -> Run {
+        let name = command.get_program().to_owned();
+        let missing = |e| panic!("{name:?}: {e}; make deps installs what is missing");
+        let mut child = command
             .current_dir(&self.0)
             .env_remove("RUST_BACKTRACE")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .unwrap();
+            .unwrap_or_else(missing);
         // A run that does not read its input closes the pipe: not this test's business.
         let _ = child.stdin.take().unwrap().write_all(stdin);
         let out = child.wait_with_output().unwrap();

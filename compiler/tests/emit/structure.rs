@@ -110,7 +110,7 @@ fn the_image_and_the_trailer_end_the_file() {
     assert_eq!(elf.section_by_name(IMAGE).unwrap().data().unwrap(), c.image);
     let trailer = Trailer::decode(&bytes).unwrap();
     assert!(trailer.hash_matches(&bytes));
-    assert_eq!((trailer.flags, trailer.parent, trailer.signature), (0, [0; 64], vec![]));
+    assert_eq!((trailer.flags, trailer.parent, trailer.signature), (0, [0; 64], None));
 }
 
 #[test]

@@ -93,6 +93,7 @@ pub fn lines(dir: &str, hot: &[String], wasmtime: &[String]) -> Result<Vec<Line>
     for row in [
         "fresh instance, 1 page",
         "fresh instance, 1 page, time limit",
+        "fresh instance, 1 page, through a reference",
         "call, pre-resolved",
         "call by name",
         "host function call",

@@ -126,6 +126,10 @@ pub fn lines(all: &All, megabytes: f64) -> Vec<Line> {
             lines.push(line(name, "", r.median(), r.spread(), "rate of fresh instances"));
         }
     }
+    if let Some(r) = ratio(all, "through a reference, directly", "through", "directly") {
+        let name = "fresh instance through a reference ÷ directly";
+        lines.push(line(name, "", r.median(), r.spread(), "time of a request"));
+    }
     let plain = ["trap: unreachable", "trap: division", "trap: indirect call"];
     lines.extend(worst(all, "trap: worst of the three without a signal", &plain));
     let signal = ["trap: memory out of bounds", "trap: stack overflow, 16 KiB stack"];

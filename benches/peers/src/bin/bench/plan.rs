@@ -113,6 +113,9 @@ pub fn entries() -> Vec<Entry> {
         let e = entry(&name, Kind::Time, "Rust interface, rung forced");
         all.push(e.with("lucet", "inside", &name).with("wasmtime", "resident", FRESH[0]));
     }
+    let through = "fresh instance, 1 page, through a reference";
+    let e = entry("through a reference, directly", Kind::Time, "C interface");
+    all.push(e.with("through", "hot", through).with("directly", "hot", FRESH[0]));
     let (threads, processes) = ("fresh instance, two threads", "fresh instance, two processes");
     for (name, worker) in [
         ("two threads, two processes", "hot"),
