@@ -162,6 +162,8 @@ LUCET_ENUM(lucet_status) {
   LUCET_STATUS_UNSUPPORTED = 24,
   /** A snapshot would freeze random numbers or clocks that were read during start-up. */
   LUCET_STATUS_IMPURE = 25,
+  /** The module's contract is not what the configuration allows; the message lists each point. */
+  LUCET_STATUS_CONTRACT_REFUSED = 26,
 };
 
 /** What a guest did. Numbers never change; treat unknown ones like LUCET_OUTCOME_TRAPPED. */
@@ -567,13 +569,20 @@ lucet_status lucet_module_config_set_development(lucet_module_config *config, bo
  *
  * LUCET_STATUS_IO, LUCET_STATUS_NOT_AN_ARTIFACT, LUCET_STATUS_INVALID_ARTIFACT,
  * LUCET_STATUS_UNSUPPORTED_ARTIFACT, LUCET_STATUS_UNTRUSTED_ARTIFACT, LUCET_STATUS_MISSING_IMPORT,
- * LUCET_STATUS_IMPORT_TYPE_MISMATCH, LUCET_STATUS_OUT_OF_MEMORY. */
+ * LUCET_STATUS_IMPORT_TYPE_MISMATCH, LUCET_STATUS_CONTRACT_REFUSED, LUCET_STATUS_OUT_OF_MEMORY. */
 LUCET_NODISCARD lucet_status lucet_module_load_file(const char *path,
     const lucet_module_config *config, lucet_module **out);
 
 /** Loads an artifact from memory: `len` bytes, which are copied. As lucet_module_load_file. */
 LUCET_NODISCARD lucet_status lucet_module_load_bytes(const void *bytes, size_t len,
     const lucet_module_config *config, lucet_module **out);
+
+/**
+ * Loads an artifact from an open regular file (a memfd is one): all of it, whatever the position
+ * of `fd`, which is neither changed nor closed. As lucet_module_load_file, and
+ * LUCET_STATUS_INVALID_ARGUMENT if `fd` is not open for reading. */
+LUCET_NODISCARD lucet_status lucet_module_load_fd(int32_t fd, const lucet_module_config *config,
+    lucet_module **out);
 
 /**
  * Gives the handle back. Code stays in memory until the last instance of the module is freed, and
@@ -597,6 +606,46 @@ LUCET_NODISCARD lucet_status lucet_module_find(lucet_module *module, const char 
  * LUCET_STATUS_WRONG_STATE without development mode, LUCET_STATUS_IO,
  * LUCET_STATUS_INVALID_ARGUMENT. */
 lucet_status lucet_module_write_gdb_script(lucet_module *module, const char *path);
+
+/* ---- contracts ------------------------------------------------------------------------------- */
+
+/**
+ * Most bytes of linear memory that an instance may have or grow to, in all its memories together;
+ * what contract and region allow unless set. A module that begins with more is refused
+ * (LUCET_STATUS_CONTRACT_REFUSED); the growth of others ends here, whatever maximum they declare.
+ */
+lucet_status lucet_module_config_set_max_memory(lucet_module_config *config, uint64_t bytes);
+
+/** The same for the elements of each table. */
+lucet_status lucet_module_config_set_max_table_elements(lucet_module_config *config,
+    uint32_t elements);
+
+/**
+ * Refuses modules without this label, or with another value of it; NULL as `value` means any.
+ * Labels come from the policy file that a module was compiled under. Once for each name. */
+lucet_status lucet_module_config_require_label(lucet_module_config *config, const char *name,
+    const char *value);
+
+/**
+ * Refuses modules of older compilers, on the day of a compiler's bug. `version` is a semantic one:
+ * "1.2.3". */
+lucet_status lucet_module_config_set_min_compiler(lucet_module_config *config, const char *version);
+
+/**
+ * Refuses modules that use a feature of the language: "simd", "exceptions", "memory64" and so on
+ * (LUCET_STATUS_INVALID_ARGUMENT lists them), or "all" beyond WebAssembly 1.0. */
+lucet_status lucet_module_config_deny_feature(lucet_module_config *config, const char *name);
+
+/** Takes that back for one feature, or "all". */
+lucet_status lucet_module_config_allow_feature(lucet_module_config *config, const char *name);
+
+/**
+ * The value of a label in a module's contract, for logs: who made it, which version it is. `buf`,
+ * `cap` and `len` as for lucet_instance_function_name; it may be anything, so escape it.
+ *
+ * LUCET_STATUS_INVALID_ARGUMENT if there is no such label. */
+lucet_status lucet_module_label(lucet_module *module, const char *name, char *buf, size_t cap,
+    size_t *len);
 
 /* ---- trust ----------------------------------------------------------------------------------- */
 
@@ -1320,7 +1369,8 @@ LUCET_NODISCARD lucet_status lucet_vmctx_run(lucet_vmctx *ctx, const char *name,
  * stopped by nobody: set it for modules that you do not trust.
  *
  * Only modules compiled with `lucetc --fuel` count: loading another one with this configuration
- * is LUCET_STATUS_UNSUPPORTED. A start function that runs out is LUCET_STATUS_START_FAILED. */
+ * is LUCET_STATUS_UNSUPPORTED. A start function that runs out is LUCET_STATUS_START_FAILED. To ask
+ * for such modules and limit nothing yet, pass UINT64_MAX. */
 lucet_status lucet_module_config_set_fuel(lucet_module_config *config, uint64_t units);
 
 /**

@@ -63,7 +63,12 @@ pub enum Status {
     Unsupported = 24,
     /// A snapshot would freeze random numbers or clocks that were read during start-up.
     Impure = 25,
+    /// The contract of the artifact is not what the embedder's configuration allows.
+    ContractRefused = 26,
 }
+
+/// Most mistakes of one kind that a message tells of.
+pub(crate) const TOLD: usize = 9;
 
 /// A failed call. One word: results that carry it stay in registers on the way of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,6 +109,23 @@ impl Error {
         self.0.trap
     }
 
+    /// Several mistakes as one error: the status of the first, the words of them all, or of as many
+    /// as a person reads. `untold` is the number of others. `None` if there are none.
+    pub(crate) fn several(errors: Vec<Self>, untold: usize) -> Option<Self> {
+        let more = errors.len().saturating_sub(TOLD) + untold;
+        let mut errors = errors.into_iter();
+        let mut first = errors.next()?;
+        for e in errors.take(TOLD - 1) {
+            first.0.message += "\n  also: ";
+            first.0.message += e.message();
+        }
+        if more > 0 {
+            first.0.message += &format!("\n  and {more} more");
+        }
+        first.0.message = cut(first.0.message);
+        Some(first)
+    }
+
     pub(crate) fn with_trap(mut self, code: TrapCode) -> Self {
         self.0.trap = Some(code);
         self
@@ -115,6 +137,16 @@ impl Error {
         self.0.message = cut(format!("{context}: {}", self.0.message));
         self
     }
+}
+
+/// A text from outside as it stands in messages: printable, and no longer than a person reads.
+pub(crate) fn brief(text: &str) -> String {
+    const MOST: usize = 100;
+    let mut shown: String = text.chars().take(MOST).flat_map(char::escape_debug).collect();
+    if text.chars().nth(MOST).is_some() {
+        shown += &format!("… ({} bytes)", text.len());
+    }
+    shown
 }
 
 /// The longest message in bytes. Artifacts may have names of 100 KB, which nobody reads, and which
@@ -153,6 +185,29 @@ impl std::error::Error for Error {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn texts_from_outside_are_short_and_printable() {
+        assert_eq!(brief("env.log"), "env.log");
+        assert_eq!(brief("\x1b[31m\n\0\u{202e}"), "\\u{1b}[31m\\n\\0\\u{202e}");
+        let long = brief(&"é".repeat(100_000));
+        assert!(long.ends_with("é… (200000 bytes)") && long.len() < 250, "{long}");
+    }
+
+    #[test]
+    fn several_errors_are_counted() {
+        let make = |n: u32| {
+            let status = |i: u32| if i == 0 { Status::Io } else { Status::Busy };
+            let one = |i: u32| Error::new(status(i), i.to_string());
+            Error::several((0..n).map(one).collect(), 0)
+        };
+        assert!(make(0).is_none());
+        assert_eq!(make(1).unwrap().message(), "0");
+        let two = make(2).unwrap();
+        assert_eq!((two.status(), two.message()), (Status::Io, "0\n  also: 1"));
+        assert!(make(9).unwrap().message().ends_with("also: 8"));
+        assert!(make(12).unwrap().message().ends_with("also: 8\n  and 3 more"));
+    }
 
     #[test]
     fn messages_are_cut_between_characters() {

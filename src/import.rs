@@ -1,6 +1,6 @@
 //! Host functions that an embedder offers, and the check of a module's imports against them.
 
-use crate::error::{Error, Result, Status};
+use crate::error::{Error, Result, Status, brief};
 use crate::sys::{Seed, reserve};
 use crate::vmctx::HostCode;
 use lucet_artifact::{FuncType, ValType};
@@ -88,12 +88,14 @@ impl Imports {
     /// # Errors
     /// `MissingImport`, or `ImportTypeMismatch` with both types.
     pub(crate) fn find(&self, module: &str, name: &str, ty: &FuncType) -> Result<&HostFunction> {
+        let shown = || format!("{}.{}", brief(module), brief(name));
         let Some(f) = self.functions.get(module).and_then(|m| m.get(name)) else {
             return Err(Error::new(
                 Status::MissingImport,
                 format!(
-                    "the module imports function {module}.{name} of type {ty}, which the host does \
-                     not offer{}",
+                    "the module imports function {} of type {}, which the host does not offer{}",
+                    shown(),
+                    brief(&ty.to_string()),
                     self.hint(module, name)
                 ),
             ));
@@ -102,8 +104,10 @@ impl Imports {
             return Err(Error::new(
                 Status::ImportTypeMismatch,
                 format!(
-                    "the module imports {module}.{name} as {ty}, the host offers it as {}",
-                    f.ty
+                    "the module imports {} as {}, the host offers it as {}",
+                    shown(),
+                    brief(&ty.to_string()),
+                    brief(&f.ty.to_string())
                 ),
             ));
         }

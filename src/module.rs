@@ -4,7 +4,7 @@
 //! Immutable and shared by `Arc`; code stays mapped as long as any instance or handle needs it.
 
 use crate::arch;
-use crate::error::{Error, Result, Status};
+use crate::error::{Error, Result, Status, TOLD, brief};
 use crate::idle;
 use crate::import::{Imports, same_for_host};
 use crate::instance::{self, constant, fuel};
@@ -13,6 +13,7 @@ use crate::names::Names;
 use crate::region::{Image, Need, Run};
 use crate::signature::Ids;
 use crate::sys::{arena, reserve};
+use crate::terms::{Caps, Terms};
 use crate::trap::CodeInfo;
 use crate::vmctx::{self, HostEntry, ImpureHost, TableEntry};
 use lucet_artifact::abi::{FIRST_IMPORT, host_call_stack_bytes};
@@ -22,6 +23,7 @@ use lucet_artifact::init::{ElemItem, ImageRun, Init, SegmentMode};
 use lucet_artifact::types::{NO_CODE, RefType};
 use lucet_artifact::{FuncType, ValType, layout};
 use std::ops::Deref;
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -41,6 +43,8 @@ pub struct ModuleConfig {
     /// Fuel that instances begin with, start function included; `None`: no limit. Only modules that
     /// were compiled with fuel can be loaded with it.
     pub fuel: Option<u64>,
+    /// What the contract must and must not say.
+    pub terms: Terms,
 }
 
 /// An exported function, looked up once. Valid for instances of the module it came from, and of
@@ -156,6 +160,8 @@ pub struct Core {
     exports: Names,
     /// The word of fuel that instances begin with.
     fuel: u64,
+    /// What instances may have at most, besides what contract and region say.
+    pub(crate) caps: Caps,
     /// Address of the code.
     text_base: usize,
     /// Where the pages of the image belong.
@@ -224,6 +230,15 @@ impl Module {
         Self::load(Source::Bytes(bytes), config)
     }
 
+    /// Loads an artifact from an open regular file, from its beginning to its end. The descriptor
+    /// is neither kept nor closed, and its position stays where it is.
+    ///
+    /// # Errors
+    /// As [`Module::load_file`]; `InvalidArgument` if it is not open for reading.
+    pub fn load_fd(fd: BorrowedFd<'_>, config: &ModuleConfig) -> Result<Arc<Self>> {
+        Self::load(Source::Fd(fd), config)
+    }
+
     fn load(source: Source<'_>, config: &ModuleConfig) -> Result<Arc<Self>> {
         Ok(Self::of(&Arc::new(Core::load(source, config)?)))
     }
@@ -277,10 +292,11 @@ impl Core {
                  with `lucetc --fuel`",
             ));
         }
+        config.terms.check(&loaded)?;
         let bound = bind(&loaded, config)?;
         let code = Arc::new(CodeInfo::new(loaded.text.base(), &loaded.traps, &loaded.handlers));
         let fuel = config.fuel.map_or(lucet_artifact::fuel::UNLIMITED as u64, fuel::word);
-        let module = Self::build(loaded, bound, code, None, fuel)?;
+        let module = Self::build(loaded, bound, code, None, (fuel, config.terms.caps()))?;
         arena::set_owner(module.loaded.text.range(), std::ptr::from_ref(&*module.code) as usize);
         Ok(module)
     }
@@ -293,7 +309,9 @@ impl Core {
             impure: parent.impure.clone(),
         };
         let loaded = parent.loaded.with_state(state);
-        Self::build(loaded, bound, parent.code.clone(), Some(parent.code_id), parent.fuel)
+        parent.caps.check(&loaded.contract, loaded.init.tables.len())?;
+        let limits = (parent.fuel, parent.caps);
+        Self::build(loaded, bound, parent.code.clone(), Some(parent.code_id), limits)
     }
 
     fn build(
@@ -301,7 +319,7 @@ impl Core {
         bound: Bound,
         code: Arc<CodeInfo>,
         code_id: Option<u64>,
-        fuel: u64,
+        (fuel, caps): (u64, Caps),
     ) -> Result<Self> {
         let imports_state =
             loaded.imports.imports.iter().any(|i| !matches!(i.kind, ImportKind::Func(_)));
@@ -314,6 +332,7 @@ impl Core {
             id,
             code_id: code_id.unwrap_or(id),
             fuel,
+            caps,
             reseed: snapshot.reseed,
             impure_from_start: if snapshot.impure { IMPURE_INHERITED } else { 0 },
             exports: Names::new(loaded.exports.exports.iter().map(|e| e.name.as_str())),
@@ -785,24 +804,24 @@ struct Bound {
     impure: Arc<[ImpureHost]>,
 }
 
-/// Missing imports that an error tells of, besides the first.
-const MISSING_TOLD: usize = 8;
-
 /// Binds imported functions to host functions.
 fn bind(loaded: &Loaded, config: &ModuleConfig) -> Result<Bound> {
     let mut entries = vmctx::builtins::entries();
     debug_assert_eq!(entries.len(), FIRST_IMPORT as usize);
     let (mut unbound, mut missing, mut impure) = (Vec::new(), Vec::new(), Vec::new());
+    let mut untold = 0;
     for import in &loaded.imports.imports {
         let ImportKind::Func(t) = import.kind else {
-            if !config.linkable && missing.len() <= MISSING_TOLD {
+            if !config.linkable && missing.len() >= TOLD {
+                untold += 1;
+            } else if !config.linkable {
                 missing.push(Error::new(
                     Status::MissingImport,
                     format!(
                         "the module imports {} {}.{}; only instances of a group can provide that",
                         import.kind.word(),
-                        import.module,
-                        import.name
+                        brief(&import.module),
+                        brief(&import.name)
                     ),
                 ));
             }
@@ -829,15 +848,12 @@ fn bind(loaded: &Loaded, config: &ModuleConfig) -> Result<Bound> {
                 unbound.push(true);
             }
             // A few are told of.
-            Err(e) if missing.len() <= MISSING_TOLD => missing.push(e),
-            Err(_) => {}
+            Err(e) if missing.len() < TOLD => missing.push(e),
+            Err(_) => untold += 1,
         }
     }
-    let mut missing = missing.into_iter();
-    if let Some(first) = missing.next() {
-        let more: Vec<_> = missing.map(|e| format!("\n  also: {}", e.message())).collect();
-        let text = format!("{}{}", first.message(), more.concat());
-        return Err(Error::new(first.status(), text));
+    if let Some(e) = Error::several(missing, untold) {
+        return Err(e);
     }
     let (at, hosts): (Vec<_>, Vec<_>) = impure.into_iter().unzip();
     let impure: Arc<[ImpureHost]> = hosts.into();

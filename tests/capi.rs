@@ -73,6 +73,18 @@ fn fuel_limits_runs_by_steps() {
 }
 
 #[test]
+fn contracts_are_held_against_terms() {
+    const GUEST: &str = r#"(module (memory 2) (table 3 funcref)
+      (func (export "f") (param v128)))"#;
+    let mut o = lucetc::Options::default();
+    o.policy.set_label("tenant", "blue").unwrap();
+    let bytes = lucetc::compile(GUEST.as_bytes(), &o).unwrap_or_else(|e| panic!("{e}"));
+    let file = out().join("contract.so");
+    std::fs::write(&file, bytes).unwrap();
+    run(Command::new(program("contract", &[])).arg(file));
+}
+
+#[test]
 fn modules_are_replaced() {
     let guests = [
         r#"(module (func (export "answer") (result i32) (i32.const 1)))"#,

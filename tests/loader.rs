@@ -5,6 +5,7 @@ mod loader {
     pub mod files;
     pub mod flips;
     pub mod good;
+    #[path = "../common/sample.rs"]
     pub mod sample;
     pub mod section_cases;
     pub mod trailer_cases;

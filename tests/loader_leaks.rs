@@ -1,7 +1,7 @@
 //! Nothing is left behind: neither by failed loads nor by modules that come and go. One test, alone
 //! in its process, because it counts what belongs to the whole process.
 
-#[path = "loader/sample.rs"]
+#[path = "common/sample.rs"]
 mod sample;
 
 use lucet::Status;

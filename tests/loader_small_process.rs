@@ -1,7 +1,7 @@
 //! A process that may not have 32 GiB of address space still loads modules. Alone in its process,
 //! because the arena is reserved once.
 
-#[path = "loader/sample.rs"]
+#[path = "common/sample.rs"]
 mod sample;
 
 use lucet::Status;

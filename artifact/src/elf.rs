@@ -23,6 +23,7 @@ use crate::container::{
     TEXT_FILLER,
 };
 use crate::limits::{MAX_IMAGE_BYTES, MAX_TEXT_BYTES, NATIVE_PAGE};
+use crate::symbols::{SYM_BYTES, Targets, check_symbols};
 use std::fmt;
 use std::ops::Range;
 
@@ -44,7 +45,6 @@ const SHT_SYMTAB: u32 = 2;
 const SHT_STRTAB: u32 = 3;
 const SHF_ALLOC: u64 = 2;
 const SHF_EXECINSTR: u64 = 4;
-const SYM_BYTES: u64 = 24;
 /// Two PT_LOAD, PT_GNU_EH_FRAME, PT_GNU_STACK.
 const MAX_SEGMENTS: u16 = 4;
 
@@ -152,11 +152,11 @@ fn invalid(message: String) -> Error {
     Error::new(Status::InvalidArtifact, message)
 }
 
-fn bad(what: &str, at: u64, found: u64) -> Error {
+pub(crate) fn bad(what: &str, at: u64, found: u64) -> Error {
     invalid(format!("{what} at file offset {at:#x} has the invalid value {found:#x}"))
 }
 
-fn check(ok: bool, what: &str, at: u64, found: u64) -> Result<()> {
+pub(crate) fn check(ok: bool, what: &str, at: u64, found: u64) -> Result<()> {
     if ok { Ok(()) } else { Err(bad(what, at, found)) }
 }
 
@@ -164,17 +164,17 @@ fn truncated(e: &DecodeError) -> Error {
     invalid(format!("ELF header: {e}"))
 }
 
-fn u16(r: &mut Reader<'_>, what: &'static str) -> Result<u16> {
+pub(crate) fn u16(r: &mut Reader<'_>, what: &'static str) -> Result<u16> {
     let mut bytes = [0; 2];
     bytes.copy_from_slice(r.take(2, what).map_err(|e| truncated(&e))?);
     Ok(u16::from_le_bytes(bytes))
 }
 
-fn u32(r: &mut Reader<'_>, what: &'static str) -> Result<u32> {
+pub(crate) fn u32(r: &mut Reader<'_>, what: &'static str) -> Result<u32> {
     r.u32(what).map_err(|e| truncated(&e))
 }
 
-fn u64(r: &mut Reader<'_>, what: &'static str) -> Result<u64> {
+pub(crate) fn u64(r: &mut Reader<'_>, what: &'static str) -> Result<u64> {
     r.u64(what).map_err(|e| truncated(&e))
 }
 
@@ -395,6 +395,7 @@ fn check_sections(
         return Err(bad("e_shoff", 40, header.shoff));
     }
     check_frames(&elf, segments)?;
+    check_symtab(body, sections, &elf)?;
     check_gaps(body, header, &elf)?;
     let end = next_offset.max(headers.end);
     if end != len {
@@ -425,7 +426,8 @@ fn check_section(name: &str, s: &Section, len: u64, lowest: u64) -> Result<()> {
     if name == SYMTAB {
         check(s.entsize == SYM_BYTES, "sh_entsize", s.at + 56, s.entsize)?;
         check(s.size.is_multiple_of(SYM_BYTES), "sh_size", s.at + 32, s.size)?;
-        check(u64::from(s.info) <= s.size / SYM_BYTES, "sh_info", s.at + 44, s.info.into())?;
+        // One more than the last local one: all of them are.
+        check(u64::from(s.info) == s.size / SYM_BYTES, "sh_info", s.at + 44, s.info.into())?;
     } else {
         check(s.link == 0, "sh_link", s.at + 40, s.link.into())?;
         check(s.info == 0, "sh_info", s.at + 44, s.info.into())?;
@@ -463,6 +465,18 @@ fn check_frames(elf: &Elf, segments: &Segments) -> Result<()> {
         return Ok(());
     }
     Err(bad("p_offset of PT_GNU_EH_FRAME", s.at + 8, s.offset))
+}
+
+/// The symbols, if there are any, name places in `.text`.
+fn check_symtab(body: &[u8], sections: &[Section], elf: &Elf) -> Result<()> {
+    let (Some(table), Some(text)) = (elf.section(SYMTAB), elf.section(TEXT)) else { return Ok(()) };
+    let at_text = |s: &Section| s.offset == text.start as u64 && s.size == text.len() as u64;
+    let targets = Targets {
+        text_index: sections.iter().position(at_text).map_or(0, |i| i as u16 + 1),
+        text: text.start as u64..text.end as u64,
+        names: elf.section(STRTAB).map_or(0, |r| r.len() as u64),
+    };
+    check_symbols(body.get(table.clone()).unwrap_or_default(), table.start as u64, &targets)
 }
 
 /// What belongs to nothing is filler: zero, and `int3` behind code, because code is mapped in whole

@@ -34,6 +34,7 @@ pub mod layout;
 pub mod limits;
 pub mod minisign;
 pub mod snapshot;
+pub(crate) mod symbols;
 pub mod trailer;
 pub mod trust;
 pub mod types;

@@ -4,6 +4,7 @@
 
 use crate::error::{Error, Result, Status};
 use std::ffi::{CStr, OsStr, c_char};
+use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr::NonNull;
@@ -71,6 +72,19 @@ pub(super) unsafe fn path<'a>(p: *const c_char, param: &str) -> Result<&'a Path>
         return Err(Error::new(Status::InvalidArgument, format!("`{param}` is empty")));
     }
     Ok(Path::new(OsStr::from_bytes(bytes.to_bytes())))
+}
+
+/// An open file.
+///
+/// # Safety
+/// Nobody closes it meanwhile. A number that is no open file is a status of whoever uses it.
+pub(super) unsafe fn descriptor<'a>(fd: i32, param: &str) -> Result<BorrowedFd<'a>> {
+    if fd < 0 {
+        let message = format!("`{param}` is {fd}, which is no descriptor");
+        return Err(Error::new(Status::InvalidArgument, message));
+    }
+    // SAFETY: not -1, and the caller's promise.
+    Ok(unsafe { BorrowedFd::borrow_raw(fd) })
 }
 
 /// An array to read; NULL is fine if it has no elements.

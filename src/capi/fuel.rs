@@ -13,7 +13,8 @@ use super::vmctx::{caller, lucet_vmctx};
 /// stopped by nobody: set it for modules that you do not trust.
 ///
 /// Only modules compiled with `lucetc --fuel` count: loading another one with this configuration
-/// is LUCET_STATUS_UNSUPPORTED. A start function that runs out is LUCET_STATUS_START_FAILED.
+/// is LUCET_STATUS_UNSUPPORTED. A start function that runs out is LUCET_STATUS_START_FAILED. To ask
+/// for such modules and limit nothing yet, pass UINT64_MAX.
 #[unsafe(no_mangle)]
 pub extern "C" fn lucet_module_config_set_fuel(
     config: *mut lucet_module_config,

@@ -17,6 +17,7 @@ const SECTIONS: &[(&str, &str)] = &[
     ("library", "the library"),
     ("region", "regions"),
     ("module", "modules"),
+    ("contract", "contracts"),
     ("trust", "trust"),
     ("instance", "instances"),
     ("module_ref", "replacing modules"),

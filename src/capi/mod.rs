@@ -9,9 +9,9 @@
 //! * [`handle`]: handles are numbers, never dereferenced, so a wrong one is a status
 //! * [`error`]: the panic boundary, and the message of the last failed call
 //! * [`args`]: checks of parameters
-//! * [`status`], [`val`], [`library`], [`region`], [`module`], [`trust`], [`instance`],
-//!   [`module_ref`], [`group`], [`backtrace`], [`snapshot`], [`vmctx`], [`fuel`]: the sections of
-//!   the header, in its order
+//! * [`status`], [`val`], [`library`], [`region`], [`module`], [`contract`], [`trust`],
+//!   [`instance`], [`module_ref`], [`group`], [`backtrace`], [`snapshot`], [`vmctx`], [`fuel`]: the
+//!   sections of the header, in its order
 //!
 //! The header is generated from these files, their comments included, by `header.rs`; so the
 //! comments on public items speak C. Types have their C names for the same reason. Enumerations
@@ -30,6 +30,7 @@
 
 mod args;
 mod backtrace;
+mod contract;
 mod error;
 mod exception;
 mod fuel;

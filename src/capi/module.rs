@@ -217,7 +217,7 @@ pub(super) fn insert(module: Arc<Module>) -> crate::Result<*mut lucet_module> {
 ///
 /// LUCET_STATUS_IO, LUCET_STATUS_NOT_AN_ARTIFACT, LUCET_STATUS_INVALID_ARTIFACT,
 /// LUCET_STATUS_UNSUPPORTED_ARTIFACT, LUCET_STATUS_UNTRUSTED_ARTIFACT, LUCET_STATUS_MISSING_IMPORT,
-/// LUCET_STATUS_IMPORT_TYPE_MISMATCH, LUCET_STATUS_OUT_OF_MEMORY.
+/// LUCET_STATUS_IMPORT_TYPE_MISMATCH, LUCET_STATUS_CONTRACT_REFUSED, LUCET_STATUS_OUT_OF_MEMORY.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn lucet_module_load_file(
@@ -251,6 +251,26 @@ pub unsafe extern "C" fn lucet_module_load_bytes(
         // SAFETY: the header asks for `len` bytes.
         let bytes = unsafe { array(bytes.cast::<u8>(), len, "bytes") }?;
         out.set(insert(Module::load_bytes(bytes, &config_or_default(config)?)?)?);
+        Ok(())
+    })
+}
+
+/// Loads an artifact from an open regular file (a memfd is one): all of it, whatever the position
+/// of `fd`, which is neither changed nor closed. As lucet_module_load_file, and
+/// LUCET_STATUS_INVALID_ARGUMENT if `fd` is not open for reading.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn lucet_module_load_fd(
+    fd: i32,
+    config: *const lucet_module_config,
+    out: *mut *mut lucet_module,
+) -> raw::lucet_status {
+    border(|| {
+        // SAFETY: the header asks for a place for a handle.
+        let out = unsafe { Out::new(out, "out", std::ptr::null_mut()) }?;
+        // SAFETY: nobody but the caller closes it until the call returns, as the header asks.
+        let fd = unsafe { args::descriptor(fd, "fd") }?;
+        out.set(insert(Module::load_fd(fd, &config_or_default(config)?)?)?);
         Ok(())
     })
 }

@@ -68,6 +68,8 @@ pub enum lucet_status {
     LUCET_STATUS_UNSUPPORTED = 24,
     /// A snapshot would freeze random numbers or clocks that were read during start-up.
     LUCET_STATUS_IMPURE = 25,
+    /// The module's contract is not what the configuration allows; the message lists each point.
+    LUCET_STATUS_CONTRACT_REFUSED = 26,
 }
 
 /// What a guest did. Numbers never change; treat unknown ones like LUCET_OUTCOME_TRAPPED.
@@ -237,6 +239,7 @@ same!(status_name: lucet_status = Status {
     LUCET_STATUS_INTERNAL = Internal,
     LUCET_STATUS_UNSUPPORTED = Unsupported,
     LUCET_STATUS_IMPURE = Impure,
+    LUCET_STATUS_CONTRACT_REFUSED = ContractRefused,
 });
 
 same!(outcome_name: lucet_outcome_kind = OutcomeKind {
@@ -318,7 +321,8 @@ mod tests {
             assert_eq!(trap_code(*code as i32), Some(*code));
         }
         assert_eq!(status_name(25), Some(c"LUCET_STATUS_IMPURE"));
-        assert!(status_name(26).is_none() && status_name(-1).is_none());
+        assert_eq!(status_name(26), Some(c"LUCET_STATUS_CONTRACT_REFUSED"));
+        assert!(status_name(27).is_none() && status_name(-1).is_none());
         assert_eq!(outcome_name(10), Some(c"LUCET_OUTCOME_HOST_ERROR"));
         assert!(trap_code(0).is_none() && trap_code(13).is_none() && trap_code(257).is_none());
     }

@@ -24,8 +24,8 @@ use lucet_artifact::init::{
     ConstOp, DataSegment, ElemItem, ElemSegment, ImageRun, Init, SegmentMode,
 };
 use lucet_artifact::limits::{
-    MAX_ELEMENT_ITEMS, MAX_ELEMENT_SEGMENTS, MAX_IMAGE_BYTES, MAX_IMAGE_RUNS, NATIVE_PAGE,
-    WASM_PAGE,
+    MAX_ELEMENT_ITEMS, MAX_ELEMENT_SEGMENTS, MAX_IMAGE_BYTES, MAX_IMAGE_RUNS, MAX_TABLE_ELEMENTS,
+    NATIVE_PAGE, WASM_PAGE,
 };
 use lucet_artifact::types::{HeapType, RefType};
 use std::fs::File;
@@ -113,6 +113,9 @@ impl Inner {
                     return Err(refuse(format!("table {name} holds {what}")));
                 }
             }
+        }
+        if contract.tables.iter().map(|t| t.min).sum::<u64>() > MAX_TABLE_ELEMENTS {
+            return Err(too_much("elements of all tables", MAX_TABLE_ELEMENTS));
         }
         init.datas = self.datas_left();
         let image_len = self.images_now(&mut init, to)?;

@@ -1,6 +1,7 @@
 //! What one instance may use, within what its module's contract and its region allow.
 //!
-//! A limit only ever lowers: the contract's maximum, then the region's, then the instance's own.
+//! A limit only ever lowers: the contract's maximum, then that of the terms that the module was
+//! loaded under, then the region's, then the instance's own.
 //! Only when all of them allow it is the region's embedder asked ([`crate::Growth`]).
 
 use super::{IDLE, Inner, InstanceRef};
@@ -16,7 +17,7 @@ impl Inner {
     pub(super) fn set_region_limits(&mut self) {
         let config = self.region.config();
         self.limits = super::deadline::Limits::of_time(config.time_limit);
-        self.table_limit = config.max_table_elements.into();
+        self.table_limit = self.table_max;
         self.memory_limit = self.memory_max;
         if self.stack_limit != u64::MAX {
             self.stack_limit = u64::MAX;
@@ -50,8 +51,8 @@ pub(super) fn may_grow(control: ControlRef, kind: GrowthKind, from: u64, to: u64
 }
 
 impl InstanceRef {
-    /// Limits what the instance's memories may grow to together, in bytes; at most what contract
-    /// and region allow. What is larger already stays as it is.
+    /// Limits what the instance's memories may grow to together, in bytes; at most what contract,
+    /// terms and region allow. What is larger already stays as it is.
     ///
     /// # Errors
     /// `InvalidHandle`, `Busy`.
@@ -61,15 +62,15 @@ impl InstanceRef {
         Ok(())
     }
 
-    /// Limits the number of elements that each table may grow to; at most what contract and region
-    /// allow. A table that is larger already stays as it is.
+    /// Limits the number of elements that each table may grow to; at most what contract, terms
+    /// and region allow. A table that is larger already stays as it is.
     ///
     /// # Errors
     /// `InvalidHandle`, `Busy`.
     pub fn set_table_limit(&self, elements: u32) -> Result<()> {
         let lease = self.lease(&IDLE)?;
         lease.control.with(|i| {
-            i.table_limit = i.region.config().max_table_elements.min(elements).into();
+            i.table_limit = i.table_max.min(elements.into());
         });
         Ok(())
     }

@@ -171,7 +171,9 @@ pub struct Inner {
     memory_max: u64,
     /// The same for this instance; at most `memory_max`.
     memory_limit: u64,
-    /// Elements that a table of this instance may grow to.
+    /// Elements that each of its tables may have.
+    table_max: u64,
+    /// The same for this instance; at most `table_max`.
     table_limit: u64,
     /// Whether its runs are timed.
     timed: bool,

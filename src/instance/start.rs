@@ -231,13 +231,15 @@ fn occupy(
     let guarded = own.is_some_and(|m| m.shape == MemoryShape::Guarded);
     let size = module.loaded.layout.size();
     let tables = module.loaded.contract.tables.iter().map(|t| t.min);
-    region.check_fit(size, all, guarded, tables)?;
+    let stack = module.loaded.contract.min_stack.into();
+    region.check_fit(size, all, stack, guarded, tables)?;
     if !region.home().is_open() {
         return Err(Error::new(Status::InvalidHandle, "the region was freed"));
     }
     let further = module.loaded.contract.further_memories();
     let most: u64 = own.into_iter().chain(further).map(MemoryDecl::most_bytes).sum();
-    let memory_max = most.min(region.config().max_memory);
+    let memory_max = most.min(region.config().max_memory).min(module.caps.memory);
+    let table_max = region.config().max_table_elements.min(module.caps.table).into();
     // Slots that are open already come first: opening one costs memory and mappings.
     if group.is_none()
         && let Some(control) = region.home().take_elsewhere(module.id())
@@ -277,7 +279,8 @@ fn occupy(
         memory_touched: bytes,
         memory_max,
         memory_limit: memory_max,
-        table_limit: region.config().max_table_elements.into(),
+        table_max,
+        table_limit: table_max,
         timed: region.config().latency_histograms,
         stack_limit: u64::MAX,
         others: memory::Others::new(&module.loaded.contract.memories, further),

@@ -1,11 +1,11 @@
-//! Puts code where it can run. The only part of the loader that touches memory by address.
+//! Puts code where it can run.
 //!
 //! Pages of `.text` come straight out of the sealed copy of the file, readable and executable from
 //! the first moment and never writable. Nothing is patched: artifacts contain no relocations.
 
 use crate::error::{Error, Result, Status};
 use crate::sys::arena::{self, ArenaRange};
-use crate::sys::sealed::SealedFile;
+use crate::sys::sealed::{SealedFile, read_at};
 use std::fs::File;
 use std::ops::Range;
 use std::os::fd::AsFd;
@@ -59,9 +59,12 @@ pub(super) fn map_text(file: &SealedFile, text: &Range<usize>) -> Result<MappedT
 }
 
 /// Maps `text` of the artifact's own file instead, so that profilers find its name in
-/// `/proc/PID/maps`, and compares it with the verified copy. What happens to the file later
+/// `/proc/PID/maps`, and compares the file with the verified copy. What happens to the file later
 /// happens to the code: for development only. `None` if the file cannot be mapped executable (a
 /// `noexec` mount).
+///
+/// The file is read again rather than the mapping looked at: that of a file that is cut off
+/// meanwhile raises SIGBUS.
 ///
 /// # Errors
 /// [`Status::Io`] if the file no longer holds the bytes that were verified.
@@ -74,17 +77,18 @@ pub(super) fn map_text_of_file(
     if range.map_code(file.as_fd(), text.start, text.len()).is_err() {
         return Ok(None);
     }
-    let long_enough = file.metadata().is_ok_and(|m| m.len() >= text.end as u64);
-    let mapped = if long_enough {
-        // SAFETY: `map_code` mapped `text.len()` bytes and the file still has them. Somebody could
-        // cut it off this very moment; development mode accepts a SIGBUS then, as its
-        // documentation says.
-        unsafe { range.code(text.len()) }
-    } else {
-        None
-    };
-    if mapped.is_none() || mapped != sealed.as_slice().get(text.clone()) {
-        return Err(Error::new(Status::Io, "the file changed while it was being loaded"));
+    let changed = || Error::new(Status::Io, "the file changed while it was being loaded");
+    let mut verified = sealed.as_slice().get(text.clone()).unwrap_or_default();
+    let mut buffer = vec![0; 64 * 1024];
+    let mut at = text.start;
+    while !verified.is_empty() {
+        let want = buffer.len().min(verified.len());
+        let n = read_at(file, buffer.get_mut(..want).unwrap_or_default(), at as u64)?;
+        let (now, rest) = verified.split_at_checked(n).ok_or_else(changed)?;
+        if n == 0 || buffer.get(..n) != Some(now) {
+            return Err(changed());
+        }
+        (at, verified) = (at + n, rest);
     }
     Ok(Some(MappedText { range, len: text.len() }))
 }

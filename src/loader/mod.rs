@@ -45,7 +45,8 @@ use lucet_artifact::snapshot::Snapshot;
 use lucet_artifact::trailer::{FLAG_SNAPSHOT, MAGIC, TRAILER_BYTES, Trailer};
 use lucet_artifact::types::{NO_CODE, TypeTable};
 use nix::errno::Errno;
-use std::fs::{File, OpenOptions};
+use nix::fcntl::{FcntlArg, fcntl};
+use std::fs::{File, Metadata, OpenOptions};
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
@@ -142,6 +143,7 @@ pub fn load(source: Source<'_>, options: &LoadOptions) -> Result<Loaded> {
             finish(SealedFile::from_bytes(bytes)?, None, options)
         }
         Source::Fd(fd) => {
+            check_readable(fd)?;
             let copy = fd.try_clone_to_owned().map_err(|e| io_error("duplicating the file", &e))?;
             let file = File::from(copy);
             finish(read_file(&file)?, None, options)
@@ -151,7 +153,21 @@ pub fn load(source: Source<'_>, options: &LoadOptions) -> Result<Loaded> {
     }
 }
 
+/// A descriptor that was opened for writing only, or as a mere place, is its owner's mistake.
+fn check_readable(fd: BorrowedFd<'_>) -> Result<()> {
+    let flags = fcntl(fd, FcntlArg::F_GETFL).map_err(|e| errno_error("the descriptor", e))?;
+    if flags & libc::O_PATH != 0 || flags & libc::O_ACCMODE == libc::O_WRONLY {
+        let message = "the descriptor is not open for reading: open the file with O_RDONLY";
+        return Err(Error::new(Status::InvalidArgument, message));
+    }
+    Ok(())
+}
+
 fn load_path(path: &Path, options: &LoadOptions) -> Result<Loaded> {
+    // A look before opening: opening a device can do something, and opening a pipe wakes whoever
+    // waits for a reader.
+    let meta = std::fs::metadata(path).map_err(|e| io_error("opening the file", &e))?;
+    check_regular(&meta)?;
     // Not blocking: opening a FIFO must not wait for a writer. Regular files do not care.
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|e| match e
@@ -170,18 +186,7 @@ fn load_path(path: &Path, options: &LoadOptions) -> Result<Loaded> {
 /// Copies a regular file, after a look at both of its ends.
 fn read_file(file: &File) -> Result<SealedFile> {
     let meta = file.metadata().map_err(|e| io_error("looking at the file", &e))?;
-    let kind = meta.file_type();
-    if !kind.is_file() {
-        let word = match kind {
-            k if k.is_dir() => "a directory",
-            k if k.is_fifo() => "a pipe",
-            k if k.is_socket() => "a socket",
-            _ => "a device",
-        };
-        let message = format!("this is {word}; an artifact must be a regular file");
-        return Err(Error::new(Status::NotAnArtifact, message));
-    }
-    let len = check_size(meta.len())?;
+    let len = check_regular(&meta)?;
     // Ends that do not belong to an artifact are found before a gigabyte of holes is copied.
     let (mut head, mut tail) = ([0; diagnose::HEAD], [0; TRAILER_BYTES]);
     let n = read_at(file, &mut head, 0)?;
@@ -189,6 +194,25 @@ fn read_file(file: &File) -> Result<SealedFile> {
     let m = read_at(file, &mut tail, len.saturating_sub(TRAILER_BYTES) as u64)?;
     check_kind(head, tail.get(..m).unwrap_or_default())?;
     SealedFile::from_file(file, len)
+}
+
+/// The length of what a path or descriptor leads to, if it can be an artifact at all.
+fn check_regular(meta: &Metadata) -> Result<usize> {
+    let kind = meta.file_type();
+    let refuse = |message: String| Err(Error::new(Status::NotAnArtifact, message));
+    if !kind.is_file() {
+        let word = match kind {
+            k if k.is_dir() => "a directory",
+            k if k.is_fifo() => "a pipe",
+            k if k.is_socket() => "a socket",
+            _ => "a device",
+        };
+        return refuse(format!("this is {word}; an artifact must be a regular file"));
+    }
+    if meta.len() == 0 {
+        return refuse("the file is empty, or one of those in /proc that have no length".into());
+    }
+    check_size(meta.len())
 }
 
 fn check_size(len: u64) -> Result<usize> {

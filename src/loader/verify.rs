@@ -18,7 +18,7 @@ use super::supported;
 use crate::error::{Error, Result, Status};
 use crate::sys::Seed;
 use lucet_artifact::ValType;
-use lucet_artifact::code::{FuncTable, HandlerTable, Hints, NO_REF, TrapTable};
+use lucet_artifact::code::{FuncRecord, FuncTable, HandlerTable, Hints, NO_REF, TrapTable};
 use lucet_artifact::codec::DecodeError;
 use lucet_artifact::container::{
     CONTRACT, DATA, EXPORTS, FUNCS, FUNCTION_ALIGN, HANDLERS, HINTS, IMAGE, IMPORTS, INIT, PCMAP,
@@ -363,6 +363,9 @@ fn check_funcs(
         if ty.is_none_or(|t| t.ty != FuncType::default()) {
             return Err(invalid(CONTRACT, format_args!("start function {start} is not () -> ()")));
         }
+        if funcs.funcs.get(start as usize).is_none_or(|f| f.offset == NO_CODE) {
+            return Err(invalid(CONTRACT, format_args!("start function {start} has no code")));
+        }
     }
     Ok(())
 }
@@ -397,9 +400,20 @@ fn check_code(types: &TypeTable, funcs: &FuncTable, imported: usize) -> Result<(
             .and_then(|i| own.get(i))
             .is_some_and(|f| u64::from(f.offset) + u64::from(f.size) > start)
     };
+    let end = |f: &FuncRecord| u64::from(f.offset) + u64::from(f.size);
+    let mut placed: Vec<_> = stubs.iter().filter(|f| f.offset != NO_CODE).collect();
+    placed.sort_unstable_by_key(|f| f.offset);
+    if let Some([a, _]) = placed.array_windows().find(|[a, b]| end(a) > b.offset.into()) {
+        let at = a.offset;
+        return Err(invalid(FUNCS, format_args!("the import stub at {at:#x} overlaps another")));
+    }
+    let in_stub = |at: u32| {
+        let i = placed.partition_point(|f| f.offset <= at);
+        i.checked_sub(1).and_then(|i| placed.get(i)).is_some_and(|f| end(f) > at.into())
+    };
     for (i, t) in types.types.iter().enumerate() {
         for (word, at) in [("entry trampoline", t.entry), ("link adapter", t.adapter)] {
-            if at != NO_CODE && overlaps(at.into(), u64::from(at) + 1) {
+            if at != NO_CODE && (overlaps(at.into(), u64::from(at) + 1) || in_stub(at)) {
                 let message = format!("{word} {at:#x} of type {i} lies inside a function");
                 return Err(invalid(TYPES, message));
             }

@@ -433,6 +433,7 @@ impl Core {
         &self,
         instance_data: u32,
         memory: u64,
+        stack: u64,
         guarded: bool,
         tables: impl Iterator<Item = u64>,
     ) -> Result<()> {
@@ -446,19 +447,31 @@ impl Core {
         if instance_data > self.config.max_instance_data {
             return no(format!(
                 "the module needs {instance_data} bytes of instance data, the region's slots offer \
-                 {}",
+                 {}: raise that with lucet_region_config_set_max_instance_data",
                 self.config.max_instance_data
             ));
         }
         if memory > self.config.max_memory {
             return no(format!(
-                "the module's memory begins with {memory} bytes, the region allows {}",
+                "the module's memory begins with {memory} bytes, the region allows {}: raise that \
+                 with lucet_region_config_set_max_memory, or link the module with a smaller \
+                 initial memory",
                 self.config.max_memory
+            ));
+        }
+        if stack > self.config.stack_bytes {
+            return no(format!(
+                "a function of the module needs {stack} bytes of stack, the region's slots offer \
+                 {}: raise that with lucet_region_config_set_stack_bytes",
+                self.config.stack_bytes
             ));
         }
         let most = u64::from(self.config.max_table_elements);
         if let Some(n) = tables.max().filter(|n| *n > most) {
-            return no(format!("a table begins with {n} elements, the region allows {most}"));
+            return no(format!(
+                "a table begins with {n} elements, the region allows {most}: raise that with \
+                 lucet_region_config_set_max_table_elements"
+            ));
         }
         Ok(())
     }

@@ -193,20 +193,6 @@ impl ArenaRange {
             .map_err(|e| errno_error(format_args!("mapping {len} bytes of code"), e))?;
         Ok(())
     }
-
-    /// The first `len` bytes, or `None` if the range is shorter.
-    ///
-    /// # Safety
-    /// [`Self::map_code`] mapped at least `len` bytes, and the file behind them cannot shrink.
-    #[must_use]
-    pub unsafe fn code(&self, len: usize) -> Option<&[u8]> {
-        if len > self.len {
-            return None;
-        }
-        // SAFETY: the caller vouches for `len` readable bytes; nobody writes to them, because they
-        // are never mapped writable, and they stay until `self` is dropped.
-        Some(unsafe { std::slice::from_raw_parts(self.base as *const u8, len) })
-    }
 }
 
 impl Drop for ArenaRange {

@@ -48,7 +48,11 @@ impl SealedFile {
     /// [`Status::Io`] when the file became shorter or longer meanwhile or cannot be read; else as
     /// [`Self::from_bytes`].
     pub fn from_file(source: &File, len: usize) -> Result<Self> {
-        let changed = || Error::new(Status::Io, "the file changed while it was being read");
+        let changed = || {
+            let message = "the file changed while it was being read; to replace an artifact, write \
+                           a new file and rename it";
+            Error::new(Status::Io, message)
+        };
         let mut file = memfd(c"lucet-artifact")?;
         let mut buffer = vec![0; CHUNK];
         let mut at = 0;

@@ -7,6 +7,8 @@ pub mod process;
 
 use lucet::{Control, HostCode, Imports, Instance, Module, ModuleConfig, Outcome};
 use lucet::{Region, RegionConfig, Trap, Val, Vmctx};
+use lucet_artifact::contract::Contract;
+use lucet_artifact::trailer::{TRAILER_BYTES, Trailer};
 use lucet_artifact::types::MemoryShape;
 use std::ffi::c_void;
 use std::sync::Arc;
@@ -26,6 +28,22 @@ pub fn load(artifact: &[u8], imports: Imports) -> lucet::Result<Arc<Module>> {
         artifact,
         &ModuleConfig { imports, allow_unsigned: true, ..ModuleConfig::default() },
     )
+}
+
+/// The artifact with another contract, which must be as long, and a hash that fits.
+pub fn with_contract(artifact: &[u8], change: impl FnOnce(&mut Contract)) -> Vec<u8> {
+    let body = &artifact[..artifact.len() - TRAILER_BYTES];
+    let source = lucet::loader::Source::Bytes(artifact);
+    let options = lucet::loader::LoadOptions { allow_unsigned: true, ..Default::default() };
+    let mut contract = lucet::loader::load(source, &options).unwrap().contract;
+    let old = contract.encode().unwrap();
+    change(&mut contract);
+    let new = contract.encode().unwrap();
+    let at = body.windows(old.len()).position(|w| w == old).unwrap();
+    let mut changed = body.to_vec();
+    changed[at..at + old.len()].copy_from_slice(&new);
+    Trailer::append(&mut changed, 0, [0; 64]).unwrap();
+    changed
 }
 
 /// A module from text, guarded, with these host functions.

@@ -89,6 +89,15 @@ fn contract() {
             p.contract.start = None;
         }),
         ("start takes a value", Invalid, "start function 1", |p| p.contract.start = Some(1)),
+        ("start without code", Invalid, "start function 0 has no code", |p| {
+            p.contract.start = Some(0);
+            p.imports.imports[0].kind = ImportKind::Func(1);
+            p.types.types[1].adapter = 64;
+            let f = &mut p.funcs.funcs[0];
+            (f.ty, f.offset, f.size, f.reference) = (1, NO_CODE, 0, NO_REF);
+            p.funcs.funcs[1].reference = 0;
+            p.init.elems.clear();
+        }),
         ("start is such an import", Invalid, "start function 0", |p| p.contract.start = Some(0)),
     ]);
 }
@@ -363,6 +372,17 @@ fn types_and_code() {
         }),
         ("adapter in a function", Invalid, "inside a function", |p| {
             p.types.types[0].adapter = 128;
+        }),
+        ("trampoline in a stub", Invalid, "inside a function", |p| p.types.types[1].entry = 96),
+        ("stub over a stub", Invalid, "the import stub at 0x60 overlaps another", |p| {
+            let again = p.imports.imports[0].clone();
+            p.imports.imports.insert(1, again);
+            p.funcs.funcs.insert(1, p.funcs.funcs[0]);
+            p.funcs.funcs[1].reference = NO_REF;
+            p.contract.functions += 1;
+            (p.contract.start, p.init.elems) = (None, Vec::new());
+            p.exports.exports.clear();
+            p.fix_layout();
         }),
         ("stub over a function", Invalid, "stub of imported function 0", |p| {
             p.funcs.funcs[0].size = 64;
