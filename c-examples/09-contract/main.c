@@ -1,6 +1,6 @@
 /*
- * A host that knows what it wants: artifacts signed by its own key, and host functions that it
- * named. What does not keep to that is refused before any of it runs.
+ * A host that knows what it wants: artifacts signed by its own key, host functions that it named,
+ * compilers that are not too old. What does not keep to that is refused before any of it runs.
  *
  *   main signed-by-us.so signed-by-others.so honest.so curious.so us.pub
  */
@@ -103,6 +103,12 @@ int main(int argc, char **argv)
     ours.bytes[ours.len / 2] ^= 1;
     try("signed by us, one bit flipped", &ours, config);
     ours.bytes[ours.len / 2] ^= 1;
+
+    /* The day of a compiler's bug: what older ones made is not loaded any more. */
+    config = offers();
+    check(lucet_module_config_add_key(config, key.bytes), "key");
+    check(lucet_module_config_set_min_compiler(config, "999.0.0"), "compiler");
+    try("signed by us, by an old compiler", &ours, config);
 
     /* Trusted, even: a host function that was not named is not there. */
     config = offers();
