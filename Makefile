@@ -17,7 +17,7 @@ DIST := target/dist
 LIB := $(DIST)/lib
 SO := $(LIB)/liblucet.so.$(VERSION)
 
-.PHONY: all help demo test check deps spec corpus forms fuzz bench bench-quick bench-hot bench-deps clean header cdylib
+.PHONY: all help demo test check deps spec corpus forms hostile fuzz bench bench-quick bench-hot bench-deps clean header cdylib
 
 ##@ Build
 all: dist ## everything, into target/dist/
@@ -82,6 +82,9 @@ corpus: ## compile and load every module in LUCET_CORPUS=DIR
 # LUCET_FORMS=default compiles each module only as lucetc does without options.
 forms: ## the forms of compiled code, counted over the suite (and LUCET_CORPUS=DIR)
 	@$(CARGO) test $(CARGO_FLAGS) --workspace --test forms -- --nocapture
+
+hostile: ## artifacts as hostile input: counts of what was tried; FULL=1 for the promised numbers
+	@tests/run-hostile
 
 fuzz: ## generated programs beside other engines, hostile input; SECONDS=60, SEED= to repeat
 	@echo "building the other engines into target/fuzz-build (minutes, the first time)"
