@@ -17,7 +17,7 @@ DIST := target/dist
 LIB := $(DIST)/lib
 SO := $(LIB)/liblucet.so.$(VERSION)
 
-.PHONY: all help demo test check deps spec corpus forms hostile fuzz bench bench-quick bench-hot bench-deps clean header cdylib
+.PHONY: all help demo test check deps spec corpus forms hostile fuzz fuzz-artifact bench bench-quick bench-hot bench-deps clean header cdylib
 
 ##@ Build
 all: dist ## everything, into target/dist/
@@ -92,6 +92,15 @@ fuzz: ## generated programs beside other engines, hostile input; SECONDS=60, SEE
 	@target/fuzz-build/release/lucet-fuzz run --seconds $(or $(SECONDS),60) \
 	  $(if $(SEED),--seed $(SEED)) $(if $(JOBS),--jobs $(JOBS))
 
+# Counters on every edge, by LLVM's SanitizerCoverage; build scripts and macros go without.
+COVERAGE := -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=3 \
+  -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Ccodegen-units=1
+fuzz-artifact: ## hostile artifacts into the loader, guided by coverage; SECONDS=60, SEED=
+	@cd fuzz/artifact && RUSTFLAGS="$(COVERAGE)" $(CARGO) build $(CARGO_FLAGS) \
+	  --target x86_64-unknown-linux-gnu --target-dir ../../target/fuzz-artifact
+	@target/fuzz-artifact/x86_64-unknown-linux-gnu/release/lucet-fuzz-artifact tests/golden \
+	  target/fuzz-artifact/found $(or $(SECONDS),60) $(SEED)
+
 bench-quick: deps all ## what the hot paths cost, and requests beside fork and exec, under a minute
 	$(CARGO) bench --locked --workspace --bench quick
 	@benches/run-quick
@@ -119,5 +128,5 @@ clean: ## remove everything that was built
 help: ## this list
 	@awk 'BEGIN { FS = ":.*## " } \
 	  /^##@/ { printf "\n%s\n", substr($$0, 5) } \
-	  /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	  /^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 	@printf '\nStart with: make demo\n'
