@@ -2,15 +2,14 @@
 //! changes of several bytes, with the hash as it was and with one that fits again.
 //!
 //! What is refused is refused with a status. What still loads, because nothing that matters was
-//! changed or because it says something else that is just as possible, must be harmless: it answers
-//! questions, and an instance of it can be created and dropped. Its code is not run: code is trusted
-//! or not as a whole, and so is what says where functions begin. Nothing may be left behind.
+//! changed or because it says something else that is just as possible, must be harmless: it
+//! answers questions, and an instance of it can be created and dropped. Its code is not run: code
+//! is trusted or not as a whole, and so is what says where functions begin. Nothing may be left
+//! behind.
 //!
 //! `make hostile` adds up what the lines that begin with `hostile:` say.
 
-#[allow(dead_code)]
 mod common;
-#[allow(dead_code)]
 #[path = "common/sample.rs"]
 mod sample;
 
