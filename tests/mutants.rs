@@ -171,7 +171,8 @@ fn leaves_nothing(work: impl Fn()) {
     let (fds, maps, memory) = (descriptors(), mappings(), status_kib("VmRSS"));
     work();
     assert_eq!(descriptors(), fds, "descriptors");
-    assert!(mappings() <= maps + 4, "{maps} mappings became {}", mappings());
+    // The allocator's arenas of two threads are a few; a leak is one for each of hundreds of tries.
+    assert!(mappings() <= maps + 32, "{maps} mappings became {}", mappings());
     let more = status_kib("VmRSS").saturating_sub(memory);
     assert!(more < 16 << 10, "{more} KiB more than before");
 }

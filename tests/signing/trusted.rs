@@ -5,6 +5,7 @@ use super::kit::{
 };
 use lucet::Status;
 use lucet::loader::Trust;
+use lucet_artifact::base64;
 use lucet_artifact::minisign::{KeyId, PublicKey};
 use lucet_artifact::trailer::Trailer;
 use lucetc::signing;
@@ -112,7 +113,10 @@ fn changes_are_told_apart() {
     let nobody = change(20 + 4, b"AAAA");
     wrong(&nobody, &format!("is signed by key {}; accepted are", id(&nobody)));
     let theirs = signed(&artifact(1), key(1));
-    let stolen = change(20, &theirs[at + 20..at + 20 + 13]);
+    // Base64 has no digit between the id and the signature: 10 bytes are 13 digits and 2 bits.
+    let line = |b: &[u8]| base64::decode::<74>(&b[at + 20..at + 20 + 100]).unwrap();
+    let with_their_id = [&line(&theirs)[..10], &line(&good)[10..]].concat();
+    let stolen = change(20, base64::encode(&with_their_id).as_bytes());
     refused(&stolen, &options(&[key(1)], &[], false), UNTRUSTED, &["the signature is wrong"]);
     // The signature of another artifact by the same key.
     let other = signed(&artifact(2), key(0));
@@ -169,7 +173,7 @@ fn two_keys_may_have_the_same_id() {
 
 /// The 32 bytes of a public key.
 fn public_bytes(n: usize) -> [u8; 32] {
-    let bytes = lucet_artifact::base64::decode::<42>(line(key(n)).as_bytes()).unwrap();
+    let bytes = base64::decode::<42>(line(key(n)).as_bytes()).unwrap();
     bytes[10..].try_into().unwrap()
 }
 
