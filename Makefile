@@ -15,6 +15,7 @@ CARGO_FLAGS := --release --locked
 REL := target/release
 DIST := target/dist
 LIB := $(DIST)/lib
+PROGRAMS := $(addprefix $(DIST)/bin/,lucetc lucetc-wasi wasm32-unknown-wasi-clang)
 SO := $(LIB)/liblucet.so.$(VERSION)
 
 .PHONY: all help demo test check deps spec corpus forms hostile fuzz fuzz-artifact bench bench-quick bench-hot bench-deps clean header cdylib
@@ -24,7 +25,7 @@ all: dist ## everything, into target/dist/
 	@echo "built: $(DIST)/bin/lucetc  $(SO)  $(DIST)/include/lucet.h"
 
 .PHONY: dist
-dist: $(SO) $(LIB)/liblucet.a $(DIST)/bin/lucetc $(DIST)/include/lucet.h
+dist: $(SO) $(LIB)/liblucet.a $(PROGRAMS) $(DIST)/include/lucet.h
 
 # Cargo knows best what is out of date, so it is always asked; the files it leaves untouched keep
 # their time, and nothing below is done again.
@@ -51,6 +52,11 @@ $(SO): $(REL)/liblucet.a src/capi/liblucet.map
 $(LIB)/liblucet.a: $(REL)/liblucet.a
 	@install -D -m 644 $< $@
 $(DIST)/bin/lucetc: $(REL)/lucetc
+	@install -D -m 755 $< $@
+# lucetc by another name, which it looks at.
+$(DIST)/bin/lucetc-wasi: $(DIST)/bin/lucetc
+	@ln -sf lucetc $@
+$(DIST)/bin/wasm32-unknown-wasi-clang: guest-sdk/wasm32-unknown-wasi-clang
 	@install -D -m 755 $< $@
 $(DIST)/include/lucet.h: include/lucet.h
 	@install -D -m 644 $< $@
