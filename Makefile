@@ -16,6 +16,7 @@ REL := target/release
 DIST := target/dist
 LIB := $(DIST)/lib
 PROGRAMS := $(addprefix $(DIST)/bin/,lucetc lucetc-wasi wasm32-unknown-wasi-clang)
+HEADERS := $(patsubst include/%,$(DIST)/include/%,$(wildcard include/*.h include/*.hpp))
 SO := $(LIB)/liblucet.so.$(VERSION)
 
 .PHONY: all help demo test check deps spec corpus forms hostile fuzz fuzz-artifact bench bench-quick bench-hot bench-deps clean header cdylib
@@ -25,7 +26,7 @@ all: dist ## everything, into target/dist/
 	@echo "built: $(DIST)/bin/lucetc  $(SO)  $(DIST)/include/lucet.h"
 
 .PHONY: dist
-dist: $(SO) $(LIB)/liblucet.a $(PROGRAMS) $(DIST)/include/lucet.h
+dist: $(SO) $(LIB)/liblucet.a $(PROGRAMS) $(HEADERS)
 
 # Cargo knows best what is out of date, so it is always asked; the files it leaves untouched keep
 # their time, and nothing below is done again.
@@ -58,13 +59,13 @@ $(DIST)/bin/lucetc-wasi: $(DIST)/bin/lucetc
 	@ln -sf lucetc $@
 $(DIST)/bin/wasm32-unknown-wasi-clang: guest-sdk/wasm32-unknown-wasi-clang
 	@install -D -m 755 $< $@
-$(DIST)/include/lucet.h: include/lucet.h
+$(DIST)/include/%: include/%
 	@install -D -m 644 $< $@
 
 cdylib: ## liblucet as cargo links it, for Rust tools; not the product
 	$(CARGO) rustc $(CARGO_FLAGS) -p lucet --lib --crate-type cdylib
 
-header: ## regenerate include/lucet.h from src/capi with cbindgen
+header: ## regenerate the headers in include/ from src/capi with cbindgen
 	@touch build.rs # so that cargo runs it, whatever it did before
 	LUCET_HEADER=1 $(CARGO) build $(CARGO_FLAGS) -p lucet --features header
 

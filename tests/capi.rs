@@ -227,10 +227,16 @@ fn works_under_address_sanitizer() {
     }
 }
 
+/// The C headers of the library.
+fn headers() -> Vec<PathBuf> {
+    let all = std::fs::read_dir(root().join("include")).unwrap().map(|e| e.unwrap().path());
+    all.filter(|p| p.extension().is_some_and(|e| e == "h")).collect()
+}
+
 #[test]
 fn the_library_exports_what_the_header_declares() {
-    let header = std::fs::read_to_string(root().join("include/lucet.h")).unwrap();
-    let code: String = header.split("/*").map(|s| s.split_once("*/").map_or(s, |x| x.1)).collect();
+    let headers: String = headers().iter().map(|h| std::fs::read_to_string(h).unwrap()).collect();
+    let code: String = headers.split("/*").map(|s| s.split_once("*/").map_or(s, |x| x.1)).collect();
     let declared: BTreeSet<&str> = code
         .match_indices("lucet_")
         .filter(|(at, _)| !code[..*at].ends_with(|c: char| c.is_alphanumeric() || c == '_'))
@@ -248,18 +254,22 @@ fn the_library_exports_what_the_header_declares() {
         .filter_map(|l| l.split_whitespace().nth(2))
         .filter_map(|s| s.strip_suffix("@@LUCET_0"))
         .collect();
-    assert_eq!(declared, exported, "include/lucet.h, and src/capi/liblucet.map");
+    assert_eq!(declared, exported, "include/*.h, and src/capi/liblucet.map");
     for line in nm.lines().filter(|l| !l.contains("@@LUCET_0")) {
         assert!(line.ends_with(" LUCET_0"), "exported without a version: {line}");
     }
 }
 
 #[test]
-fn the_header_is_clean_c_and_cpp() {
+fn the_headers_are_clean_c_and_cpp() {
     let sources = [("c", "c11"), ("c", "c17"), ("c++", "c++17")];
-    for (language, standard) in sources {
-        let file = out().join(format!("clean-{standard}.c"));
-        std::fs::write(&file, "#include <lucet.h>\n#include <lucet.h>\nlucet_val v;\n").unwrap();
+    for (header, (language, standard)) in
+        headers().iter().flat_map(|h| sources.iter().map(move |s| (h, *s)))
+    {
+        let name = header.file_name().unwrap().to_string_lossy();
+        let file = out().join(format!("clean-{standard}-{name}.c"));
+        let twice = format!("#include <{name}>\n#include <{name}>\nlucet_val v;\n");
+        std::fs::write(&file, twice).unwrap();
         run(Command::new("gcc")
             .args([
                 "-x",
