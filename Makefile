@@ -15,6 +15,7 @@ CARGO_FLAGS := --release --locked
 REL := target/release
 DIST := target/dist
 LIB := $(DIST)/lib
+PROGRAMS := $(addprefix $(DIST)/bin/,lucetc lucetc-wasi wasm32-unknown-wasi-clang)
 HEADERS := $(patsubst include/%,$(DIST)/include/%,$(wildcard include/*.h include/*.hpp))
 SO := $(LIB)/liblucet.so.$(VERSION)
 
@@ -25,7 +26,7 @@ all: dist ## everything, into target/dist/
 	@echo "built: $(DIST)/bin/lucetc  $(SO)  $(DIST)/include/lucet.h"
 
 .PHONY: dist
-dist: $(SO) $(LIB)/liblucet.a $(DIST)/bin/lucetc $(HEADERS)
+dist: $(SO) $(LIB)/liblucet.a $(PROGRAMS) $(HEADERS)
 
 # Cargo knows best what is out of date, so it is always asked; the files it leaves untouched keep
 # their time, and nothing below is done again.
@@ -52,6 +53,11 @@ $(SO): $(REL)/liblucet.a src/capi/liblucet.map
 $(LIB)/liblucet.a: $(REL)/liblucet.a
 	@install -D -m 644 $< $@
 $(DIST)/bin/lucetc: $(REL)/lucetc
+	@install -D -m 755 $< $@
+# lucetc by another name, which it looks at.
+$(DIST)/bin/lucetc-wasi: $(DIST)/bin/lucetc
+	@ln -sf lucetc $@
+$(DIST)/bin/wasm32-unknown-wasi-clang: guest-sdk/wasm32-unknown-wasi-clang
 	@install -D -m 755 $< $@
 $(DIST)/include/%: include/%
 	@install -D -m 644 $< $@
