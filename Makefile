@@ -17,10 +17,13 @@ DIST := target/dist
 LIB := $(DIST)/lib
 SO := $(LIB)/liblucet.so.$(VERSION)
 
-# What the product consists of besides the library. The binaries are those of the packages.
-HEADERS := lucet.h
-TOOLS := lucetc
+# What the product consists of besides the library: headers; what cargo builds of which packages;
+# tools by another name, which they look at; scripts of guest-sdk.
+HEADERS := $(notdir $(wildcard include/*.h include/*.hpp))
 PACKAGES := lucet lucetc
+TOOLS := lucetc
+ALIASES := lucetc-wasi
+SCRIPTS := wasm32-unknown-wasi-clang
 
 .PHONY: all help demo test check deps spec corpus forms hostile fuzz fuzz-artifact bench \
   bench-quick bench-hot bench-deps clean header cdylib size abi-baseline
@@ -30,8 +33,8 @@ all: product ## everything, into target/dist/
 	@echo "built: $(DIST)/bin/lucetc  $(SO)  $(DIST)/include/lucet.h"
 
 .PHONY: product
-product: $(SO) $(LIB)/liblucet.a $(TOOLS:%=$(DIST)/bin/%) $(HEADERS:%=$(DIST)/include/%)
-product: $(DIST)/share/man/.made
+product: $(SO) $(LIB)/liblucet.a $(HEADERS:%=$(DIST)/include/%) $(DIST)/share/man/.made
+product: $(addprefix $(DIST)/bin/,$(TOOLS) $(ALIASES) $(SCRIPTS))
 
 # Cargo knows best what is out of date, so it is always asked; the files it leaves untouched keep
 # their time, and nothing below is done again.
@@ -68,7 +71,11 @@ $(LIB)/liblucet.a: $(REL)/liblucet.a src/capi/liblucet.map
 
 $(TOOLS:%=$(DIST)/bin/%): $(DIST)/bin/%: $(REL)/%
 	@install -D -m 755 $< $@
-$(HEADERS:%=$(DIST)/include/%): $(DIST)/include/%: include/%
+$(DIST)/bin/lucetc-wasi: $(DIST)/bin/lucetc
+	@ln -sf lucetc $@
+$(SCRIPTS:%=$(DIST)/bin/%): $(DIST)/bin/%: guest-sdk/%
+	@install -D -m 755 $< $@
+$(DIST)/include/%: include/%
 	@install -D -m 644 $< $@
 
 # Pages of section 3 are made from the header; the others are written.
@@ -79,7 +86,7 @@ $(DIST)/share/man/.made: docs/man/generate $(wildcard docs/man/*.[17]) $(HEADERS
 cdylib: ## liblucet as cargo links it, for Rust tools; not the product
 	$(CARGO) rustc $(CARGO_FLAGS) -p lucet --lib --crate-type cdylib
 
-header: ## regenerate include/lucet.h from src/capi with cbindgen
+header: ## regenerate the headers in include/ from src/capi with cbindgen
 	@touch build.rs # so that cargo runs it, whatever it did before
 	LUCET_HEADER=1 $(CARGO) build $(CARGO_FLAGS) -p lucet --features header
 

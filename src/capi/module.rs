@@ -97,6 +97,37 @@ pub(super) fn change<R>(
     CONFIGS.with(config, "config", |c| f(&mut c.lock()))
 }
 
+/// A setter for C that cannot go wrong but by its handle.
+pub(super) fn set(
+    config: *const lucet_module_config,
+    f: impl FnOnce(&mut ModuleConfig),
+) -> raw::lucet_status {
+    border(|| {
+        change(config, |c| {
+            f(c);
+            Ok(())
+        })
+    })
+}
+
+/// A setter for C that takes one text. Of a wrong handle and a wrong text the handle is told of.
+///
+/// # Safety
+/// As [`text`].
+pub(super) unsafe fn change_by(
+    config: *const lucet_module_config,
+    given: *const c_char,
+    param: &str,
+    f: impl FnOnce(&mut ModuleConfig, &str) -> crate::Result<()>,
+) -> raw::lucet_status {
+    border_of_maker(|| {
+        change(config, |_| Ok(()))?;
+        // SAFETY: the caller's promise.
+        let given = unsafe { text(given, param) }?;
+        change(config, |c| f(c, given))
+    })
+}
+
 /// Offers `fn` to modules as `module`.`name`. This is the whitelist: modules reach nothing else.
 ///
 /// `signature` is the wasm type as text: "(i32, i64) -> f32", "() -> ()", "(i32) -> (i32, i32)".
@@ -167,12 +198,7 @@ pub extern "C" fn lucet_module_config_allow_unsigned(
     config: *mut lucet_module_config,
     allow: bool,
 ) -> raw::lucet_status {
-    border(|| {
-        change(config, |c| {
-            c.allow_unsigned = allow;
-            Ok(())
-        })
-    })
+    set(config, |c| c.allow_unsigned = allow)
 }
 
 /// Whether imports that no host function satisfies are left to be provided by other instances of a
@@ -183,12 +209,7 @@ pub extern "C" fn lucet_module_config_set_linkable(
     config: *mut lucet_module_config,
     linkable: bool,
 ) -> raw::lucet_status {
-    border(|| {
-        change(config, |c| {
-            c.linkable = linkable;
-            Ok(())
-        })
-    })
+    set(config, |c| c.linkable = linkable)
 }
 
 /// Development mode: code is mapped from the artifact's own file, so that perf knows the names of
@@ -199,12 +220,7 @@ pub extern "C" fn lucet_module_config_set_development(
     config: *mut lucet_module_config,
     development: bool,
 ) -> raw::lucet_status {
-    border(|| {
-        change(config, |c| {
-            c.development = development;
-            Ok(())
-        })
-    })
+    set(config, |c| c.development = development)
 }
 
 pub(super) fn config_or_default(config: *const lucet_module_config) -> crate::Result<ModuleConfig> {

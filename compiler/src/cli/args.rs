@@ -30,6 +30,7 @@ const OPTIONS: [Opt; 19] = [
     ("-j", "--jobs", true),
     ("", "--paranoid", false),
     ("", "--policy", true),
+    ("", "--wasi", false),
     ("", "--label", true),
     ("", "--sign", true),
     ("", "--password-file", true),
@@ -120,6 +121,7 @@ pub struct Job {
     pub in_process: bool,
     options: Options,
     policy: Option<PathBuf>,
+    wasi: bool,
     labels: Vec<(String, String)>,
     sign: Option<OsString>,
     password_file: Option<OsString>,
@@ -170,6 +172,7 @@ impl Job {
     pub fn options(&self, policy: Option<&str>) -> Result<Options, Errors> {
         let mut options = self.options.clone();
         options.policy = match (&self.policy, policy) {
+            (None, None) if self.wasi => Policy::wasi(),
             (None, None) => Policy::default(),
             (Some(path), Some(text)) => Policy::parse(text, &path.display().to_string())?,
             // Without its policy a module is never compiled.
@@ -177,6 +180,9 @@ impl Job {
                 return Err(Diagnostic::new(Class::Internal, "the policy was lost").into());
             }
         };
+        if self.wasi && self.policy.is_some() {
+            options.policy.allow_wasi();
+        }
         for (name, value) in &self.labels {
             options.policy.set_label(name, value).map_err(|e| usage(format!("--label: {e}")))?;
         }
@@ -231,6 +237,7 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Command, Errors> {
         in_process: false,
         options: Options::default(),
         policy: None,
+        wasi: false,
         labels: Vec::new(),
         sign: None,
         password_file: None,
@@ -282,6 +289,7 @@ fn set(job: &mut Job, name: &str, value: OsString) -> Result<(), Errors> {
             job.output = Some(Place::new(value));
         }
         "--policy" => job.policy = Some(value.into()),
+        "--wasi" => job.wasi = true,
         "--sign" => job.sign = Some(value),
         "--symbol" => {
             let wanted = "a name in C: letters, digits and _, at most 255";

@@ -43,6 +43,8 @@ Code:
 Contract:
       --policy FILE         what the module may import, how large it may be and what it must have
                             (TOML, see docs/policy.md)
+      --wasi                the imports of WASI preview 1 are allowed, besides what the policy allows;
+                            without a policy, no others are. The command lucetc-wasi is lucetc --wasi
       --print policy-schema print the JSON Schema of policy files, for editors
       --label NAME=VALUE    add a label; may be repeated
       --sign FILE           sign with this secret key, as lucetc keygen or minisign -G wrote it
@@ -68,6 +70,7 @@ Examples:
   lucetc hello.wasm                        writes hello.so
   lucetc hello.wat --policy p.toml -o out/hello.so
   lucetc hello.wasm --sign plugins.key     see docs/signing.md
+  lucetc-wasi hello.wasm                   a program for lucet-wasi, see docs/wasi.md
 ";
 
 /// What `--print limits` prints.

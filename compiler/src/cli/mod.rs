@@ -20,18 +20,25 @@ use args::{Command, Emit, Job};
 use lucetc::signing::{self, SecretKey};
 use lucetc::{Class, Errors, Options, Text};
 use output::Target;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 
-/// Runs the command with these arguments (without the program's name).
-pub fn run(mut arguments: Vec<OsString>) -> ExitCode {
+/// The name under which the program compiles for WASI, as if it had been given `--wasi`.
+const FOR_WASI: &str = "lucetc-wasi";
+
+/// Runs the command with these arguments; `name` is what the program was called.
+pub fn run(name: &OsStr, mut arguments: Vec<OsString>) -> ExitCode {
     if let Some(code) = commands::run(&arguments) {
         return code;
     }
     let is_child = arguments.first().is_some_and(|a| a == supervise::CHILD);
     if is_child {
         arguments.remove(0);
+    } else if Path::new(name).file_name().is_some_and(|n| n == FOR_WASI) {
+        // The child is not called so, and gets the arguments.
+        arguments.insert(0, "--wasi".into());
     }
     // The format is needed even if the rest of the command line is wrong.
     let format = args::message_format(&arguments);
