@@ -230,6 +230,16 @@ impl Module {
         Self::load(Source::Bytes(bytes), config)
     }
 
+    /// Loads an artifact that is a part of the program. Whoever could change it could change the
+    /// program, so nobody else has to vouch for it; a signature that is wrong is refused as always.
+    ///
+    /// # Errors
+    /// As [`Module::load_file`].
+    pub fn load_linked(bytes: &[u8], config: &ModuleConfig) -> Result<Arc<Self>> {
+        let config = ModuleConfig { allow_unsigned: true, ..config.clone() };
+        Self::load(Source::Bytes(bytes), &config)
+    }
+
     /// Loads an artifact from an open regular file, from its beginning to its end. The descriptor
     /// is neither kept nor closed, and its position stays where it is.
     ///
