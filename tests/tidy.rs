@@ -216,7 +216,12 @@ const IMPORT_RULES: [(&str, &[&str], &[&str], &str); 9] = [
         &[],
         "WASI knows no runtime and depends on nobody of ours",
     ),
-    ("src/", &["nix::"], &["src/sys/", "src/loader/"], "nix is used in sys/ and loader/ only"),
+    (
+        "src/",
+        &["nix::"],
+        &["src/sys/", "src/loader/", "src/bin/"],
+        "nix is used in sys/, loader/ and the programs only",
+    ),
     ("compiler/src/", &["object::"], &["compiler/src/emit/"], "ELF is written in emit/ only"),
 ];
 
