@@ -29,6 +29,7 @@ mod table;
 pub(crate) mod typed;
 pub(crate) mod unwind;
 pub(crate) mod walk;
+pub(crate) mod wasi;
 
 use crate::arch::{self, Exit, Kept, Registers};
 use crate::error::{self, Error, Result, Status};

@@ -4,7 +4,9 @@
 
 mod common;
 
-use common::client::{artifact, library, out, program, root, run};
+use common::client::{
+    ASAN, artifact, file, guest, guest_with, library, out, program, root, run, run_program,
+};
 #[path = "capi/border.rs"]
 mod border;
 
@@ -50,10 +52,7 @@ fn exceptions_that_leave_a_run_are_told_of() {
         (throw $error (i32.const -7) (f64.const 2.5) (v128.const i64x2 1 2)))
       (func (export "quiet") (throw $quiet))
       (func (export "seven") (result i32) (i32.const 7)))"#;
-    let bytes = lucetc::compile(GUEST.as_bytes(), &lucetc::Options::default());
-    let file = out().join("exceptions.so");
-    std::fs::write(&file, bytes.unwrap_or_else(|e| panic!("{e}"))).unwrap();
-    run(Command::new(program("exceptions", &[])).arg(file));
+    run_program(program("exceptions", &[]), &[guest("exceptions", GUEST)]);
 }
 
 #[test]
@@ -64,10 +63,7 @@ fn fuel_limits_runs_by_steps() {
         (i32.const 7)))"#;
     let files = [true, false].map(|fuel| {
         let o = lucetc::Options { fuel, ..lucetc::Options::default() };
-        let bytes = lucetc::compile(GUEST.as_bytes(), &o).unwrap_or_else(|e| panic!("{e}"));
-        let file = out().join(format!("fuel-{fuel}.so"));
-        std::fs::write(&file, bytes).unwrap();
-        file
+        guest_with(&format!("fuel-{fuel}"), GUEST, &o)
     });
     run(Command::new(program("fuel", &[])).args(files));
 }
@@ -78,10 +74,7 @@ fn contracts_are_held_against_terms() {
       (func (export "f") (param v128)))"#;
     let mut o = lucetc::Options::default();
     o.policy.set_label("tenant", "blue").unwrap();
-    let bytes = lucetc::compile(GUEST.as_bytes(), &o).unwrap_or_else(|e| panic!("{e}"));
-    let file = out().join("contract.so");
-    std::fs::write(&file, bytes).unwrap();
-    run(Command::new(program("contract", &[])).arg(file));
+    run_program(program("contract", &[]), &[guest_with("contract", GUEST, &o)]);
 }
 
 #[test]
@@ -92,19 +85,12 @@ fn modules_are_replaced() {
              (func (export "answer") (result i32) (i32.const 2)))"#,
         r#"(module (func (export "other")))"#,
     ];
-    let mut files: Vec<PathBuf> = Vec::new();
-    for (n, wat) in guests.into_iter().enumerate() {
-        let bytes = lucetc::compile(wat.as_bytes(), &lucetc::Options::default());
-        files.push(out().join(format!("swap-{n}.so")));
-        std::fs::write(&files[n], bytes.unwrap_or_else(|e| panic!("{e}"))).unwrap();
-    }
+    let guests = guests.into_iter().enumerate();
+    let mut files: Vec<PathBuf> = guests.map(|(n, wat)| guest(&format!("swap-{n}"), wat)).collect();
     files.push(root().join("Cargo.toml"));
-    run(Command::new(program("swap", &[])).args(&files));
-    run(Command::new(program("swap", &["-fsanitize=address"])).args(&files).env(
-        "ASAN_OPTIONS",
-        "handle_segv=0:handle_sigbus=0:handle_sigill=0:handle_sigfpe=0:allow_user_segv_handler=1:\
-         use_sigaltstack=0:detect_leaks=0",
-    ));
+    for more in [&[], ASAN] {
+        run_program(program("swap", more), &files);
+    }
 }
 
 /// A store, a plugin that imports from it, and a module with a start function.
@@ -143,54 +129,35 @@ fn group_artifacts() -> Vec<PathBuf> {
         ),
         ("starts", r#"(module (import "env" "started" (func $started)) (start $started))"#),
     ];
-    let compiled = GUESTS.map(|(name, wat)| {
-        let file = out().join(format!("group-{name}.so"));
-        let bytes = lucetc::compile(wat.as_bytes(), &lucetc::Options::default());
-        std::fs::write(&file, bytes.unwrap_or_else(|e| panic!("{e}"))).unwrap();
-        file
-    });
-    compiled.into()
+    GUESTS.map(|(name, wat)| guest(&format!("group-{name}"), wat)).into()
 }
 
 #[test]
 fn trust_is_a_matter_of_keys_and_pins() {
-    let file = |name: &str, bytes: &[u8]| {
-        let file = out().join(name);
-        std::fs::write(&file, bytes).unwrap();
-        file
-    };
     let key = lucetc::signing::SecretKey::generate().unwrap();
     let other = lucetc::signing::SecretKey::generate().unwrap().public().unwrap();
     let plain = lucetc::compile(b"(module)", &lucetc::Options::default()).unwrap();
     let mut signed = plain.clone();
     lucetc::signing::sign(&mut signed, &key, "c", "it").unwrap();
     let hash = lucet_artifact::trailer::Trailer::decode(&plain).unwrap().hash;
-    let files = [
+    let args = [
         file("signed.so", &signed),
         file("unsigned.so", &plain),
-        file("trust.pub", key.public().unwrap().file().as_bytes()),
+        file("trust.pub", key.public().unwrap().file()),
+        other.line().into(),
+        lucet_artifact::trust::hex(&hash).into(),
     ];
-    for more in [&[][..], &["-fsanitize=address"]] {
-        run(Command::new(program("trust", more))
-            .args(&files)
-            .args([other.line(), lucet_artifact::trust::hex(&hash)])
-            .env(
-                "ASAN_OPTIONS",
-                "handle_segv=0:handle_sigbus=0:handle_sigill=0:handle_sigfpe=0:\
-                 allow_user_segv_handler=1:use_sigaltstack=0:detect_leaks=0",
-            ));
+    for more in [&[], ASAN] {
+        run_program(program("trust", more), &args);
     }
 }
 
 #[test]
 fn groups_link_modules() {
     let files = group_artifacts();
-    run(Command::new(program("groups", &[])).args(&files));
-    run(Command::new(program("groups", &["-fsanitize=address"])).args(&files).env(
-        "ASAN_OPTIONS",
-        "handle_segv=0:handle_sigbus=0:handle_sigill=0:handle_sigfpe=0:allow_user_segv_handler=1:\
-         use_sigaltstack=0:detect_leaks=0",
-    ));
+    for more in [&[], ASAN] {
+        run_program(program("groups", more), &files);
+    }
 }
 
 #[test]
@@ -202,16 +169,9 @@ fn vectors_cross_the_border() {
       (export "sad" (func $sad)) (export "swap" (func $swap))
       (func (export "twice") (param v128) (result v128)
         (global.set $g (local.get 0)) (i8x16.add (local.get 0) (local.get 0))))"#;
-    let options = lucetc::Options::default();
-    let bytes = lucetc::compile(GUEST.as_bytes(), &options).unwrap_or_else(|e| panic!("{e}"));
-    let file = out().join("vectors.so");
-    std::fs::write(&file, bytes).unwrap();
-    for more in [&[][..], &["-fsanitize=address"]] {
-        run(Command::new(program("vectors", more)).arg(&file).env(
-            "ASAN_OPTIONS",
-            "handle_segv=0:handle_sigbus=0:handle_sigill=0:handle_sigfpe=0:\
-             allow_user_segv_handler=1:use_sigaltstack=0:detect_leaks=0",
-        ));
+    let file = guest("vectors", GUEST);
+    for more in [&[], ASAN] {
+        run_program(program("vectors", more), &[&file]);
     }
 }
 
@@ -219,11 +179,7 @@ fn vectors_cross_the_border() {
 #[test]
 fn works_under_address_sanitizer() {
     for name in ["works", "misuse", "forks", "threads"] {
-        run(Command::new(program(name, &["-fsanitize=address"])).arg(artifact()).env(
-            "ASAN_OPTIONS",
-            "handle_segv=0:handle_sigbus=0:handle_sigill=0:handle_sigfpe=0:\
-             allow_user_segv_handler=1:use_sigaltstack=0:detect_leaks=0",
-        ));
+        run_program(program(name, ASAN), &[artifact()]);
     }
 }
 

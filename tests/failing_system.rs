@@ -17,7 +17,7 @@ mod tracer;
 #[path = "failing_system/world.rs"]
 mod world;
 
-use common::client::{artifact, out, own, program};
+use common::client::{artifact, guest, out, program};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
@@ -25,16 +25,6 @@ use std::sync::OnceLock;
 /// Whether everything is tried.
 fn full() -> bool {
     std::env::var_os("FULL").is_some()
-}
-
-/// Compiles a guest to a file.
-fn guest(name: &str, wat: &str) -> PathBuf {
-    let file = out().join(format!("failing-{name}.so"));
-    let bytes = lucetc::compile(wat.as_bytes(), &lucetc::Options::default());
-    let new = own(&file);
-    std::fs::write(&new, bytes.unwrap_or_else(|e| panic!("{e}"))).unwrap();
-    std::fs::rename(new, &file).unwrap();
-    file
 }
 
 const PLUGIN: &str = r#"(module
@@ -79,7 +69,8 @@ const STARTS: &str = r#"(module (import "env" "started" (func $started)) (start 
 fn failing(mode: &[&str], saved: &str) -> Command {
     static FILES: OnceLock<[PathBuf; 4]> = OnceLock::new();
     let [program, guests @ ..] = FILES.get_or_init(|| {
-        let guests = [("plugin", PLUGIN), ("store", STORE), ("starts", STARTS)];
+        let guests =
+            [("failing-plugin", PLUGIN), ("failing-store", STORE), ("failing-starts", STARTS)];
         let [plugin, store, starts] = guests.map(|(name, wat)| guest(name, wat));
         [program("failing", &[]), plugin, store, starts]
     });

@@ -3,21 +3,24 @@
 use super::{Attached, TAG};
 use crate::error::Result;
 use crate::import::Imports;
-use crate::instance::Vmctx;
-use crate::instance::memory::GuestMemory;
+use crate::instance::{self, Vmctx};
 use crate::vmctx::typed::{Typed, resume_fn};
 use crate::vmctx::{Control, ControlRef};
 use lucet_artifact::abi::TrapCode;
-use lucet_http::{Answer, Call, Memory, Problem, Server, Stop, Wait, handler};
+use lucet_http::{Answer, Call, Memory, Problem, Stop, Wait, handler};
+use lucet_wasi::GuestMemory;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-impl Memory for GuestMemory {
+/// The guest's memory 0.
+struct Guest(instance::Memory);
+
+impl Memory for Guest {
     fn read(&self, at: u32, len: u32) -> Option<&[u8]> {
-        self.bytes(at, len)
+        self.0.bytes(at, len).ok()
     }
 
     fn write(&mut self, at: u32, len: u32) -> Option<&mut [u8]> {
-        self.bytes_mut(at, len)
+        self.0.bytes_mut(at, len).ok()
     }
 }
 
@@ -75,7 +78,7 @@ fn ask(caller: Vmctx, f: &mut dyn FnMut(&mut Call<'_>) -> Answer<u64>) -> Answer
         return Problem::Internal.into();
     };
     let Attached { server, request, exchange, .. } = &mut *attached;
-    let mut memory = GuestMemory::of(caller);
+    let mut memory = Guest(instance::Memory::new(control, 0));
     let answer =
         f(&mut Call { server: &**server, request: *request, exchange, memory: &mut memory });
     control.with(|i| i.http = Some(attached));
@@ -117,7 +120,7 @@ macro_rules! handler_functions {
         }
 
         /// Offers them.
-        fn offer_handler(imports: &mut Imports) -> Result<()> {
+        pub(super) fn offer(imports: &mut Imports) -> Result<()> {
             $({
                 let f: extern "C" fn(&Control, usize, $($ty),*) -> $result = functions::$name;
                 let (ty, code) = f.host();
@@ -129,8 +132,3 @@ macro_rules! handler_functions {
 }
 
 lucet_http::for_each_handler_function!(handler_functions);
-
-/// Offers what a server has.
-pub(super) fn offer(imports: &mut Imports, _server: &dyn Server) -> Result<()> {
-    offer_handler(imports)
-}

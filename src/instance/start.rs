@@ -191,6 +191,8 @@ pub(super) fn restart(mut lease: Lease) -> Result<()> {
         i.fault = None;
         i.forget_exceptions();
         i.backtrace.clear();
+        crate::wasi::renew(&mut i.wasi);
+        crate::http::renew(&mut i.http);
         for t in &mut i.tables {
             *t = Table::Own(None);
         }
@@ -301,6 +303,7 @@ fn occupy(
         limits: Limits::of_time(region.config().time_limit),
         user_data: 0,
         http: None,
+        wasi: None,
         backtrace: backtrace::Recorder::new(region.config().backtrace),
     });
     let lease = vmctx::allocate(inner, guard).map_err(|(e, inner)| {

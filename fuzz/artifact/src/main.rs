@@ -12,12 +12,16 @@
 //!
 //! A child does the work; its parent keeps what it was doing when it died.
 
+#[path = "../../../tests/common/change.rs"]
 mod change;
 mod counters;
+#[path = "../../../tests/common/random.rs"]
+mod random;
 
-use change::{Rng, change};
+use change::change;
 use lucet::loader::{LoadOptions, Source, load};
 use lucet_artifact::trailer::{TRAILER_BYTES, Trailer};
+use random::Rng;
 use std::fs;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
