@@ -17,7 +17,7 @@ DIST := target/dist
 LIB := $(DIST)/lib
 SO := $(LIB)/liblucet.so.$(VERSION)
 
-.PHONY: all help demo test check deps spec corpus forms hostile fuzz fuzz-artifact bench bench-quick bench-hot bench-deps clean header cdylib
+.PHONY: all help demo test check deps spec corpus forms hostile guards fuzz fuzz-artifact bench bench-quick bench-hot bench-deps clean header cdylib
 
 ##@ Build
 all: dist ## everything, into target/dist/
@@ -85,6 +85,9 @@ forms: ## the forms of compiled code, counted over the suite (and LUCET_CORPUS=D
 
 hostile: ## artifacts as hostile input: counts of what was tried; FULL=1 for the promised numbers
 	@tests/run-hostile
+
+guards: ## takes the guards out one by one and sees their tests fail; GUARDS="name name"
+	@tests/run-guards $(GUARDS)
 
 fuzz: ## generated programs beside other engines, hostile input; SECONDS=60, SEED= to repeat
 	@echo "building the other engines into target/fuzz-build (minutes, the first time)"
