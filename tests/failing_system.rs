@@ -17,7 +17,7 @@ mod tracer;
 #[path = "failing_system/world.rs"]
 mod world;
 
-use common::client::{artifact, guest, out, program};
+use common::client::{artifact, guest, out, own, program};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
