@@ -26,7 +26,7 @@ ALIASES := lucetc-wasi
 SCRIPTS := wasm32-unknown-wasi-clang
 
 .PHONY: all help demo test check deps spec corpus forms hostile fuzz fuzz-artifact bench \
-  bench-quick bench-hot bench-deps clean header cdylib size abi-baseline
+  bench-quick bench-hot bench-deps clean header cdylib abi-baseline
 
 ##@ Build
 all: product ## everything, into target/dist/
@@ -146,6 +146,9 @@ bench-hot: product ## what the hot paths cost a C program, in seconds; ROWS="cal
 include packaging/install.mk
 
 ##@ Housekeeping
+abi-baseline: all ## makes the present ABI the one that make check compares with: for a release
+	@tests/abi/update
+
 deps: ## install the Debian packages that demo and tests need (root), or print how
 	@tests/deps
 

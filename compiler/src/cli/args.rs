@@ -19,7 +19,7 @@ const MAX_SYMBOL: usize = 255;
 const MAX_JOBS: usize = 1024;
 
 /// Options of a compilation.
-const OPTIONS: [Opt; 19] = [
+const OPTIONS: [Opt; 20] = [
     ("-o", "--output", true),
     ("-O", "--opt-level", true),
     ("", "--emit", true),
