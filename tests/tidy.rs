@@ -216,7 +216,12 @@ const IMPORT_RULES: [(&str, &[&str], &[&str], &str); 9] = [
         &[],
         "WASI knows no runtime and depends on nobody of ours",
     ),
-    ("src/", &["nix::"], &["src/sys/", "src/loader/"], "nix is used in sys/ and loader/ only"),
+    (
+        "src/",
+        &["nix::"],
+        &["src/sys/", "src/loader/", "src/bin/"],
+        "nix is used in sys/, loader/ and the programs only",
+    ),
     ("compiler/src/", &["object::"], &["compiler/src/emit/"], "ELF is written in emit/ only"),
 ];
 
@@ -331,4 +336,60 @@ fn top_level_is_as_drawn() {
     .map(str::to_owned)
     .collect();
     report("the top level has its fixed names", &missing);
+}
+
+/// Exported functions that catch nothing, because there is nothing in them that could panic.
+const BARE: [&str; 8] = [
+    "fused_f32x2",
+    "fused_f64",
+    "lucet_handle_signal",
+    "lucet_last_error",
+    "lucet_outcome_name",
+    "lucet_status_name",
+    "lucet_trap_name",
+    "lucet_version",
+];
+
+/// The functions in a file that begin with `before`: name and body.
+fn functions<'a>(text: &'a str, before: &str) -> Vec<(&'a str, &'a str)> {
+    let starts = text.match_indices(before).map(|(at, _)| &text[at + before.len()..]);
+    let parts = starts.map(|rest| {
+        let body = rest.split_once('{').map_or("", |(_, b)| b);
+        // Up to a closing brace in the first column.
+        (rest.split(['(', '<']).next().unwrap_or(""), body.split("\n}").next().unwrap_or(""))
+    });
+    parts.collect()
+}
+
+/// A panic must not leave the library: each exported function, and each builtin that compiled code
+/// calls, runs its body inside something that catches them.
+#[test]
+fn nothing_panics_out_of_the_library() {
+    let catches = |body: &str| ["border", "catch_unwind("].iter().any(|word| body.contains(word));
+    let files: Vec<_> = rust_files()
+        .into_iter()
+        .filter(|(file, _)| file.starts_with("src/capi/") || file == "src/vmctx/builtins.rs")
+        .map(|(file, text)| (file, text.split("#[cfg(test)]").next().unwrap_or("").to_owned()))
+        .collect();
+    // What several of them share.
+    let mut shared = Vec::new();
+    for (text, before) in files
+        .iter()
+        .flat_map(|(_, t)| ["\nfn ", "\npub(super) fn ", "\nunsafe fn "].map(|before| (t, before)))
+    {
+        let found = functions(text, before).into_iter().filter(|(_, body)| catches(body));
+        shared.extend(found.map(|(name, _)| format!("{name}(")));
+    }
+    let (mut seen, mut broken) = (0, Vec::new());
+    for (file, text) in &files {
+        for (name, body) in functions(text, "extern \"C\" fn ") {
+            seen += 1;
+            let good = catches(body) || shared.iter().any(|call| body.contains(call.as_str()));
+            if !good && !BARE.contains(&name) {
+                broken.push(format!("{file}: {name}"));
+            }
+        }
+    }
+    assert!(seen > 100, "{seen} functions only");
+    report("a panic would leave the library here", &broken);
 }

@@ -33,10 +33,12 @@ pub(super) enum Kind {
     SnapshotConfig = 6,
     Group = 7,
     ModuleRef = 9,
+    Wasi = 10,
+    WasiConfig = 11,
 }
 
 impl Kind {
-    const ALL: [(Self, &str); 8] = [
+    const ALL: [(Self, &str); 10] = [
         (Self::Region, "lucet_region"),
         (Self::RegionConfig, "lucet_region_config"),
         (Self::Module, "lucet_module"),
@@ -45,6 +47,8 @@ impl Kind {
         (Self::SnapshotConfig, "lucet_snapshot_config"),
         (Self::Group, "lucet_group"),
         (Self::ModuleRef, "lucet_module_ref"),
+        (Self::Wasi, "lucet_wasi"),
+        (Self::WasiConfig, "lucet_wasi_config"),
     ];
 
     fn name(self) -> &'static str {

@@ -24,8 +24,15 @@ pub struct Public {
 }
 
 /// All of them. The first one is what the others include.
-pub const HEADERS: &[Public] =
-    &[Public { file: "lucet.h", guard: "LUCET_H", intro: "intro.h", sections: CORE }];
+pub const HEADERS: &[Public] = &[
+    Public { file: "lucet.h", guard: "LUCET_H", intro: "intro.h", sections: CORE },
+    Public {
+        file: "lucet_wasi.h",
+        guard: "LUCET_WASI_H",
+        intro: "intro_wasi.h",
+        sections: &[("wasi", "WASI")],
+    },
+];
 
 const CORE: &[(&str, &str)] = &[
     ("status", "statuses and outcomes"),

@@ -27,6 +27,7 @@ mod limits;
 mod memory;
 mod random;
 mod resolve;
+mod reuse;
 mod streams;
 pub mod table;
 mod template;

@@ -236,6 +236,15 @@ impl Table {
         Ok(())
     }
 
+    /// Whether other descriptors are open than at first.
+    pub fn differs(&self, initial: &Initial) -> bool {
+        let open = |all: &Initial, n| all.get(n).is_some_and(Option::is_some);
+        let differs = |slots: &Vec<Option<Entry>>| {
+            (0..slots.len().max(initial.len())).any(|n| open(slots, n) != open(initial, n))
+        };
+        self.slots.as_ref().is_some_and(differs)
+    }
+
     fn own(&mut self, initial: &Initial) -> Result<&mut Vec<Option<Entry>>, Errno> {
         if self.slots.is_none() {
             let mut slots = Vec::new();

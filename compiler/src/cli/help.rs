@@ -43,8 +43,8 @@ Code:
 Contract:
       --policy FILE         what the module may import, how large it may be and what it must have
                             (TOML, see docs/policy.md)
-      --wasi                the imports of WASI preview 1 are allowed, besides what the policy allows;
-                            without a policy, no others are. The command lucetc-wasi is lucetc --wasi
+      --wasi                the imports of WASI preview 1 are allowed, besides the policy's;
+                            without a policy, no others are; lucetc-wasi is lucetc --wasi
       --print policy-schema print the JSON Schema of policy files, for editors
       --label NAME=VALUE    add a label; may be repeated
       --sign FILE           sign with this secret key, as lucetc keygen or minisign -G wrote it
