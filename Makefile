@@ -26,7 +26,7 @@ ALIASES := lucetc-wasi
 SCRIPTS := wasm32-unknown-wasi-clang
 
 .PHONY: all help demo test check deps spec corpus forms hostile fuzz fuzz-artifact bench \
-  bench-quick bench-hot bench-deps clean header cdylib abi-baseline
+  bench-quick bench-hot bench-deps clean header cdylib size abi-baseline
 
 ##@ Build
 all: product ## everything, into target/dist/
@@ -142,6 +142,9 @@ bench: deps bench-deps all ## beside Wasmtime, wasm2c and native code: table, ve
 
 bench-hot: product ## what the hot paths cost a C program, in seconds; ROWS="call trap" picks rows
 	@$(MAKE) -s -C benches run-hot ROWS="$(ROWS)"
+
+size: product ## what liblucet.so consists of, by crate
+	@benches/size $(SO)
 
 include packaging/install.mk
 
