@@ -25,7 +25,7 @@ TOOLS := lucetc
 ALIASES := lucetc-wasi
 SCRIPTS := wasm32-unknown-wasi-clang
 
-.PHONY: all help demo test check deps spec corpus forms hostile fuzz fuzz-artifact bench \
+.PHONY: all help demo test check deps spec corpus forms hostile guards fuzz fuzz-artifact bench \
   bench-quick bench-hot bench-deps clean header cdylib size abi-baseline
 
 ##@ Build
@@ -113,6 +113,9 @@ forms: ## the forms of compiled code, counted over the suite (and LUCET_CORPUS=D
 
 hostile: ## artifacts as hostile input: counts of what was tried; FULL=1 for the promised numbers
 	@tests/run-hostile
+
+guards: ## takes the guards out one by one and sees their tests fail; GUARDS="name name"
+	@tests/run-guards $(GUARDS)
 
 fuzz: ## generated programs beside other engines, hostile input; SECONDS=60, SEED= to repeat
 	@echo "building the other engines into target/fuzz-build (minutes, the first time)"
