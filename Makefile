@@ -146,9 +146,15 @@ bench: deps bench-deps all ## beside Wasmtime, wasm2c and native code: table, ve
 bench-hot: product ## what the hot paths cost a C program, in seconds; ROWS="call trap" picks rows
 	@$(MAKE) -s -C benches run-hot ROWS="$(ROWS)"
 
+size: product ## what liblucet.so consists of, by crate
+	@benches/size $(SO)
+
 include packaging/install.mk
 
 ##@ Housekeeping
+abi-baseline: all ## makes the present ABI the one that make check compares with: for a release
+	@tests/abi/update
+
 deps: ## install the Debian packages that demo and tests need (root), or print how
 	@tests/deps
 
