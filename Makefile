@@ -15,11 +15,11 @@ CARGO_FLAGS := --release --locked
 REL := target/release
 DIST := target/dist
 LIB := $(DIST)/lib
-PROGRAMS := $(addprefix $(DIST)/bin/,lucetc lucetc-wasi wasm32-unknown-wasi-clang)
+PROGRAMS := $(addprefix $(DIST)/bin/,lucetc lucetc-wasi lucet-wasi wasm32-unknown-wasi-clang)
 HEADERS := $(patsubst include/%,$(DIST)/include/%,$(wildcard include/*.h include/*.hpp))
 SO := $(LIB)/liblucet.so.$(VERSION)
 
-.PHONY: all help demo test check deps spec corpus forms hostile fuzz fuzz-artifact bench bench-quick bench-hot bench-deps clean header cdylib
+.PHONY: all help demo test check deps spec corpus corpus-wasi forms hostile fuzz fuzz-artifact bench bench-quick bench-hot bench-deps clean header cdylib
 
 ##@ Build
 all: dist ## everything, into target/dist/
@@ -35,7 +35,7 @@ cargo:
 	@command -v $(CARGO) >/dev/null || { \
 	  echo "cargo is missing: install Rust from https://rustup.rs" >&2; exit 1; }
 	$(CARGO) build $(CARGO_FLAGS) -p lucet -p lucetc
-$(REL)/liblucet.a $(REL)/lucetc: cargo ;
+$(REL)/liblucet.a $(REL)/lucetc $(REL)/lucet-wasi: cargo ;
 
 # rustc can make a cdylib, but cannot give it a soname and symbol versions. So the product is linked
 # here from the static library: all of it goes in, the version script makes lucet_* global and the
@@ -52,7 +52,7 @@ $(SO): $(REL)/liblucet.a src/capi/liblucet.map
 
 $(LIB)/liblucet.a: $(REL)/liblucet.a
 	@install -D -m 644 $< $@
-$(DIST)/bin/lucetc: $(REL)/lucetc
+$(DIST)/bin/lucetc $(DIST)/bin/lucet-wasi: $(DIST)/bin/%: $(REL)/%
 	@install -D -m 755 $< $@
 # lucetc by another name, which it looks at.
 $(DIST)/bin/lucetc-wasi: $(DIST)/bin/lucetc
@@ -85,6 +85,9 @@ spec: ## the WebAssembly test suite, with a table per proposal
 
 corpus: ## compile and load every module in LUCET_CORPUS=DIR
 	@tests/run-corpus
+
+corpus-wasi: all ## run every WASI program in LUCET_CORPUS=DIR and compare what it prints
+	@tests/run-corpus-wasi
 
 # LUCET_FORMS=default compiles each module only as lucetc does without options.
 forms: ## the forms of compiled code, counted over the suite (and LUCET_CORPUS=DIR)
