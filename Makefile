@@ -16,6 +16,7 @@ REL := target/release
 DIST := target/dist
 LIB := $(DIST)/lib
 SO := $(LIB)/liblucet.so.$(VERSION)
+HEADERS := $(addprefix $(DIST)/,$(wildcard include/*.h include/*.hpp include/lucet/*.hpp))
 
 .PHONY: all help demo test check deps spec corpus forms hostile fuzz fuzz-artifact bench bench-quick bench-hot bench-deps clean header cdylib
 
@@ -24,7 +25,7 @@ all: dist ## everything, into target/dist/
 	@echo "built: $(DIST)/bin/lucetc  $(SO)  $(DIST)/include/lucet.h"
 
 .PHONY: dist
-dist: $(SO) $(LIB)/liblucet.a $(DIST)/bin/lucetc $(DIST)/include/lucet.h
+dist: $(SO) $(LIB)/liblucet.a $(DIST)/bin/lucetc $(HEADERS)
 
 # Cargo knows best what is out of date, so it is always asked; the files it leaves untouched keep
 # their time, and nothing below is done again.
@@ -52,7 +53,7 @@ $(LIB)/liblucet.a: $(REL)/liblucet.a
 	@install -D -m 644 $< $@
 $(DIST)/bin/lucetc: $(REL)/lucetc
 	@install -D -m 755 $< $@
-$(DIST)/include/lucet.h: include/lucet.h
+$(DIST)/include/%: include/%
 	@install -D -m 644 $< $@
 
 cdylib: ## liblucet as cargo links it, for Rust tools; not the product

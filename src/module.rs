@@ -6,7 +6,7 @@
 use crate::arch;
 use crate::error::{Error, Result, Status, TOLD, brief};
 use crate::idle;
-use crate::import::{Imports, same_for_host};
+use crate::import::{Imports, LentToAll, same_for_host};
 use crate::instance::{self, constant, fuel};
 use crate::loader::{self, Loaded, Source, State, Trust};
 use crate::names::Names;
@@ -196,6 +196,8 @@ pub struct Core {
     pub(crate) impure_from_start: u64,
     /// Shared with snapshots, like the code.
     code: Arc<CodeInfo>,
+    /// What the host functions need.
+    lent: LentToAll,
 }
 
 /// Bit of impure functions that said so themselves.
@@ -307,6 +309,7 @@ impl Core {
             entries: parent.entries.clone(),
             unbound: parent.unbound.clone(),
             impure: parent.impure.clone(),
+            lent: parent.lent.clone(),
         };
         let loaded = parent.loaded.with_state(state);
         parent.caps.check(&loaded.contract, loaded.init.tables.len())?;
@@ -351,6 +354,7 @@ impl Core {
             plain: false,
             elem_failure: false,
             code,
+            lent: bound.lent,
             loaded,
         };
         module.template = module.build_template(fuel)?;
@@ -802,6 +806,7 @@ struct Bound {
     entries: Box<[HostEntry]>,
     unbound: Vec<bool>,
     impure: Arc<[ImpureHost]>,
+    lent: LentToAll,
 }
 
 /// Binds imported functions to host functions.
@@ -861,7 +866,8 @@ fn bind(loaded: &Loaded, config: &ModuleConfig) -> Result<Bound> {
         entries[at].code = arch::impure_entry as *const () as usize;
         entries[at].user_data = std::ptr::from_ref(host).expose_provenance();
     }
-    Ok(Bound { entries: entries.into_boxed_slice(), unbound, impure })
+    let lent = config.imports.lent().clone();
+    Ok(Bound { entries: entries.into_boxed_slice(), unbound, impure, lent })
 }
 
 /// Function descriptors in the order of reference indices, sealed.
