@@ -263,7 +263,7 @@ fn imports_follow_the_plan() {
 /// Names of the packages each package depends on, normal dependencies only.
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
     let mut all = BTreeMap::new();
-    for package in ["lucet", "lucet-artifact", "lucet-http", "lucetc"] {
+    for package in ["lucet", "lucet-artifact", "lucet-http", "lucet-wasi", "lucetc"] {
         let out = Command::new(env!("CARGO"))
             .args(["tree", "--offline", "-p", package, "-e", "normal", "--prefix", "none"])
             .args(["--format", "{p}"])
@@ -287,6 +287,7 @@ fn packages_follow_the_plan() {
         ("lucet-artifact", &["lucet", "lucetc", "cranelift", "wasmparser"]),
         ("lucet-http", &["lucet", "lucetc"]),
         ("lucetc", &["lucet"]),
+        ("lucet-wasi", &["lucet", "lucetc", "libc", "nix", "tokio", "wasmtime"]),
     ] {
         for d in &all[package] {
             if never.iter().any(|n| d == n || d.starts_with(&format!("{n}-")))
@@ -302,6 +303,7 @@ fn packages_follow_the_plan() {
             "lucetc",
             &["lucet-artifact", "cranelift-codegen", "cranelift-frontend", "wasmparser", "object"],
         ),
+        ("lucet-wasi", &["rustix"]),
     ] {
         for u in uses {
             if !all[package].contains(*u) {
@@ -318,12 +320,17 @@ fn packages_follow_the_plan() {
 
 #[test]
 fn manifests_share_the_lints() {
-    let broken: Vec<String> =
-        ["Cargo.toml", "artifact/Cargo.toml", "compiler/Cargo.toml", "http/Cargo.toml"]
-            .into_iter()
-            .filter(|f| !read(f).contains("[lints]\nworkspace = true"))
-            .map(str::to_owned)
-            .collect();
+    let broken: Vec<String> = [
+        "Cargo.toml",
+        "artifact/Cargo.toml",
+        "compiler/Cargo.toml",
+        "http/Cargo.toml",
+        "wasi/Cargo.toml",
+    ]
+    .into_iter()
+    .filter(|f| !read(f).contains("[lints]\nworkspace = true"))
+    .map(str::to_owned)
+    .collect();
     report("every package inherits the workspace's lints", &broken);
 }
 
@@ -341,6 +348,7 @@ fn top_level_is_as_drawn() {
         "Makefile",
         "README.md",
         "artifact",
+        "wasi",
         "docs",
     ]
     .into_iter()
