@@ -253,7 +253,7 @@ fn imports_follow_the_plan() {
 /// Names of the packages each package depends on, normal dependencies only.
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
     let mut all = BTreeMap::new();
-    for package in ["lucet", "lucet-artifact", "lucetc"] {
+    for package in ["lucet", "lucet-artifact", "lucetc", "lucet-wasi"] {
         let out = Command::new(env!("CARGO"))
             .args(["tree", "--offline", "-p", package, "-e", "normal", "--prefix", "none"])
             .args(["--format", "{p}"])
@@ -276,6 +276,7 @@ fn packages_follow_the_plan() {
         ("lucet", &["lucetc", "cranelift", "wasmparser", "wat", "wast", "object", "tokio"][..]),
         ("lucet-artifact", &["lucet", "lucetc", "cranelift", "wasmparser"]),
         ("lucetc", &["lucet"]),
+        ("lucet-wasi", &["lucet", "lucetc", "libc", "nix", "tokio", "wasmtime"]),
     ] {
         for d in &all[package] {
             if never.iter().any(|n| d == n || d.starts_with(&format!("{n}-")))
@@ -291,6 +292,7 @@ fn packages_follow_the_plan() {
             "lucetc",
             &["lucet-artifact", "cranelift-codegen", "cranelift-frontend", "wasmparser", "object"],
         ),
+        ("lucet-wasi", &["rustix"]),
     ] {
         for u in uses {
             if !all[package].contains(*u) {
@@ -307,11 +309,12 @@ fn packages_follow_the_plan() {
 
 #[test]
 fn manifests_share_the_lints() {
-    let broken: Vec<String> = ["Cargo.toml", "artifact/Cargo.toml", "compiler/Cargo.toml"]
-        .into_iter()
-        .filter(|f| !read(f).contains("[lints]\nworkspace = true"))
-        .map(str::to_owned)
-        .collect();
+    let broken: Vec<String> =
+        ["Cargo.toml", "artifact/Cargo.toml", "compiler/Cargo.toml", "wasi/Cargo.toml"]
+            .into_iter()
+            .filter(|f| !read(f).contains("[lints]\nworkspace = true"))
+            .map(str::to_owned)
+            .collect();
     report("every package inherits the workspace's lints", &broken);
 }
 
@@ -329,6 +332,7 @@ fn top_level_is_as_drawn() {
         "Makefile",
         "README.md",
         "artifact",
+        "wasi",
         "docs",
     ]
     .into_iter()
