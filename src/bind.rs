@@ -10,6 +10,7 @@ use crate::wasi;
 use lucet_artifact::FuncType;
 use lucet_artifact::abi::{FIRST_IMPORT, host_call_stack_bytes};
 use lucet_artifact::contract::ImportKind;
+use lucet_http::Server;
 use lucet_wasi::Template;
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ pub(crate) struct Bound {
     pub unbound: Vec<bool>,
     pub impure: Arc<[ImpureHost]>,
     pub wasi: Option<Arc<Template>>,
+    pub http: Option<Arc<dyn Server>>,
 }
 
 /// The host function that a module imports: the embedder's, or else one of WASI's.
@@ -88,6 +90,6 @@ pub(crate) fn bind(loaded: &Loaded, config: &ModuleConfig) -> Result<Bound> {
         entries[at].code = arch::impure_entry as *const () as usize;
         entries[at].user_data = std::ptr::from_ref(host).expose_provenance();
     }
-    let wasi = config.wasi.clone();
-    Ok(Bound { entries: entries.into_boxed_slice(), unbound, impure, wasi })
+    let (wasi, http) = (config.wasi.clone(), config.http.clone());
+    Ok(Bound { entries: entries.into_boxed_slice(), unbound, impure, wasi, http })
 }

@@ -23,6 +23,7 @@ use lucet_artifact::contract::{ExportKind, ImportKind};
 use lucet_artifact::init::{ElemItem, ImageRun, Init, SegmentMode};
 use lucet_artifact::types::{NO_CODE, RefType};
 use lucet_artifact::{FuncType, ValType, layout};
+use lucet_http::Server;
 use lucet_wasi::Template;
 use std::ops::Deref;
 use std::os::fd::BorrowedFd;
@@ -49,6 +50,8 @@ pub struct ModuleConfig {
     pub terms: Terms,
     /// Offer the functions of WASI; instances begin with this.
     pub wasi: Option<Arc<Template>>,
+    /// The server that plugins work for; see [`ModuleConfig::offer_http`].
+    pub http: Option<Arc<dyn Server>>,
 }
 
 /// An exported function, looked up once. Valid for instances of the module it came from, and of
@@ -174,6 +177,8 @@ pub struct Core {
     further_runs: Box<[Box<[Run]>]>,
     /// Builtins, then imported functions; read by the host thunk.
     pub(crate) entries: Box<[HostEntry]>,
+    /// The server that it works for as a plugin.
+    pub(crate) http: Option<Arc<dyn Server>>,
     /// Which imported functions no host function was found for (linkable modules).
     pub(crate) unbound: Vec<bool>,
     /// Signature ids by index of the type.
@@ -238,6 +243,16 @@ impl Module {
     /// As [`Module::load_file`].
     pub fn load_bytes(bytes: &[u8], config: &ModuleConfig) -> Result<Arc<Self>> {
         Self::load(Source::Bytes(bytes), config)
+    }
+
+    /// Loads an artifact that is a part of the program. Whoever could change it could change the
+    /// program, so nobody else has to vouch for it; a signature that is wrong is refused as always.
+    ///
+    /// # Errors
+    /// As [`Module::load_file`].
+    pub fn load_linked(bytes: &[u8], config: &ModuleConfig) -> Result<Arc<Self>> {
+        let config = ModuleConfig { allow_unsigned: true, ..config.clone() };
+        Self::load(Source::Bytes(bytes), &config)
     }
 
     /// Loads an artifact from an open regular file, from its beginning to its end. The descriptor
@@ -318,6 +333,7 @@ impl Core {
             unbound: parent.unbound.clone(),
             impure: parent.impure.clone(),
             wasi: parent.wasi.clone(),
+            http: parent.http.clone(),
         };
         let loaded = parent.loaded.with_state(state);
         parent.caps.check(&loaded.contract, loaded.init.tables.len())?;
@@ -355,6 +371,7 @@ impl Core {
             impure: bound.impure,
             wasi: bound.wasi,
             wasi_memory: 0,
+            http: bound.http,
             descriptors,
             sigs,
             template: Box::default(),

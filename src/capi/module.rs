@@ -11,6 +11,7 @@ use crate::module::{Func, Module, ModuleConfig};
 use crate::sys;
 use crate::sys::lock::Mutex;
 use crate::vmctx::HostCode;
+use lucet_artifact::linked::{self, LABEL_BYTES};
 use std::ffi::{c_char, c_void};
 use std::sync::Arc;
 
@@ -32,6 +33,16 @@ pub struct lucet_func {
     pub module_: u64,
     /// Private.
     pub index_: u64,
+}
+
+/// A module that is linked into the program. `lucetc plugin.wasm --emit obj` writes `plugin.o`,
+/// which defines one:
+///
+///     extern const lucet_static_module lucet_artifact_plugin;
+#[repr(C)]
+pub struct lucet_static_module {
+    /// Private.
+    pub private_: [u64; 4],
 }
 
 impl lucet_func {
@@ -287,6 +298,36 @@ pub unsafe extern "C" fn lucet_module_load_fd(
         // SAFETY: nobody but the caller closes it until the call returns, as the header asks.
         let fd = unsafe { args::descriptor(fd, "fd") }?;
         out.set(insert(Module::load_fd(fd, &config_or_default(config)?)?)?);
+        Ok(())
+    })
+}
+
+/// Loads a module that is linked into the program. As lucet_module_load_bytes, but nobody has to
+/// vouch for it: it is as trusted as the program it is a part of. Contract and imports are checked
+/// as always. Any thread.
+///
+/// LUCET_STATUS_INVALID_ARGUMENT if `module` is not what lucetc defined.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn lucet_module_from_static(
+    module: *const lucet_static_module,
+    config: *const lucet_module_config,
+    out: *mut *mut lucet_module,
+) -> raw::lucet_status {
+    border_of_maker(|| {
+        // SAFETY: the header asks for a place for a handle.
+        let out = unsafe { Out::new(out, "out", std::ptr::null_mut()) }?;
+        let label = args::required(module, "module")?.cast::<[u8; LABEL_BYTES]>();
+        // SAFETY: the header asks for a label that lucetc defined; an array of bytes lies anywhere.
+        let len = linked::decode_label(unsafe { &*label }).map_err(|e| {
+            let m = format!("this is not what `lucetc --emit obj` of this version defines: {e}");
+            Error::new(Status::InvalidArgument, m)
+        })?;
+        // SAFETY: the artifact lies before its label, in the same section of the program.
+        let bytes = unsafe {
+            std::slice::from_raw_parts(label.cast::<u8>().sub(linked::distance(len)), len)
+        };
+        out.set(insert(Module::load_linked(bytes, &config_or_default(config)?)?)?);
         Ok(())
     })
 }

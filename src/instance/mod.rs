@@ -35,6 +35,7 @@ mod watch;
 use crate::arch::{Kept, Registers};
 use crate::error::{Error, Result, Status};
 use crate::group;
+use crate::http;
 use crate::idle::Parked;
 use crate::module::{self, Module, Returns};
 use crate::region::{self, Region, Rung, Slot, Stack};
@@ -208,6 +209,8 @@ pub struct Inner {
     user_data: usize,
     /// Once WASI was called or set.
     pub(crate) wasi: Option<Box<crate::wasi::Attached>>,
+    /// The HTTP request that it works for; kept for the next instance.
+    pub(crate) http: Option<Box<http::Attached>>,
     backtrace: backtrace::Recorder,
 }
 

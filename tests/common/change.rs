@@ -1,5 +1,5 @@
-//! Changes to artifacts, as somebody would make who looks for a way in: a few numbers, or a piece of
-//! another artifact. The fuzzer of the loader makes the same.
+//! Changes to artifacts, as somebody would make who looks for a way in: a few numbers, or a piece
+//! of another artifact. The fuzzer of the loader makes the same.
 
 use super::random::Rng;
 use lucet_artifact::container::TEXT;

@@ -2,10 +2,10 @@
 //!
 //! ```text
 //!  arguments ─args─► Job ─┬─ compile (a module) ─► lucetc-wasi ─► artifact ─┐
-//!                         ├─ an artifact ───────────────────────────────────┴─► instance ─run─► code
-//!                         └─ directories, variables, streams ─► WASI ─────────────┘      │
-//!                                 signals, --timeout ──────────► ends it                 ▼
-//!                                                                    report: where, function, line
+//!                         ├─ an artifact ───────────────────────────────────┴─► instance ─► code
+//!                         └─ directories, variables, streams ─► WASI ───────────┘      │
+//!                                 signals, --timeout ──────────► ends it               ▼
+//!                                                                  report: where, function, line
 //! ```
 //!
 //! Exit codes stand in [`help`].
