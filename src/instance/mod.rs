@@ -440,7 +440,7 @@ impl Drop for Instance {
 }
 
 /// Nobody runs the instance, and its state is that of its guest.
-const IDLE: [State; 3] = [State::Ready, State::Suspended, State::Faulted];
+pub(crate) const IDLE: [State; 3] = [State::Ready, State::Suspended, State::Faulted];
 /// Nobody runs the instance.
 const RESTING: [State; 4] = [State::Ready, State::Suspended, State::Faulted, State::Preempted];
 

@@ -275,6 +275,7 @@ static void waiting(void)
     lucet_instance *i;
     lucet_outcome outcome;
     lucet_wasi_interest interest = {0};
+    lucet_wasi *other;
     uint64_t timeout = 0;
     size_t n = 0;
     int ends[2];
@@ -302,7 +303,9 @@ static void waiting(void)
         CHECK(poll(&p, 1, 0) == 1);
         OK(lucet_instance_resume(i, 0, NULL, 0, &outcome));
     }
-    FAILS(lucet_instance_set_wasi(i, NULL), LUCET_STATUS_NULL_ARGUMENT, "lucet_wasi");
+    other = make(lucet_wasi_config_create());
+    FAILS(lucet_instance_set_wasi(i, other), LUCET_STATUS_WRONG_STATE, "suspended");
+    OK(lucet_wasi_free(other));
     CHECK(close(ends[1]) == 0);
     OK(lucet_instance_resume(i, 0, NULL, 0, &outcome));
     CHECK(outcome.kind == LUCET_OUTCOME_EXITED && lucet_wasi_exit_code(&outcome) == 3);
