@@ -16,16 +16,25 @@ REL := target/release
 DIST := target/dist
 LIB := $(DIST)/lib
 SO := $(LIB)/liblucet.so.$(VERSION)
-HEADERS := $(addprefix $(DIST)/,$(wildcard include/*.h include/*.hpp include/lucet/*.hpp))
 
-.PHONY: all help demo test check deps spec corpus forms hostile fuzz fuzz-artifact bench bench-quick bench-hot bench-deps clean header cdylib
+# What the product consists of besides the library: headers; what cargo builds of which packages;
+# tools by another name, which they look at; scripts of guest-sdk.
+HEADERS := $(patsubst include/%,%,$(wildcard include/*.h include/*.hpp include/lucet/*.hpp))
+PACKAGES := lucet lucetc
+TOOLS := lucetc
+ALIASES := lucetc-wasi
+SCRIPTS := wasm32-unknown-wasi-clang
+
+.PHONY: all help demo test check deps spec corpus forms hostile guards fuzz fuzz-artifact bench \
+  bench-quick bench-hot bench-deps clean header cdylib size abi-baseline
 
 ##@ Build
-all: dist ## everything, into target/dist/
+all: product ## everything, into target/dist/
 	@echo "built: $(DIST)/bin/lucetc  $(SO)  $(DIST)/include/lucet.h"
 
-.PHONY: dist
-dist: $(SO) $(LIB)/liblucet.a $(DIST)/bin/lucetc $(HEADERS)
+.PHONY: product
+product: $(SO) $(LIB)/liblucet.a $(HEADERS:%=$(DIST)/include/%) $(DIST)/share/man/.made
+product: $(addprefix $(DIST)/bin/,$(TOOLS) $(ALIASES) $(SCRIPTS))
 
 # Cargo knows best what is out of date, so it is always asked; the files it leaves untouched keep
 # their time, and nothing below is done again.
@@ -33,8 +42,8 @@ dist: $(SO) $(LIB)/liblucet.a $(DIST)/bin/lucetc $(HEADERS)
 cargo:
 	@command -v $(CARGO) >/dev/null || { \
 	  echo "cargo is missing: install Rust from https://rustup.rs" >&2; exit 1; }
-	$(CARGO) build $(CARGO_FLAGS) -p lucet -p lucetc
-$(REL)/liblucet.a $(REL)/lucetc: cargo ;
+	$(CARGO) build $(CARGO_FLAGS) $(PACKAGES:%=-p %)
+$(REL)/liblucet.a $(TOOLS:%=$(REL)/%): cargo ;
 
 # rustc can make a cdylib, but cannot give it a soname and symbol versions. So the product is linked
 # here from the static library: all of it goes in, the version script makes lucet_* global and the
@@ -49,17 +58,35 @@ $(SO): $(REL)/liblucet.a src/capi/liblucet.map
 	@ln -sf $(notdir $@) $(LIB)/liblucet.so.$(SOVERSION)
 	@ln -sf liblucet.so.$(SOVERSION) $(LIB)/liblucet.so
 
-$(LIB)/liblucet.a: $(REL)/liblucet.a
-	@install -D -m 644 $< $@
-$(DIST)/bin/lucetc: $(REL)/lucetc
+# The static library is one object with the same symbols as the shared one: what no lucet_* function
+# reaches is dropped, and everything else is local, so that it meets neither another library that
+# is written in Rust nor a symbol of the program.
+$(LIB)/liblucet.a: $(REL)/liblucet.a src/capi/liblucet.map
+	@mkdir -p $(LIB)
+	@sed -nE 's/^ *(lucet_[a-z0-9_]+);$$/\1/p' src/capi/liblucet.map >$(LIB)/.symbols
+	ld -r --gc-sections $$(sed 's/^/-u /' $(LIB)/.symbols) -o $(LIB)/.lucet.o $<
+	objcopy -R .llvmbc -R .llvmcmd --keep-global-symbols=$(LIB)/.symbols $(LIB)/.lucet.o
+	@rm -f $@
+	@cd $(LIB) && mv .lucet.o lucet.o && ar rcsD liblucet.a lucet.o && rm lucet.o .symbols
+
+$(TOOLS:%=$(DIST)/bin/%): $(DIST)/bin/%: $(REL)/%
+	@install -D -m 755 $< $@
+$(DIST)/bin/lucetc-wasi: $(DIST)/bin/lucetc
+	@ln -sf lucetc $@
+$(SCRIPTS:%=$(DIST)/bin/%): $(DIST)/bin/%: guest-sdk/%
 	@install -D -m 755 $< $@
 $(DIST)/include/%: include/%
 	@install -D -m 644 $< $@
 
+# Pages of section 3 are made from the header; the others are written.
+$(DIST)/share/man/.made: docs/man/generate $(wildcard docs/man/*.[17]) $(HEADERS:%=include/%)
+	@docs/man/generate $(VERSION) $(DIST)/share/man $(filter %.h,$(HEADERS:%=include/%))
+	@touch $@
+
 cdylib: ## liblucet as cargo links it, for Rust tools; not the product
 	$(CARGO) rustc $(CARGO_FLAGS) -p lucet --lib --crate-type cdylib
 
-header: ## regenerate include/lucet.h from src/capi with cbindgen
+header: ## regenerate the headers in include/ from src/capi with cbindgen
 	@touch build.rs # so that cargo runs it, whatever it did before
 	LUCET_HEADER=1 $(CARGO) build $(CARGO_FLAGS) -p lucet --features header
 
@@ -87,6 +114,9 @@ forms: ## the forms of compiled code, counted over the suite (and LUCET_CORPUS=D
 hostile: ## artifacts as hostile input: counts of what was tried; FULL=1 for the promised numbers
 	@tests/run-hostile
 
+guards: ## takes the guards out one by one and sees their tests fail; GUARDS="name name"
+	@tests/run-guards $(GUARDS)
+
 fuzz: ## generated programs beside other engines, hostile input; SECONDS=60, SEED= to repeat
 	@echo "building the other engines into target/fuzz-build (minutes, the first time)"
 	@cd fuzz && $(CARGO) build $(CARGO_FLAGS) --target-dir ../target/fuzz-build
@@ -113,8 +143,10 @@ bench: deps bench-deps all ## beside Wasmtime, wasm2c and native code: table, ve
 	$(if $(ROWS),,$(CARGO) bench --locked --workspace --bench density)
 	@target/bench-build/release/bench target/bench benches/targets.toml $(ROWS)
 
-bench-hot: dist ## what the hot paths cost a C program, in seconds; ROWS="call trap" picks rows
+bench-hot: product ## what the hot paths cost a C program, in seconds; ROWS="call trap" picks rows
 	@$(MAKE) -s -C benches run-hot ROWS="$(ROWS)"
+
+include packaging/install.mk
 
 ##@ Housekeeping
 deps: ## install the Debian packages that demo and tests need (root), or print how
@@ -127,7 +159,8 @@ clean: ## remove everything that was built
 	rm -rf target
 
 help: ## this list
-	@awk 'BEGIN { FS = ":.*## " } \
+	@sed -e '/^include packaging\/install.mk/ { r packaging/install.mk' -e 'd }' Makefile | \
+	  awk 'BEGIN { FS = ":.*## " } \
 	  /^##@/ { printf "\n%s\n", substr($$0, 5) } \
-	  /^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
+	  /^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }'
 	@printf '\nStart with: make demo\n'

@@ -27,7 +27,7 @@ include $(ROOT)/c-examples/guests/guest.mk
 
 ARTIFACTS := $(addprefix $(OUT)/,$(addsuffix .so,$(basename $(notdir $(GUESTS)))))
 NATIVE := $(addprefix $(OUT)/,$(basename $(notdir $(PROGRAMS))))
-vpath %.wat $(sort $(dir $(GUESTS)))
+vpath %.wat $(sort . $(dir $(GUESTS)))
 vpath %.c $(sort . $(dir $(GUESTS)))
 vpath %.cpp $(sort . $(dir $(GUESTS)))
 

@@ -496,6 +496,16 @@ typedef void (*lucet_host_fn)(void);
 typedef void (*lucet_drop_fn)(void *data);
 
 /**
+ * A module that is linked into the program. `lucetc plugin.wasm --emit obj` writes `plugin.o`,
+ * which defines one:
+ *
+ *     extern const lucet_static_module lucet_artifact_plugin; */
+typedef struct lucet_static_module {
+  /** Private. */
+  uint64_t private_[4];
+} lucet_static_module;
+
+/**
  * An exported function, looked up once. Plain data: copy it as you like. Valid for instances of
  * the module it came from and of snapshots taken of those in this process, refused by others. */
 typedef struct lucet_func {
@@ -595,6 +605,15 @@ LUCET_NODISCARD lucet_status lucet_module_load_bytes(const void *bytes, size_t l
  * LUCET_STATUS_INVALID_ARGUMENT if `fd` is not open for reading. */
 LUCET_NODISCARD lucet_status lucet_module_load_fd(int32_t fd, const lucet_module_config *config,
     lucet_module **out);
+
+/**
+ * Loads a module that is linked into the program. As lucet_module_load_bytes, but nobody has to
+ * vouch for it: it is as trusted as the program it is a part of. Contract and imports are checked
+ * as always. Any thread.
+ *
+ * LUCET_STATUS_INVALID_ARGUMENT if `module` is not what lucetc defined. */
+LUCET_NODISCARD lucet_status lucet_module_from_static(const lucet_static_module *module,
+    const lucet_module_config *config, lucet_module **out);
 
 /**
  * Gives the handle back. Code stays in memory until the last instance of the module is freed, and

@@ -32,6 +32,27 @@ pub struct Imports {
 
 /// What a configuration, its copies, and modules with their instances share.
 pub(crate) type LentToAll = Arc<Vec<Arc<Lent>>>;
+impl HostFunction {
+    /// This function, if its type is `ty` or differs from it only as [`same_for_host`] allows.
+    ///
+    /// # Errors
+    /// `ImportTypeMismatch` with both types.
+    pub(crate) fn check(self, module: &str, name: &str, ty: &FuncType) -> Result<Self> {
+        if same_for_host(&self.ty, ty) {
+            return Ok(self);
+        }
+        Err(Error::new(
+            Status::ImportTypeMismatch,
+            format!(
+                "the module imports {}.{} as {}, the host offers it as {}",
+                brief(module),
+                brief(name),
+                brief(&ty.to_string()),
+                brief(&self.ty.to_string())
+            ),
+        ))
+    }
+}
 
 impl Imports {
     /// No functions.
@@ -106,36 +127,28 @@ impl Imports {
         &self.lent
     }
 
-    /// The function offered as `module.name`, if its type is `ty` or differs from it only as
-    /// [`same_for_host`] allows.
-    ///
-    /// # Errors
-    /// `MissingImport`, or `ImportTypeMismatch` with both types.
-    pub(crate) fn find(&self, module: &str, name: &str, ty: &FuncType) -> Result<&HostFunction> {
-        let shown = || format!("{}.{}", brief(module), brief(name));
-        let Some(f) = self.functions.get(module).and_then(|m| m.get(name)) else {
-            return Err(Error::new(
-                Status::MissingImport,
-                format!(
-                    "the module imports function {} of type {}, which the host does not offer{}",
-                    shown(),
-                    brief(&ty.to_string()),
-                    self.hint(module, name)
-                ),
-            ));
+    /// The function offered as `module.name`.
+    pub(crate) fn get(&self, module: &str, name: &str) -> Option<&HostFunction> {
+        self.functions.get(module).and_then(|m| m.get(name))
+    }
+
+    /// Why a function of type `ty` cannot be imported that is not offered.
+    pub(crate) fn missing(&self, module: &str, name: &str, ty: &FuncType) -> Error {
+        let of_wasi = crate::wasi::function(module, name).is_some();
+        let hint = if of_wasi {
+            "; it is one of WASI's: lucet_module_config_set_wasi offers them".into()
+        } else {
+            self.hint(module, name)
         };
-        if !same_for_host(&f.ty, ty) {
-            return Err(Error::new(
-                Status::ImportTypeMismatch,
-                format!(
-                    "the module imports {} as {}, the host offers it as {}",
-                    shown(),
-                    brief(&ty.to_string()),
-                    brief(&f.ty.to_string())
-                ),
-            ));
-        }
-        Ok(f)
+        Error::new(
+            Status::MissingImport,
+            format!(
+                "the module imports function {}.{} of type {}, which the host does not offer{hint}",
+                brief(module),
+                brief(name),
+                brief(&ty.to_string()),
+            ),
+        )
     }
 
     fn hint(&self, module: &str, name: &str) -> String {

@@ -4,7 +4,8 @@
 //! Immutable and shared by `Arc`; code stays mapped as long as any instance or handle needs it.
 
 use crate::arch;
-use crate::error::{Error, Result, Status, TOLD, brief};
+use crate::bind::{Bound, bind};
+use crate::error::{Error, Result, Status};
 use crate::idle;
 use crate::import::{Imports, LentToAll, same_for_host};
 use crate::instance::{self, constant, fuel};
@@ -15,13 +16,14 @@ use crate::signature::Ids;
 use crate::sys::{arena, reserve};
 use crate::terms::{Caps, Terms};
 use crate::trap::CodeInfo;
-use crate::vmctx::{self, HostEntry, ImpureHost, TableEntry};
-use lucet_artifact::abi::{FIRST_IMPORT, host_call_stack_bytes};
+use crate::vmctx::{HostEntry, ImpureHost, TableEntry};
+use lucet_artifact::abi::FIRST_IMPORT;
 use lucet_artifact::code::NO_REF;
 use lucet_artifact::contract::{ExportKind, ImportKind};
 use lucet_artifact::init::{ElemItem, ImageRun, Init, SegmentMode};
 use lucet_artifact::types::{NO_CODE, RefType};
 use lucet_artifact::{FuncType, ValType, layout};
+use lucet_wasi::Template;
 use std::ops::Deref;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -45,6 +47,8 @@ pub struct ModuleConfig {
     pub fuel: Option<u64>,
     /// What the contract must and must not say.
     pub terms: Terms,
+    /// Offer the functions of WASI; instances begin with this.
+    pub wasi: Option<Arc<Template>>,
 }
 
 /// An exported function, looked up once. Valid for instances of the module it came from, and of
@@ -198,14 +202,20 @@ pub struct Core {
     code: Arc<CodeInfo>,
     /// What the host functions need.
     lent: LentToAll,
+    /// What instances begin with, and the memory that WASI's functions work on.
+    pub(crate) wasi: Option<Arc<Template>>,
+    pub(crate) wasi_memory: u32,
 }
 
 /// Bit of impure functions that said so themselves.
 pub(crate) const IMPURE_MARKED: u64 = 1 << 63;
 /// Bit of instances of a snapshot whose state is impure.
 const IMPURE_INHERITED: u64 = 1 << 62;
+/// Bits of clocks and random numbers that came through WASI.
+pub(crate) const IMPURE_CLOCK: u64 = 1 << 61;
+pub(crate) const IMPURE_RANDOM: u64 = 1 << 60;
 /// Bits for functions by name.
-const IMPURE_NAMED: u32 = 62;
+pub(crate) const IMPURE_NAMED: u32 = 60;
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
@@ -230,6 +240,16 @@ impl Module {
     /// As [`Module::load_file`].
     pub fn load_bytes(bytes: &[u8], config: &ModuleConfig) -> Result<Arc<Self>> {
         Self::load(Source::Bytes(bytes), config)
+    }
+
+    /// Loads an artifact that is a part of the program. Whoever could change it could change the
+    /// program, so nobody else has to vouch for it; a signature that is wrong is refused as always.
+    ///
+    /// # Errors
+    /// As [`Module::load_file`].
+    pub fn load_linked(bytes: &[u8], config: &ModuleConfig) -> Result<Arc<Self>> {
+        let config = ModuleConfig { allow_unsigned: true, ..config.clone() };
+        Self::load(Source::Bytes(bytes), &config)
     }
 
     /// Loads an artifact from an open regular file, from its beginning to its end. The descriptor
@@ -310,6 +330,7 @@ impl Core {
             unbound: parent.unbound.clone(),
             impure: parent.impure.clone(),
             lent: parent.lent.clone(),
+            wasi: parent.wasi.clone(),
         };
         let loaded = parent.loaded.with_state(state);
         parent.caps.check(&loaded.contract, loaded.init.tables.len())?;
@@ -345,6 +366,8 @@ impl Core {
             entries: bound.entries,
             unbound: bound.unbound,
             impure: bound.impure,
+            wasi: bound.wasi,
+            wasi_memory: 0,
             descriptors,
             sigs,
             template: Box::default(),
@@ -362,6 +385,9 @@ impl Core {
             module.build_tables()?;
         }
         module.plain = module.is_plain();
+        if let Some((ExportKind::Memory, index)) = module.export("memory") {
+            module.wasi_memory = index;
+        }
         Ok(module)
     }
 
@@ -430,6 +456,11 @@ impl Core {
                 && host.is_some_and(|h| h.bit & bits != 0)
         });
         let mut names: Vec<_> = called.map(|(i, _)| format!("{}.{}", i.module, i.name)).collect();
+        for (bit, name) in [(IMPURE_CLOCK, "clock_time_get"), (IMPURE_RANDOM, "random_get")] {
+            if bits & bit != 0 {
+                names.push(format!("{name} of WASI"));
+            }
+        }
         if bits & IMPURE_MARKED != 0 {
             names.push("a host function that says it is impure".into());
         }
@@ -437,6 +468,19 @@ impl Core {
             names.push("such functions before the snapshot that it began as".into());
         }
         names.join(", ")
+    }
+
+    /// Types of the parameters of a function that was looked up in this module.
+    #[must_use]
+    pub fn params(&self, func: Func) -> Option<&[ValType]> {
+        let known = func.module == self.code_id && self.code_of(func.index).is_some();
+        known.then(|| &*self.func_type(func.index).params)
+    }
+
+    /// Whether the artifact was compiled of exactly this wasm file.
+    #[must_use]
+    pub fn is_made_of(&self, wasm: &[u8]) -> bool {
+        lucet_artifact::trailer::source_hash(wasm) == self.loaded.contract.source_hash
     }
 
     /// Looks up an exported function.
@@ -799,75 +843,6 @@ fn shown(name: &str) -> &str {
     const MOST: usize = 500;
     let end = name.char_indices().map(|(at, c)| at + c.len_utf8()).take_while(|end| *end <= MOST);
     name.get(..end.last().unwrap_or(0)).unwrap_or_default()
-}
-
-/// The host functions of a module.
-struct Bound {
-    entries: Box<[HostEntry]>,
-    unbound: Vec<bool>,
-    impure: Arc<[ImpureHost]>,
-    lent: LentToAll,
-}
-
-/// Binds imported functions to host functions.
-fn bind(loaded: &Loaded, config: &ModuleConfig) -> Result<Bound> {
-    let mut entries = vmctx::builtins::entries();
-    debug_assert_eq!(entries.len(), FIRST_IMPORT as usize);
-    let (mut unbound, mut missing, mut impure) = (Vec::new(), Vec::new(), Vec::new());
-    let mut untold = 0;
-    for import in &loaded.imports.imports {
-        let ImportKind::Func(t) = import.kind else {
-            if !config.linkable && missing.len() >= TOLD {
-                untold += 1;
-            } else if !config.linkable {
-                missing.push(Error::new(
-                    Status::MissingImport,
-                    format!(
-                        "the module imports {} {}.{}; only instances of a group can provide that",
-                        import.kind.word(),
-                        brief(&import.module),
-                        brief(&import.name)
-                    ),
-                ));
-            }
-            continue;
-        };
-        let ty = &loaded.types.types[t as usize].ty;
-        match config.imports.find(&import.module, &import.name, ty) {
-            Ok(f) => {
-                if f.impure {
-                    let bit = 1 << (impure.len() as u32).min(IMPURE_NAMED - 1);
-                    let host = ImpureHost { code: f.code.address(), user_data: f.user_data, bit };
-                    impure.push((entries.len(), host));
-                }
-                entries.push(HostEntry {
-                    code: f.code.address(),
-                    user_data: f.user_data,
-                    stack_bytes: host_call_stack_bytes(ty),
-                    ..HostEntry::default()
-                });
-                unbound.push(false);
-            }
-            Err(_) if config.linkable => {
-                entries.push(entries[FIRST_IMPORT as usize - 1]);
-                unbound.push(true);
-            }
-            // A few are told of.
-            Err(e) if missing.len() < TOLD => missing.push(e),
-            Err(_) => untold += 1,
-        }
-    }
-    if let Some(e) = Error::several(missing, untold) {
-        return Err(e);
-    }
-    let (at, hosts): (Vec<_>, Vec<_>) = impure.into_iter().unzip();
-    let impure: Arc<[ImpureHost]> = hosts.into();
-    for (at, host) in at.into_iter().zip(&*impure) {
-        entries[at].code = arch::impure_entry as *const () as usize;
-        entries[at].user_data = std::ptr::from_ref(host).expose_provenance();
-    }
-    let lent = config.imports.lent().clone();
-    Ok(Bound { entries: entries.into_boxed_slice(), unbound, impure, lent })
 }
 
 /// Function descriptors in the order of reference indices, sealed.

@@ -28,6 +28,7 @@ mod shortcut;
 mod table;
 pub(crate) mod unwind;
 pub(crate) mod walk;
+pub(crate) mod wasi;
 
 use crate::arch::{self, Exit, Kept, Registers};
 use crate::error::{self, Error, Result, Status};

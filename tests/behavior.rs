@@ -2,8 +2,8 @@
 
 mod common;
 
-use common::{compile, host, instance, load, module, region, returned, trapped};
-use lucet::{Imports, Instance, Outcome, Status, TrapCode, Val, Vmctx};
+use common::{compile, host, instance, load, module, region, returned, trapped, vmctx};
+use lucet::{Imports, Instance, Outcome, Status, TrapCode, Val};
 use lucet_artifact::types::MemoryShape;
 use std::ffi::c_void;
 
@@ -76,8 +76,7 @@ unsafe extern "C" fn many(
     g: i32,
     h: i64,
 ) -> i64 {
-    // SAFETY: called by the thunk.
-    let ctx = unsafe { Vmctx::from_raw(ctx) }.unwrap();
+    let ctx = vmctx(ctx);
     assert_eq!(user, 77);
     assert_eq!(ctx.memory_size(), 65536);
     i64::from(a)
@@ -114,8 +113,7 @@ fn host_functions_get_all_their_arguments() {
 }
 
 unsafe extern "C" fn yields(ctx: *const lucet::Control, _: usize, v: i32) -> i32 {
-    // SAFETY: called by the thunk.
-    let ctx = unsafe { Vmctx::from_raw(ctx) }.unwrap();
+    let ctx = vmctx(ctx);
     ctx.yield_value(v as u64, None, 0).unwrap();
     0
 }
@@ -167,8 +165,7 @@ fn an_instance_whose_reset_failed_is_not_recovered() {
         // SAFETY: the test lends the counter for as long as the module is used.
         let count = unsafe { &*(user as *const std::sync::atomic::AtomicU32) };
         if count.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 1 {
-            // SAFETY: called by the thunk.
-            unsafe { Vmctx::from_raw(ctx) }.unwrap().trap(TrapCode::Unreachable).unwrap();
+            vmctx(ctx).trap(TrapCode::Unreachable).unwrap();
         }
     }
     let count = std::sync::atomic::AtomicU32::new(0);

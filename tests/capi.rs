@@ -4,7 +4,9 @@
 
 mod common;
 
-use common::client::{artifact, library, out, program, root, run};
+use common::client::{
+    ASAN, artifact, file, guest, guest_with, library, out, program, root, run, run_program,
+};
 #[path = "capi/border.rs"]
 mod border;
 
@@ -60,10 +62,7 @@ fn exceptions_that_leave_a_run_are_told_of() {
         (throw $error (i32.const -7) (f64.const 2.5) (v128.const i64x2 1 2)))
       (func (export "quiet") (throw $quiet))
       (func (export "seven") (result i32) (i32.const 7)))"#;
-    let bytes = lucetc::compile(GUEST.as_bytes(), &lucetc::Options::default());
-    let file = out().join("exceptions.so");
-    std::fs::write(&file, bytes.unwrap_or_else(|e| panic!("{e}"))).unwrap();
-    run(Command::new(program("exceptions", &[])).arg(file));
+    run_program(program("exceptions", &[]), &[guest("exceptions", GUEST)]);
 }
 
 #[test]
@@ -74,10 +73,7 @@ fn fuel_limits_runs_by_steps() {
         (i32.const 7)))"#;
     let files = [true, false].map(|fuel| {
         let o = lucetc::Options { fuel, ..lucetc::Options::default() };
-        let bytes = lucetc::compile(GUEST.as_bytes(), &o).unwrap_or_else(|e| panic!("{e}"));
-        let file = out().join(format!("fuel-{fuel}.so"));
-        std::fs::write(&file, bytes).unwrap();
-        file
+        guest_with(&format!("fuel-{fuel}"), GUEST, &o)
     });
     run(Command::new(program("fuel", &[])).args(files));
 }
@@ -88,10 +84,7 @@ fn contracts_are_held_against_terms() {
       (func (export "f") (param v128)))"#;
     let mut o = lucetc::Options::default();
     o.policy.set_label("tenant", "blue").unwrap();
-    let bytes = lucetc::compile(GUEST.as_bytes(), &o).unwrap_or_else(|e| panic!("{e}"));
-    let file = out().join("contract.so");
-    std::fs::write(&file, bytes).unwrap();
-    run(Command::new(program("contract", &[])).arg(file));
+    run_program(program("contract", &[]), &[guest_with("contract", GUEST, &o)]);
 }
 
 #[test]
@@ -102,19 +95,12 @@ fn modules_are_replaced() {
              (func (export "answer") (result i32) (i32.const 2)))"#,
         r#"(module (func (export "other")))"#,
     ];
-    let mut files: Vec<PathBuf> = Vec::new();
-    for (n, wat) in guests.into_iter().enumerate() {
-        let bytes = lucetc::compile(wat.as_bytes(), &lucetc::Options::default());
-        files.push(out().join(format!("swap-{n}.so")));
-        std::fs::write(&files[n], bytes.unwrap_or_else(|e| panic!("{e}"))).unwrap();
-    }
+    let guests = guests.into_iter().enumerate();
+    let mut files: Vec<PathBuf> = guests.map(|(n, wat)| guest(&format!("swap-{n}"), wat)).collect();
     files.push(root().join("Cargo.toml"));
-    run(Command::new(program("swap", &[])).args(&files));
-    run(Command::new(program("swap", &["-fsanitize=address"])).args(&files).env(
-        "ASAN_OPTIONS",
-        "handle_segv=0:handle_sigbus=0:handle_sigill=0:handle_sigfpe=0:allow_user_segv_handler=1:\
-         use_sigaltstack=0:detect_leaks=0",
-    ));
+    for more in [&[], ASAN] {
+        run_program(program("swap", more), &files);
+    }
 }
 
 /// A store, a plugin that imports from it, and a module with a start function.
@@ -153,54 +139,35 @@ fn group_artifacts() -> Vec<PathBuf> {
         ),
         ("starts", r#"(module (import "env" "started" (func $started)) (start $started))"#),
     ];
-    let compiled = GUESTS.map(|(name, wat)| {
-        let file = out().join(format!("group-{name}.so"));
-        let bytes = lucetc::compile(wat.as_bytes(), &lucetc::Options::default());
-        std::fs::write(&file, bytes.unwrap_or_else(|e| panic!("{e}"))).unwrap();
-        file
-    });
-    compiled.into()
+    GUESTS.map(|(name, wat)| guest(&format!("group-{name}"), wat)).into()
 }
 
 #[test]
 fn trust_is_a_matter_of_keys_and_pins() {
-    let file = |name: &str, bytes: &[u8]| {
-        let file = out().join(name);
-        std::fs::write(&file, bytes).unwrap();
-        file
-    };
     let key = lucetc::signing::SecretKey::generate().unwrap();
     let other = lucetc::signing::SecretKey::generate().unwrap().public().unwrap();
     let plain = lucetc::compile(b"(module)", &lucetc::Options::default()).unwrap();
     let mut signed = plain.clone();
     lucetc::signing::sign(&mut signed, &key, "c", "it").unwrap();
     let hash = lucet_artifact::trailer::Trailer::decode(&plain).unwrap().hash;
-    let files = [
+    let args = [
         file("signed.so", &signed),
         file("unsigned.so", &plain),
-        file("trust.pub", key.public().unwrap().file().as_bytes()),
+        file("trust.pub", key.public().unwrap().file()),
+        other.line().into(),
+        lucet_artifact::trust::hex(&hash).into(),
     ];
-    for more in [&[][..], &["-fsanitize=address"]] {
-        run(Command::new(program("trust", more))
-            .args(&files)
-            .args([other.line(), lucet_artifact::trust::hex(&hash)])
-            .env(
-                "ASAN_OPTIONS",
-                "handle_segv=0:handle_sigbus=0:handle_sigill=0:handle_sigfpe=0:\
-                 allow_user_segv_handler=1:use_sigaltstack=0:detect_leaks=0",
-            ));
+    for more in [&[], ASAN] {
+        run_program(program("trust", more), &args);
     }
 }
 
 #[test]
 fn groups_link_modules() {
     let files = group_artifacts();
-    run(Command::new(program("groups", &[])).args(&files));
-    run(Command::new(program("groups", &["-fsanitize=address"])).args(&files).env(
-        "ASAN_OPTIONS",
-        "handle_segv=0:handle_sigbus=0:handle_sigill=0:handle_sigfpe=0:allow_user_segv_handler=1:\
-         use_sigaltstack=0:detect_leaks=0",
-    ));
+    for more in [&[], ASAN] {
+        run_program(program("groups", more), &files);
+    }
 }
 
 #[test]
@@ -212,16 +179,9 @@ fn vectors_cross_the_border() {
       (export "sad" (func $sad)) (export "swap" (func $swap))
       (func (export "twice") (param v128) (result v128)
         (global.set $g (local.get 0)) (i8x16.add (local.get 0) (local.get 0))))"#;
-    let options = lucetc::Options::default();
-    let bytes = lucetc::compile(GUEST.as_bytes(), &options).unwrap_or_else(|e| panic!("{e}"));
-    let file = out().join("vectors.so");
-    std::fs::write(&file, bytes).unwrap();
-    for more in [&[][..], &["-fsanitize=address"]] {
-        run(Command::new(program("vectors", more)).arg(&file).env(
-            "ASAN_OPTIONS",
-            "handle_segv=0:handle_sigbus=0:handle_sigill=0:handle_sigfpe=0:\
-             allow_user_segv_handler=1:use_sigaltstack=0:detect_leaks=0",
-        ));
+    let file = guest("vectors", GUEST);
+    for more in [&[], ASAN] {
+        run_program(program("vectors", more), &[&file]);
     }
 }
 
@@ -229,18 +189,20 @@ fn vectors_cross_the_border() {
 #[test]
 fn works_under_address_sanitizer() {
     for name in ["works", "misuse", "forks", "threads"] {
-        run(Command::new(program(name, &["-fsanitize=address"])).arg(artifact()).env(
-            "ASAN_OPTIONS",
-            "handle_segv=0:handle_sigbus=0:handle_sigill=0:handle_sigfpe=0:\
-             allow_user_segv_handler=1:use_sigaltstack=0:detect_leaks=0",
-        ));
+        run_program(program(name, ASAN), &[artifact()]);
     }
+}
+
+/// The C headers of the library.
+fn headers() -> Vec<PathBuf> {
+    let all = std::fs::read_dir(root().join("include")).unwrap().map(|e| e.unwrap().path());
+    all.filter(|p| p.extension().is_some_and(|e| e == "h")).collect()
 }
 
 #[test]
 fn the_library_exports_what_the_header_declares() {
-    let header = std::fs::read_to_string(root().join("include/lucet.h")).unwrap();
-    let code: String = header.split("/*").map(|s| s.split_once("*/").map_or(s, |x| x.1)).collect();
+    let headers: String = headers().iter().map(|h| std::fs::read_to_string(h).unwrap()).collect();
+    let code: String = headers.split("/*").map(|s| s.split_once("*/").map_or(s, |x| x.1)).collect();
     let declared: BTreeSet<&str> = code
         .match_indices("lucet_")
         .filter(|(at, _)| !code[..*at].ends_with(|c: char| c.is_alphanumeric() || c == '_'))
@@ -258,18 +220,22 @@ fn the_library_exports_what_the_header_declares() {
         .filter_map(|l| l.split_whitespace().nth(2))
         .filter_map(|s| s.strip_suffix("@@LUCET_0"))
         .collect();
-    assert_eq!(declared, exported, "include/lucet.h, and src/capi/liblucet.map");
+    assert_eq!(declared, exported, "include/*.h, and src/capi/liblucet.map");
     for line in nm.lines().filter(|l| !l.contains("@@LUCET_0")) {
         assert!(line.ends_with(" LUCET_0"), "exported without a version: {line}");
     }
 }
 
 #[test]
-fn the_header_is_clean_c_and_cpp() {
+fn the_headers_are_clean_c_and_cpp() {
     let sources = [("c", "c11"), ("c", "c17"), ("c++", "c++17")];
-    for (language, standard) in sources {
-        let file = out().join(format!("clean-{standard}.c"));
-        std::fs::write(&file, "#include <lucet.h>\n#include <lucet.h>\nlucet_val v;\n").unwrap();
+    for (header, (language, standard)) in
+        headers().iter().flat_map(|h| sources.iter().map(move |s| (h, *s)))
+    {
+        let name = header.file_name().unwrap().to_string_lossy();
+        let file = out().join(format!("clean-{standard}-{name}.c"));
+        let twice = format!("#include <{name}>\n#include <{name}>\nlucet_val v;\n");
+        std::fs::write(&file, twice).unwrap();
         run(Command::new("gcc")
             .args([
                 "-x",

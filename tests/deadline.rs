@@ -4,8 +4,8 @@
 mod common;
 
 use common::process::in_child;
-use common::{host, module, region};
-use lucet::{Imports, Instance, Module, Outcome, Status, Val, Vmctx};
+use common::{host, module, region, vmctx};
+use lucet::{Imports, Instance, Module, Outcome, Status, Val};
 use std::ffi::c_void;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -44,16 +44,14 @@ unsafe extern "C" fn nap(_: *const lucet::Control, _: usize, micros: i32) {
 static NESTED_TIMED_OUT: AtomicU32 = AtomicU32::new(0);
 
 unsafe extern "C" fn nested(ctx: *const lucet::Control, _: usize) {
-    // SAFETY: called by the thunk.
-    let ctx = unsafe { Vmctx::from_raw(ctx) }.unwrap();
+    let ctx = vmctx(ctx);
     let o = ctx.run(ctx.find("tight").unwrap(), &[]).unwrap();
     assert!(matches!(o, Outcome::TimedOut | Outcome::Terminated), "{o:?}");
     NESTED_TIMED_OUT.fetch_add(1, Ordering::Relaxed);
 }
 
 unsafe extern "C" fn yields(ctx: *const lucet::Control, _: usize) -> i32 {
-    // SAFETY: called by the thunk.
-    unsafe { Vmctx::from_raw(ctx) }.unwrap().yield_value(1, None, 0).unwrap();
+    vmctx(ctx).yield_value(1, None, 0).unwrap();
     0
 }
 

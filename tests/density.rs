@@ -4,10 +4,8 @@
 mod common;
 
 use common::process::{in_child, mappings, status_kib};
-use common::{compile, host, load};
-use lucet::{
-    Control, Imports, Instance, Module, Outcome, Region, RegionConfig, Status, Val, Vmctx,
-};
+use common::{compile, host, load, vmctx};
+use lucet::{Control, Imports, Instance, Module, Outcome, Region, RegionConfig, Status, Val};
 use lucet_artifact::types::MemoryShape;
 use std::ffi::c_void;
 use std::sync::Arc;
@@ -19,8 +17,7 @@ const GUEST: &str = r#"(module (import "env" "wait" (func $wait (result i32)))
     (i32.store (i32.const 100) (i32.const 1)) (call $wait)))"#;
 
 extern "C" fn wait(ctx: *const Control, _: usize) -> i32 {
-    // SAFETY: the thunk calls with the calling instance's control block.
-    unsafe { Vmctx::from_raw(ctx) }.unwrap().yield_value(1, None, 0).unwrap();
+    vmctx(ctx).yield_value(1, None, 0).unwrap();
     0
 }
 

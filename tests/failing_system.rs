@@ -17,7 +17,7 @@ mod tracer;
 #[path = "failing_system/world.rs"]
 mod world;
 
-use common::client::{artifact, out, own, program};
+use common::client::{artifact, guest, out, program};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
@@ -27,14 +27,17 @@ fn full() -> bool {
     std::env::var_os("FULL").is_some()
 }
 
-/// Compiles a guest to a file.
-fn guest(name: &str, wat: &str) -> PathBuf {
-    let file = out().join(format!("failing-{name}.so"));
-    let bytes = lucetc::compile(wat.as_bytes(), &lucetc::Options::default());
+/// A signed artifact, and the line of the public key.
+fn signed() -> (PathBuf, String) {
+    const WAT: &[u8] = b"(module (func (export \"answer\") (result i32) (i32.const 42)))";
+    let file = out().join("failing-signed.so");
+    let mut bytes = lucetc::compile(WAT, &lucetc::Options::default()).unwrap();
+    let key = lucetc::signing::SecretKey::generate().unwrap();
+    lucetc::signing::sign(&mut bytes, &key, "c", "it").unwrap();
     let new = own(&file);
-    std::fs::write(&new, bytes.unwrap_or_else(|e| panic!("{e}"))).unwrap();
+    std::fs::write(&new, bytes).unwrap();
     std::fs::rename(new, &file).unwrap();
-    file
+    (file, key.public().unwrap().line())
 }
 
 const PLUGIN: &str = r#"(module
@@ -77,13 +80,16 @@ const STARTS: &str = r#"(module (import "env" "started" (func $started)) (start 
 
 /// The program with its arguments; `saved` is the name of a file of its own.
 fn failing(mode: &[&str], saved: &str) -> Command {
-    static FILES: OnceLock<[PathBuf; 4]> = OnceLock::new();
-    let [program, guests @ ..] = FILES.get_or_init(|| {
-        let guests = [("plugin", PLUGIN), ("store", STORE), ("starts", STARTS)];
+    static FILES: OnceLock<([PathBuf; 5], String)> = OnceLock::new();
+    let ([program, guests @ ..], key) = FILES.get_or_init(|| {
+        let guests =
+            [("failing-plugin", PLUGIN), ("failing-store", STORE), ("failing-starts", STARTS)];
         let [plugin, store, starts] = guests.map(|(name, wat)| guest(name, wat));
-        [program("failing", &[]), plugin, store, starts]
+        let (signed, key) = signed();
+        ([program("failing", &[]), plugin, store, starts, signed], key)
     });
     let mut command = Command::new(program);
-    command.args(mode).arg(artifact()).args(guests).arg(out().join(format!("saved-{saved}.so")));
+    command.args(mode).arg(artifact()).args(guests).arg(key);
+    command.arg(out().join(format!("saved-{saved}.so")));
     command
 }

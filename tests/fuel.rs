@@ -3,9 +3,9 @@
 
 mod common;
 
-use common::{compile, host, load, region};
+use common::{compile, host, load, region, vmctx};
 use lucet::{
-    Error, Group, Imports, Instance, InstanceRef, Module, ModuleConfig, Outcome, Status, Val, Vmctx,
+    Error, Group, Imports, Instance, InstanceRef, Module, ModuleConfig, Outcome, Status, Val,
 };
 use lucet_artifact::types::MemoryShape;
 use std::cell::RefCell;
@@ -42,8 +42,7 @@ unsafe extern "C" fn pair(_: *const lucet::Control, _: usize, v: i32, out: *mut 
 }
 
 unsafe extern "C" fn work(ctx: *const lucet::Control, _: usize, units: i64) {
-    // SAFETY: called by the thunk.
-    let ctx = unsafe { Vmctx::from_raw(ctx) }.unwrap();
+    let ctx = vmctx(ctx);
     let before = ctx.fuel().unwrap();
     ctx.charge_fuel(units as u64).unwrap();
     let after = before.saturating_sub_unsigned(units as u64).max(i64::MIN / 2);
@@ -51,8 +50,7 @@ unsafe extern "C" fn work(ctx: *const lucet::Control, _: usize, units: i64) {
 }
 
 unsafe extern "C" fn nest(ctx: *const lucet::Control, _: usize) -> i32 {
-    // SAFETY: called by the thunk.
-    let ctx = unsafe { Vmctx::from_raw(ctx) }.unwrap();
+    let ctx = vmctx(ctx);
     match ctx.run(ctx.find("loop").unwrap(), &[Val::I32(10)]).unwrap() {
         Outcome::Returned(_) => 1,
         Outcome::OutOfFuel => 2,

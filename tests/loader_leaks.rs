@@ -1,24 +1,20 @@
 //! Nothing is left behind: neither by failed loads nor by modules that come and go. One test, alone
 //! in its process, because it counts what belongs to the whole process.
 
+#[path = "common/process.rs"]
+#[allow(dead_code)]
+mod process;
 #[path = "common/sample.rs"]
 mod sample;
 
 use lucet::Status;
 use lucet::loader::{LoadOptions, Loaded, Source, load};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use process::{descriptors, mappings};
 use sample::{Parts, resealed, sample};
 
 fn try_load(bytes: &[u8]) -> lucet::Result<Loaded> {
     load(Source::Bytes(bytes), &LoadOptions { allow_unsigned: true, ..LoadOptions::default() })
-}
-
-fn descriptors() -> usize {
-    std::fs::read_dir("/proc/self/fd").unwrap().count()
-}
-
-fn mappings() -> usize {
-    std::fs::read_to_string("/proc/self/maps").unwrap().lines().count()
 }
 
 fn counts() -> (usize, usize) {

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{compile, host, load};
+use common::{compile, host, load, vmctx};
 use lucet::{Control, Imports, Instance, Module, Outcome, Region, RegionConfig, Rung, Status};
 use lucet::{TrapCode, Val};
 use lucet_artifact::types::MemoryShape;
@@ -13,8 +13,7 @@ use std::sync::Arc;
 const PAGE: usize = 65536;
 
 extern "C" fn suspend(ctx: *const Control, _: usize) -> i64 {
-    // SAFETY: called by the thunk, which passes the calling instance's control block.
-    let ctx = unsafe { lucet::Vmctx::from_raw(ctx) }.unwrap();
+    let ctx = vmctx(ctx);
     ctx.yield_value(5, None, 0).unwrap();
     0
 }

@@ -9,8 +9,8 @@
 
 mod common;
 
-use common::{compile, host, load, region};
-use lucet::{Imports, Instance, InstanceRef, Module, Outcome, Region, Vmctx};
+use common::{compile, host, load, region, vmctx};
+use lucet::{Imports, Instance, InstanceRef, Module, Outcome, Region};
 use lucet_artifact::types::MemoryShape;
 use std::collections::HashSet;
 use std::ffi::c_void;
@@ -48,8 +48,7 @@ extern "C" fn done(_: *const lucet::Control, _: usize) -> i32 {
 }
 
 extern "C" fn yields(ctx: *const lucet::Control, _: usize) -> i32 {
-    // SAFETY: called by the thunk.
-    unsafe { Vmctx::from_raw(ctx) }.unwrap().yield_value(1, None, 0).unwrap();
+    vmctx(ctx).yield_value(1, None, 0).unwrap();
     0
 }
 

@@ -3,8 +3,8 @@
 
 mod common;
 
-use common::{compile, host, load, module, region};
-use lucet::{Group, Imports, Instance, Module, Outcome, Region, RegionConfig, Status, Val, Vmctx};
+use common::{compile, host, load, module, region, vmctx};
+use lucet::{Group, Imports, Instance, Module, Outcome, Region, RegionConfig, Status, Val};
 use lucet_artifact::types::MemoryShape;
 use std::ffi::c_void;
 use std::fmt::Write as _;
@@ -155,8 +155,7 @@ extern "C" fn half(_: *const lucet::Control, _: usize, a: f64) -> f64 {
 static PREEMPTED_INSIDE: AtomicU32 = AtomicU32::new(0);
 
 extern "C" fn nested(ctx: *const lucet::Control, _: usize, n: i32) {
-    // SAFETY: called by the thunk.
-    let ctx = unsafe { Vmctx::from_raw(ctx) }.unwrap();
+    let ctx = vmctx(ctx);
     match ctx.run(ctx.find("spin").unwrap(), &[Val::I32(n)]).unwrap() {
         Outcome::Returned(v) => assert_eq!(v, [Val::I32(7)]),
         o => {
@@ -174,8 +173,7 @@ extern "C" fn nap(_: *const lucet::Control, _: usize, micros: i32) {
 }
 
 extern "C" fn yields(ctx: *const lucet::Control, _: usize) -> i32 {
-    // SAFETY: called by the thunk.
-    unsafe { Vmctx::from_raw(ctx) }.unwrap().yield_value(1, None, 0).unwrap();
+    vmctx(ctx).yield_value(1, None, 0).unwrap();
     0
 }
 

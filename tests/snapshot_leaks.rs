@@ -3,6 +3,7 @@
 
 mod common;
 
+use common::process::{descriptors, mappings_of};
 use lucet::{Imports, Instance, Module, ModuleConfig, Outcome, SnapshotOptions, Val};
 use std::fs;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,16 +16,6 @@ fn alone() -> MutexGuard<'static, ()> {
 
 fn snapshot(i: &Instance) -> Arc<Module> {
     i.snapshot(&SnapshotOptions::default()).unwrap()
-}
-
-/// Lines of /proc/self/maps with these words.
-fn mappings(words: &[&str]) -> usize {
-    let maps = fs::read_to_string("/proc/self/maps").unwrap();
-    maps.lines().filter(|l| words.iter().all(|w| l.contains(w))).count()
-}
-
-fn descriptors() -> usize {
-    fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
 /// Resident bytes of this process.
@@ -62,8 +53,8 @@ fn code_is_there_once_and_pages_go_with_the_last_reference() {
     drop(i);
 
     let image = &["memfd:lucet-snapshot"];
-    let code = || mappings(&["r-xp", "memfd:lucet-artifact"]);
-    assert_eq!((code(), mappings(image)), (1, 1));
+    let code = || mappings_of(&["r-xp", "memfd:lucet-artifact"]);
+    assert_eq!((code(), mappings_of(image)), (1, 1));
     let make = |n: u64| {
         let i = Instance::new(&r, &snap).unwrap();
         i.memory_write(n << 12, &[1]).unwrap();
@@ -72,9 +63,9 @@ fn code_is_there_once_and_pages_go_with_the_last_reference() {
     drop(make(0));
     let before = resident();
     let more: Vec<_> = (0..20).map(make).collect();
-    assert_eq!((code(), mappings(image)), (1, 21));
+    assert_eq!((code(), mappings_of(image)), (1, 21));
     drop(more);
-    assert_eq!((code(), mappings(image)), (1, 1));
+    assert_eq!((code(), mappings_of(image)), (1, 1));
     let after = resident();
     // Twenty images of 4 MiB would show.
     assert!(after < before + (32 << 20), "{} MiB more", (after - before) >> 20);
@@ -87,9 +78,9 @@ fn code_is_there_once_and_pages_go_with_the_last_reference() {
         let f = i.run("f3", &[Val::I32(0)]).unwrap();
         assert_eq!(f, Outcome::Returned(vec![Val::I32(0x0707_0707 * 3)]));
     }
-    assert_eq!((code(), mappings(image)), (1, 1));
+    assert_eq!((code(), mappings_of(image)), (1, 1));
     drop(all);
-    assert_eq!((code(), mappings(image)), (0, 0));
+    assert_eq!((code(), mappings_of(image)), (0, 0));
 }
 
 /// Modules, files and instances of snapshots come and go without anything left behind.
@@ -115,10 +106,10 @@ fn snapshots_leave_nothing_behind() {
         assert!(snap.save("/proc/none".as_ref()).is_err());
     };
     round();
-    let before = (descriptors(), mappings(&[]));
+    let before = (descriptors(), mappings_of(&[]));
     for _ in 0..200 {
         round();
     }
-    assert_eq!((descriptors(), mappings(&[])), before);
+    assert_eq!((descriptors(), mappings_of(&[])), before);
     fs::remove_file(&path).unwrap();
 }

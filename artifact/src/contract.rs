@@ -374,32 +374,44 @@ impl Reader<'_> {
     }
 }
 
-/// What an import asks for.
+/// What goes in or out of a module, with its type; `F` stands for the type of a function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ImportKind {
-    /// A function; index into `.lucet.types`.
-    Func(u32),
+pub enum External<F> {
+    /// A function.
+    Func(F),
     /// A table.
     Table(TableType),
     /// A memory.
     Memory(MemoryType),
     /// A global.
     Global(GlobalType),
-    /// An exception tag; index of its type into `.lucet.types`.
-    Tag(u32),
+    /// An exception tag.
+    Tag(F),
 }
 
-impl ImportKind {
+/// What an import asks for; types of functions and tags are indices into `.lucet.types`.
+pub type ImportKind = External<u32>;
+
+/// The whole type of what is imported or exported, as people read it.
+pub type Extern<'a> = External<&'a FuncType>;
+
+impl<F> External<F> {
+    /// What it is.
+    #[must_use]
+    pub fn kind(&self) -> ExportKind {
+        match self {
+            Self::Func(_) => ExportKind::Func,
+            Self::Table(_) => ExportKind::Table,
+            Self::Memory(_) => ExportKind::Memory,
+            Self::Global(_) => ExportKind::Global,
+            Self::Tag(_) => ExportKind::Tag,
+        }
+    }
+
     /// The word for it in messages.
     #[must_use]
     pub fn word(&self) -> &'static str {
-        match self {
-            Self::Func(_) => "function",
-            Self::Table(_) => "table",
-            Self::Memory(_) => "memory",
-            Self::Global(_) => "global",
-            Self::Tag(_) => "tag",
-        }
+        self.kind().word()
     }
 }
 
@@ -481,35 +493,6 @@ impl Imports {
     }
 }
 
-/// The whole type of what is imported or exported, as people read it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Extern<'a> {
-    /// A function.
-    Func(&'a FuncType),
-    /// A table.
-    Table(TableType),
-    /// A memory.
-    Memory(MemoryType),
-    /// A global.
-    Global(GlobalType),
-    /// An exception tag.
-    Tag(&'a FuncType),
-}
-
-impl Extern<'_> {
-    /// The word for its kind in messages.
-    #[must_use]
-    pub fn word(&self) -> &'static str {
-        match self {
-            Self::Func(_) => "function",
-            Self::Table(_) => "table",
-            Self::Memory(_) => "memory",
-            Self::Global(_) => "global",
-            Self::Tag(_) => "tag",
-        }
-    }
-}
-
 impl fmt::Display for Extern<'_> {
     /// `(i32) -> i64`, `table 1..10 funcref`, `memory 1..16`, `global mut i32`, `tag (i32)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -559,7 +542,7 @@ impl Export {
     }
 }
 
-/// What an export gives.
+/// What an export gives: a kind of [`External`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum ExportKind {

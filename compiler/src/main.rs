@@ -15,5 +15,7 @@ mod cli;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    cli::run(std::env::args_os().skip(1).collect())
+    let mut arguments = std::env::args_os();
+    let name = arguments.next().unwrap_or_default();
+    cli::run(&name, arguments.collect())
 }

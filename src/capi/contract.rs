@@ -2,7 +2,7 @@
 
 use super::args::{array_mut, put_text, text};
 use super::error::border;
-use super::module::{MODULES, change, lucet_module, lucet_module_config};
+use super::module::{MODULES, change, change_by, lucet_module, lucet_module_config, set};
 use super::raw;
 use crate::error::{Error, Status, brief};
 use std::ffi::c_char;
@@ -15,12 +15,7 @@ pub extern "C" fn lucet_module_config_set_max_memory(
     config: *mut lucet_module_config,
     bytes: u64,
 ) -> raw::lucet_status {
-    border(|| {
-        change(config, |c| {
-            c.terms.max_memory = Some(bytes);
-            Ok(())
-        })
-    })
+    set(config, |c| c.terms.max_memory = Some(bytes))
 }
 
 /// The same for the elements of each table.
@@ -29,12 +24,7 @@ pub extern "C" fn lucet_module_config_set_max_table_elements(
     config: *mut lucet_module_config,
     elements: u32,
 ) -> raw::lucet_status {
-    border(|| {
-        change(config, |c| {
-            c.terms.max_table_elements = Some(elements);
-            Ok(())
-        })
-    })
+    set(config, |c| c.terms.max_table_elements = Some(elements))
 }
 
 /// Refuses modules without this label, or with another value of it; NULL as `value` means any.
@@ -65,12 +55,8 @@ pub unsafe extern "C" fn lucet_module_config_set_min_compiler(
     config: *mut lucet_module_config,
     version: *const c_char,
 ) -> raw::lucet_status {
-    border(|| {
-        change(config, |_| Ok(()))?;
-        // SAFETY: the header asks for a NUL-terminated text.
-        let version = unsafe { text(version, "version") }?;
-        change(config, |c| c.terms.set_min_compiler(version))
-    })
+    // SAFETY: the header asks for a NUL-terminated text.
+    unsafe { change_by(config, version, "version", |c, version| c.terms.set_min_compiler(version)) }
 }
 
 /// Refuses modules that use a feature of the language: "simd", "exceptions", "memory64" and so on
@@ -80,12 +66,8 @@ pub unsafe extern "C" fn lucet_module_config_deny_feature(
     config: *mut lucet_module_config,
     name: *const c_char,
 ) -> raw::lucet_status {
-    border(|| {
-        change(config, |_| Ok(()))?;
-        // SAFETY: the header asks for a NUL-terminated text.
-        let name = unsafe { text(name, "name") }?;
-        change(config, |c| c.terms.deny_feature(name))
-    })
+    // SAFETY: the header asks for a NUL-terminated text.
+    unsafe { change_by(config, name, "name", |c, name| c.terms.deny_feature(name)) }
 }
 
 /// Takes that back for one feature, or "all".
@@ -94,12 +76,8 @@ pub unsafe extern "C" fn lucet_module_config_allow_feature(
     config: *mut lucet_module_config,
     name: *const c_char,
 ) -> raw::lucet_status {
-    border(|| {
-        change(config, |_| Ok(()))?;
-        // SAFETY: the header asks for a NUL-terminated text.
-        let name = unsafe { text(name, "name") }?;
-        change(config, |c| c.terms.allow_feature(name))
-    })
+    // SAFETY: the header asks for a NUL-terminated text.
+    unsafe { change_by(config, name, "name", |c, name| c.terms.allow_feature(name)) }
 }
 
 /// The value of a label in a module's contract, for logs: who made it, which version it is. `buf`,

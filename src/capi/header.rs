@@ -1,8 +1,9 @@
-//! Makes `include/lucet.h` from the files beside this one. Not a part of the library: `build.rs`
-//! (`make header`) uses it to write the header, and `tests/header.rs` to compare.
+//! Makes the headers in `include/` from the files beside this one. Not a part of the library:
+//! `build.rs` (`make header`) uses it to write them, and `tests/header.rs` to compare.
 //!
 //! cbindgen reads each file in turn, so that types and functions of one noun stand together, and
-//! `intro.h` goes in front.
+//! an introduction goes in front. `lucet.h` is the core; whatever is a world of its own has a
+//! header of its own, which includes it: see [`HEADERS`].
 
 use cbindgen::{
     Builder, Config, DocumentationStyle, ExportConfig, FunctionConfig, Language, Style,
@@ -10,8 +11,30 @@ use cbindgen::{
 use std::fmt::Write;
 use std::path::Path;
 
-/// Files of `src/capi` that declare something, in the order in which C can read them.
-const SECTIONS: &[(&str, &str)] = &[
+/// A header of the library.
+pub struct Public {
+    /// Its name in `include/`.
+    pub file: &'static str,
+    /// The macro that keeps it from being read twice.
+    guard: &'static str,
+    /// The file of `src/capi` that it begins with.
+    intro: &'static str,
+    /// Files of `src/capi` that declare something, in the order in which C can read them.
+    sections: &'static [(&'static str, &'static str)],
+}
+
+/// All of them. The first one is what the others include.
+pub const HEADERS: &[Public] = &[
+    Public { file: "lucet.h", guard: "LUCET_H", intro: "intro.h", sections: CORE },
+    Public {
+        file: "lucet_wasi.h",
+        guard: "LUCET_WASI_H",
+        intro: "intro_wasi.h",
+        sections: &[("wasi", "WASI")],
+    },
+];
+
+const CORE: &[(&str, &str)] = &[
     ("status", "statuses and outcomes"),
     ("val", "values"),
     ("library", "the library"),
@@ -167,12 +190,9 @@ fn declarations(text: &str) -> String {
     out
 }
 
-/// The text of the header. `root` is the folder of `Cargo.toml`, `version` the package's.
-pub fn header(root: &Path, version: &str) -> String {
-    let capi = root.join("src/capi");
-    let mut out = std::fs::read_to_string(capi.join("intro.h")).unwrap();
-    out += "#ifndef LUCET_H\n#define LUCET_H\n\n";
-    out += "#include <stdbool.h>\n#include <stddef.h>\n#include <stdint.h>\n\n";
+/// What the core says before anything else.
+fn preamble(version: &str) -> String {
+    let mut out = "#include <stdbool.h>\n#include <stddef.h>\n#include <stdint.h>\n\n".to_owned();
     let version: Vec<&str> = version.split(['.', '-']).collect();
     for (name, n) in ["MAJOR", "MINOR", "PATCH"].iter().zip(&version) {
         writeln!(out, "#define LUCET_VERSION_{name} {n}").unwrap();
@@ -180,14 +200,27 @@ pub fn header(root: &Path, version: &str) -> String {
     out += "\n/* Ignoring what such a function returns is a mistake. */\n\
         #if defined(__GNUC__)\n#define LUCET_NODISCARD __attribute__((warn_unused_result))\n\
         #else\n#define LUCET_NODISCARD\n#endif\n";
-    out += ENUM;
+    out + ENUM
+}
+
+/// The text of a header. `root` is the folder of `Cargo.toml`, `version` the package's.
+pub fn header(root: &Path, version: &str, public: &Public) -> String {
+    let capi = root.join("src/capi");
+    let guard = public.guard;
+    let mut out = std::fs::read_to_string(capi.join(public.intro)).unwrap();
+    write!(out, "#ifndef {guard}\n#define {guard}\n\n").unwrap();
+    out += &match public.file == HEADERS[0].file {
+        true => preamble(version),
+        false => format!("#include <{}>\n", HEADERS[0].file),
+    };
     out += "\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n";
-    for &(file, title) in SECTIONS {
+    for &(file, title) in public.sections {
         let dashes = "-".repeat(88 - title.len());
         write!(out, "\n/* ---- {title} {dashes} */\n\n").unwrap();
         out += section(&capi.join(file).with_extension("rs")).trim();
         out.push('\n');
     }
-    out += "\n#ifdef __cplusplus\n} /* extern \"C\" */\n#endif\n\n#endif /* LUCET_H */\n";
+    out += "\n#ifdef __cplusplus\n} /* extern \"C\" */\n#endif\n\n";
+    writeln!(out, "#endif /* {guard} */").unwrap();
     out
 }

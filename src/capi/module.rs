@@ -12,6 +12,7 @@ use crate::sys;
 use crate::sys::lock::Mutex;
 use crate::vmctx::{GiveBackFn, HostCode, Lent};
 use lucet_artifact::FuncType;
+use lucet_artifact::linked::{self, LABEL_BYTES};
 use std::ffi::{c_char, c_void};
 use std::sync::Arc;
 
@@ -33,6 +34,16 @@ pub struct lucet_func {
     pub module_: u64,
     /// Private.
     pub index_: u64,
+}
+
+/// A module that is linked into the program. `lucetc plugin.wasm --emit obj` writes `plugin.o`,
+/// which defines one:
+///
+///     extern const lucet_static_module lucet_artifact_plugin;
+#[repr(C)]
+pub struct lucet_static_module {
+    /// Private.
+    pub private_: [u64; 4],
 }
 
 impl lucet_func {
@@ -85,6 +96,37 @@ pub(super) fn change<R>(
     f: impl FnOnce(&mut ModuleConfig) -> crate::Result<R>,
 ) -> crate::Result<R> {
     CONFIGS.with(config, "config", |c| f(&mut c.lock()))
+}
+
+/// A setter for C that cannot go wrong but by its handle.
+pub(super) fn set(
+    config: *const lucet_module_config,
+    f: impl FnOnce(&mut ModuleConfig),
+) -> raw::lucet_status {
+    border(|| {
+        change(config, |c| {
+            f(c);
+            Ok(())
+        })
+    })
+}
+
+/// A setter for C that takes one text. Of a wrong handle and a wrong text the handle is told of.
+///
+/// # Safety
+/// As [`text`].
+pub(super) unsafe fn change_by(
+    config: *const lucet_module_config,
+    given: *const c_char,
+    param: &str,
+    f: impl FnOnce(&mut ModuleConfig, &str) -> crate::Result<()>,
+) -> raw::lucet_status {
+    border_of_maker(|| {
+        change(config, |_| Ok(()))?;
+        // SAFETY: the caller's promise.
+        let given = unsafe { text(given, param) }?;
+        change(config, |c| f(c, given))
+    })
 }
 
 /// Offers `fn` to modules as `module`.`name`. This is the whitelist: modules reach nothing else.
@@ -197,12 +239,7 @@ pub extern "C" fn lucet_module_config_allow_unsigned(
     config: *mut lucet_module_config,
     allow: bool,
 ) -> raw::lucet_status {
-    border(|| {
-        change(config, |c| {
-            c.allow_unsigned = allow;
-            Ok(())
-        })
-    })
+    set(config, |c| c.allow_unsigned = allow)
 }
 
 /// Whether imports that no host function satisfies are left to be provided by other instances of a
@@ -213,12 +250,7 @@ pub extern "C" fn lucet_module_config_set_linkable(
     config: *mut lucet_module_config,
     linkable: bool,
 ) -> raw::lucet_status {
-    border(|| {
-        change(config, |c| {
-            c.linkable = linkable;
-            Ok(())
-        })
-    })
+    set(config, |c| c.linkable = linkable)
 }
 
 /// Development mode: code is mapped from the artifact's own file, so that perf knows the names of
@@ -229,12 +261,7 @@ pub extern "C" fn lucet_module_config_set_development(
     config: *mut lucet_module_config,
     development: bool,
 ) -> raw::lucet_status {
-    border(|| {
-        change(config, |c| {
-            c.development = development;
-            Ok(())
-        })
-    })
+    set(config, |c| c.development = development)
 }
 
 pub(super) fn config_or_default(config: *const lucet_module_config) -> crate::Result<ModuleConfig> {
@@ -312,6 +339,36 @@ pub unsafe extern "C" fn lucet_module_load_fd(
         // SAFETY: nobody but the caller closes it until the call returns, as the header asks.
         let fd = unsafe { args::descriptor(fd, "fd") }?;
         out.set(insert(Module::load_fd(fd, &config_or_default(config)?)?)?);
+        Ok(())
+    })
+}
+
+/// Loads a module that is linked into the program. As lucet_module_load_bytes, but nobody has to
+/// vouch for it: it is as trusted as the program it is a part of. Contract and imports are checked
+/// as always. Any thread.
+///
+/// LUCET_STATUS_INVALID_ARGUMENT if `module` is not what lucetc defined.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn lucet_module_from_static(
+    module: *const lucet_static_module,
+    config: *const lucet_module_config,
+    out: *mut *mut lucet_module,
+) -> raw::lucet_status {
+    border_of_maker(|| {
+        // SAFETY: the header asks for a place for a handle.
+        let out = unsafe { Out::new(out, "out", std::ptr::null_mut()) }?;
+        let label = args::required(module, "module")?.cast::<[u8; LABEL_BYTES]>();
+        // SAFETY: the header asks for a label that lucetc defined; an array of bytes lies anywhere.
+        let len = linked::decode_label(unsafe { &*label }).map_err(|e| {
+            let m = format!("this is not what `lucetc --emit obj` of this version defines: {e}");
+            Error::new(Status::InvalidArgument, m)
+        })?;
+        // SAFETY: the artifact lies before its label, in the same section of the program.
+        let bytes = unsafe {
+            std::slice::from_raw_parts(label.cast::<u8>().sub(linked::distance(len)), len)
+        };
+        out.set(insert(Module::load_linked(bytes, &config_or_default(config)?)?)?);
         Ok(())
     })
 }

@@ -1,8 +1,6 @@
 //! Keys and hashes of a module configuration: what makes an artifact trusted.
 
-use super::args::text;
-use super::error::border_of_maker;
-use super::module::{change, lucet_module_config};
+use super::module::{change_by, lucet_module_config};
 use super::raw;
 use std::ffi::c_char;
 
@@ -22,12 +20,8 @@ pub unsafe extern "C" fn lucet_module_config_add_key(
     config: *mut lucet_module_config,
     public_key: *const c_char,
 ) -> raw::lucet_status {
-    border_of_maker(|| {
-        change(config, |_| Ok(()))?;
-        // SAFETY: the header asks for a NUL-terminated text.
-        let key = unsafe { text(public_key, "public_key") }?;
-        change(config, |c| c.trust.add_key(key))
-    })
+    // SAFETY: the header asks for a NUL-terminated text.
+    unsafe { change_by(config, public_key, "public_key", |c, key| c.trust.add_key(key)) }
 }
 
 /// Loads the one artifact with this hash, whoever signed it or did not: 128 hexadecimal digits, as
@@ -39,10 +33,6 @@ pub unsafe extern "C" fn lucet_module_config_add_hash(
     config: *mut lucet_module_config,
     hash: *const c_char,
 ) -> raw::lucet_status {
-    border_of_maker(|| {
-        change(config, |_| Ok(()))?;
-        // SAFETY: the header asks for a NUL-terminated text.
-        let hash = unsafe { text(hash, "hash") }?;
-        change(config, |c| c.trust.add_hash(hash))
-    })
+    // SAFETY: the header asks for a NUL-terminated text.
+    unsafe { change_by(config, hash, "hash", |c, hash| c.trust.add_hash(hash)) }
 }

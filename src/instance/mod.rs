@@ -11,6 +11,7 @@
 //! * [`fuel`]: runs limited by steps
 //! * [`deadline`], [`watch`]: ending runs from outside, from either side
 //! * [`host`]: what a host function may do with the instance that called it
+//! * [`wasi`]: the place of WASI in it
 //! * [`backtrace`]: where a run ended or waits
 
 mod args;
@@ -28,6 +29,7 @@ mod run;
 mod start;
 pub(crate) mod tables;
 mod warm;
+mod wasi;
 mod watch;
 
 use crate::arch::{Kept, Registers};
@@ -49,8 +51,10 @@ use lucet_artifact::FuncType;
 use lucet_artifact::abi::TrapCode;
 use lucet_artifact::contract::ExportKind;
 use lucet_artifact::init::SegmentMode;
+pub(crate) use memory::Memory;
 pub use run::Ended;
 use std::sync::Arc;
+pub(crate) use wasi::set_waiting;
 pub(crate) use watch::Reason;
 pub use watch::{check_deadlines, set_watchdog};
 
@@ -207,6 +211,8 @@ pub struct Inner {
     complete: bool,
     limits: Limits,
     user_data: usize,
+    /// Once WASI was called or set.
+    pub(crate) wasi: Option<Box<crate::wasi::Attached>>,
     backtrace: backtrace::Recorder,
 }
 
@@ -287,6 +293,9 @@ impl Inner {
         self.memory_touched = bytes;
         if self.others.is_some() {
             self.end_further()?;
+        }
+        if self.wasi.is_some() {
+            crate::wasi::wind_down(&mut self.wasi);
         }
         Ok(())
     }

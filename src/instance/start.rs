@@ -192,6 +192,7 @@ pub(super) fn restart(mut lease: Lease) -> Result<()> {
         i.fault = None;
         i.forget_exceptions();
         i.backtrace.clear();
+        crate::wasi::renew(&mut i.wasi);
         for t in &mut i.tables {
             *t = Table::Own(None);
         }
@@ -302,6 +303,7 @@ fn occupy(
         complete: false,
         limits: Limits::of_time(region.config().time_limit),
         user_data: 0,
+        wasi: None,
         backtrace: backtrace::Recorder::new(region.config().backtrace),
     });
     let lease = vmctx::allocate(inner, guard).map_err(|(e, inner)| {

@@ -84,6 +84,24 @@ pub fn program(name: &str, more: &[&str]) -> PathBuf {
     exe
 }
 
+/// Compiles a program of `tests/capi` in C++.
+pub fn cpp_program(name: &str) -> PathBuf {
+    let exe = out().join(format!("{name}-cpp"));
+    let new = own(&exe);
+    let lib = library().display().to_string();
+    run(Command::new("g++")
+        .args(["-std=c++17", "-O1", "-g", "-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Werror"])
+        .arg("-I")
+        .arg(root().join("include"))
+        .arg("-o")
+        .arg(&new)
+        .arg(root().join("tests/capi").join(name).with_extension("cpp"))
+        .args([format!("-L{lib}"), format!("-Wl,-rpath,{lib}")])
+        .args(["-llucet", "-lpthread"]));
+    std::fs::rename(new, &exe).unwrap();
+    exe
+}
+
 /// A name for something that is being made: tests run at the same time, in one process or several,
 /// and what has its final name is whole.
 pub fn own(file: &Path) -> PathBuf {
@@ -92,18 +110,40 @@ pub fn own(file: &Path) -> PathBuf {
     file.with_extension(format!("{}-{n}", std::process::id()))
 }
 
-/// The guest, compiled to a file.
+/// The flags of a program under AddressSanitizer, which sees what goes wrong on the C side.
+pub const ASAN: &[&str] = &["-fsanitize=address"];
+
+/// Runs a program; if AddressSanitizer is in it, it leaves the signals to liblucet.
+pub fn run_program(exe: impl AsRef<std::ffi::OsStr>, args: &[impl AsRef<std::ffi::OsStr>]) {
+    run(Command::new(exe).args(args).env(
+        "ASAN_OPTIONS",
+        "handle_segv=0:handle_sigbus=0:handle_sigill=0:handle_sigfpe=0:allow_user_segv_handler=1:\
+         use_sigaltstack=0:detect_leaks=0",
+    ));
+}
+
+/// A file with these bytes.
+pub fn file(name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
+    let file = out().join(name);
+    let new = own(&file);
+    std::fs::write(&new, bytes).unwrap();
+    std::fs::rename(new, &file).unwrap();
+    file
+}
+
+/// A guest, compiled to a file.
+pub fn guest(name: &str, wat: impl AsRef<[u8]>) -> PathBuf {
+    guest_with(name, wat, &lucetc::Options::default())
+}
+
+/// The same with options.
+pub fn guest_with(name: &str, wat: impl AsRef<[u8]>, options: &lucetc::Options) -> PathBuf {
+    let bytes = lucetc::compile(wat.as_ref(), options).unwrap_or_else(|e| panic!("{e}"));
+    file(&format!("{name}.so"), bytes)
+}
+
+/// The guest of most programs.
 pub fn artifact() -> &'static Path {
     static FILE: OnceLock<PathBuf> = OnceLock::new();
-    FILE.get_or_init(|| {
-        let wat = std::fs::read(root().join("tests/capi/works.wat")).unwrap();
-        let file = out().join("works.so");
-        let bytes = lucetc::compile(&wat, &lucetc::Options::default()).unwrap_or_else(|e| {
-            panic!("{e}");
-        });
-        let new = own(&file);
-        std::fs::write(&new, bytes).unwrap();
-        std::fs::rename(new, &file).unwrap();
-        file
-    })
+    FILE.get_or_init(|| guest("works", std::fs::read(root().join("tests/capi/works.wat")).unwrap()))
 }

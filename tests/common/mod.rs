@@ -2,8 +2,10 @@
 #![allow(dead_code)]
 
 pub mod c;
+pub mod change;
 pub mod client;
 pub mod process;
+pub mod random;
 
 use lucet::{Control, HostCode, Imports, Instance, Module, ModuleConfig, Outcome};
 use lucet::{Region, RegionConfig, Trap, Val, Vmctx};
@@ -97,20 +99,4 @@ pub fn trapped(o: Outcome) -> Trap {
 pub fn vmctx(ctx: *const Control) -> Vmctx {
     // SAFETY: host functions of the tests pass on what the thunk gave them.
     unsafe { Vmctx::from_raw(ctx) }.unwrap()
-}
-
-/// xorshift64*: random enough, and the same everywhere.
-pub struct Rng(pub u64);
-
-impl Rng {
-    pub fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    pub fn below(&mut self, n: usize) -> usize {
-        (self.next() >> 33) as usize % n
-    }
 }

@@ -54,7 +54,13 @@ pub fn forked_status(body: impl FnOnce()) -> i32 {
 
 /// Number of mappings of this process.
 pub fn mappings() -> usize {
-    std::fs::read_to_string("/proc/self/maps").unwrap().lines().count()
+    mappings_of(&[])
+}
+
+/// The same; of those with all these words in their line.
+pub fn mappings_of(words: &[&str]) -> usize {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    maps.lines().filter(|l| words.iter().all(|w| l.contains(w))).count()
 }
 
 /// A number of kilobytes in `/proc/self/status`.

@@ -1,7 +1,7 @@
 //! Exceptions and host functions: runs inside one another, suspension, limits.
 
 use super::{returned, thrown};
-use crate::common::{host, module, region};
+use crate::common::{host, module, region, vmctx};
 use lucet::{Imports, Instance, Outcome, Status, TrapCode, Val, Vmctx};
 use std::ffi::c_void;
 
@@ -35,8 +35,7 @@ const NESTED: &str = r#"(module
 
 /// Runs the function that `what` says on the calling instance.
 unsafe extern "C" fn again(ctx: *const lucet::Control, _: usize, what: i32) -> i32 {
-    // SAFETY: called by the thunk.
-    let ctx = unsafe { Vmctx::from_raw(ctx) }.unwrap();
+    let ctx = vmctx(ctx);
     nested(&ctx, what)
 }
 
@@ -62,15 +61,13 @@ fn nested(ctx: &Vmctx, what: i32) -> i32 {
 }
 
 unsafe extern "C" fn resumed(ctx: *const lucet::Control, value: u64, state: usize) -> u64 {
-    // SAFETY: called by the runtime.
-    let ctx = unsafe { Vmctx::from_raw(ctx) }.unwrap();
+    let ctx = vmctx(ctx);
     assert_eq!(value, 5);
     nested(&ctx, state as i32) as u64
 }
 
 unsafe extern "C" fn later(ctx: *const lucet::Control, _: usize, what: i32) -> i32 {
-    // SAFETY: called by the thunk.
-    let ctx = unsafe { Vmctx::from_raw(ctx) }.unwrap();
+    let ctx = vmctx(ctx);
     ctx.yield_value(7, Some(resumed), what as usize).unwrap();
     0
 }

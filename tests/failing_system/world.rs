@@ -1,8 +1,8 @@
 //! A region, a module, and requests of a server: what must work whatever the system refuses.
 #![allow(dead_code)]
 
-use crate::common::{compile, host, load};
-use lucet::{Control, Imports, Instance, Module, Outcome, Region, RegionConfig, Rung, Val, Vmctx};
+use crate::common::{compile, host, load, vmctx};
+use lucet::{Control, Imports, Instance, Module, Outcome, Region, RegionConfig, Rung, Val};
 use lucet_artifact::types::MemoryShape;
 use std::ffi::c_void;
 use std::sync::Arc;
@@ -28,8 +28,7 @@ extern "C" fn add(_: *const Control, _: usize, n: i32) -> i32 {
 }
 
 extern "C" fn yields(ctx: *const Control, _: usize) -> i32 {
-    // SAFETY: what the thunk gave.
-    unsafe { Vmctx::from_raw(ctx) }.unwrap().yield_value(1, None, 0).unwrap();
+    vmctx(ctx).yield_value(1, None, 0).unwrap();
     0
 }
 

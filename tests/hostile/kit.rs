@@ -1,8 +1,8 @@
 //! What the tests of this directory share: settings to run under, host functions.
 
-#[allow(unused_imports)] // Not every test that has this file needs all of them.
-pub use crate::common::{Rng, returned, trapped, vmctx};
 use crate::common::{compile, host, load};
+#[allow(unused_imports)] // Not every test that has this file needs all of them.
+pub use crate::common::{random::Rng, returned, trapped, vmctx};
 use lucet::{Imports, Instance, Module, ModuleConfig, Region, RegionConfig};
 use lucet_artifact::types::MemoryShape;
 use std::ffi::c_void;

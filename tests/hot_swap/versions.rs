@@ -124,7 +124,5 @@ fn is_artifact(file: &Path) -> bool {
 
 /// Mappings of artifacts, all mappings, descriptors.
 pub fn counts() -> (usize, usize, usize) {
-    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
-    let of_artifacts = maps.lines().filter(|l| l.contains("lucet-artifact")).count();
-    (of_artifacts, process::mappings(), process::descriptors())
+    (process::mappings_of(&["lucet-artifact"]), process::mappings(), process::descriptors())
 }

@@ -3,7 +3,7 @@
 //! is missing: no slot, no stack, no count.
 
 use super::kit::{FRESH, OK, call_from_c, guest, kind};
-use crate::common::Rng;
+use crate::common::random::Rng;
 use lucet::{Func, Instance, InstanceRef, Module, Outcome, OutcomeKind as K, Region, RegionConfig};
 use lucet::{SnapshotOptions, Status, Val};
 use lucet_artifact::types::MemoryShape::{Compact, Guarded};

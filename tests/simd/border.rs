@@ -1,8 +1,8 @@
 //! Vectors between host and guest, between instances, and in what keeps values: they are passed to
 //! host functions by address, and live in slots of 16 bytes everywhere else.
 
-use crate::common::{host, load, module, region, returned};
-use lucet::{Control, Group, Imports, Instance, Outcome, SnapshotOptions, Val, Vmctx};
+use crate::common::{host, load, module, region, returned, vmctx};
+use lucet::{Control, Group, Imports, Instance, Outcome, SnapshotOptions, Val};
 use lucet_artifact::types::MemoryShape;
 use lucetc::Options;
 use std::ffi::c_void;
@@ -314,8 +314,7 @@ static PLACE: AtomicUsize = AtomicUsize::new(0);
 extern "C" fn yields(ctx: *const Control, _: usize, v: *const u128, out: *mut u128) {
     PLACE.store(out as usize, Ordering::Relaxed);
     let low = at(v) as u64;
-    // SAFETY: called by the thunk.
-    let ctx = unsafe { Vmctx::from_raw(ctx) }.unwrap();
+    let ctx = vmctx(ctx);
     ctx.yield_value(low, Some(resumed), out as usize).unwrap();
 }
 

@@ -1,10 +1,9 @@
 //! What does not become a snapshot, and why.
 
 use super::guests::{everything, region, snapshot};
-use crate::common::{self, host, module};
+use crate::common::{self, host, module, vmctx};
 use lucet::{
     Control, Group, Imports, Instance, Module, ModuleConfig, Outcome, SnapshotOptions, Status, Val,
-    Vmctx,
 };
 use lucet_artifact::types::MemoryShape;
 use std::ffi::c_void;
@@ -16,15 +15,13 @@ fn refused(i: &Instance, options: &SnapshotOptions) -> (Status, String) {
 
 /// Asks for a snapshot of the instance that called it; yields if that is not the status it finds.
 extern "C" fn of_myself(ctx: *const Control, _: usize) -> i32 {
-    // SAFETY: what the runtime called this function with.
-    let ctx = unsafe { Vmctx::from_raw(ctx) }.unwrap();
+    let ctx = vmctx(ctx);
     let e = ctx.instance().snapshot(&SnapshotOptions::default()).unwrap_err();
     e.status() as i32
 }
 
 extern "C" fn yields(ctx: *const Control, _: usize) -> i32 {
-    // SAFETY: as above.
-    let ctx = unsafe { Vmctx::from_raw(ctx) }.unwrap();
+    let ctx = vmctx(ctx);
     ctx.yield_value(5, None, 0).unwrap();
     0
 }

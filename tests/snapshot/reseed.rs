@@ -1,10 +1,9 @@
 //! Random numbers and clocks: noted, refused, or made anew in each instance.
 
 use super::guests::saved;
-use crate::common::{self, host};
+use crate::common::{self, host, vmctx};
 use lucet::{
-    Control, Imports, Instance, Module, ModuleConfig, Outcome, Region, SnapshotOptions, Status,
-    Val, Vmctx,
+    Control, Imports, Instance, Module, ModuleConfig, Outcome, Region, SnapshotOptions, Status, Val,
 };
 use lucet_artifact::types::MemoryShape;
 use std::collections::HashSet;
@@ -43,8 +42,7 @@ extern "C" fn pure(_: *const Control, _: usize) -> i64 {
 }
 
 extern "C" fn says_so(ctx: *const Control, _: usize) -> i64 {
-    // SAFETY: what the runtime called this function with.
-    unsafe { Vmctx::from_raw(ctx) }.unwrap().mark_impure();
+    vmctx(ctx).mark_impure();
     4
 }
 

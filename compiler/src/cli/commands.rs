@@ -10,7 +10,9 @@ use super::scan::{Item, Opt, Scanner, show};
 use super::{args, exit_code, help, inspect, keygen, print, sign, verify};
 use lucetc::nearest;
 use lucetc::{Class, Diagnostic, Errors};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// A command.
@@ -86,7 +88,10 @@ pub fn run(arguments: &[OsString]) -> Option<ExitCode> {
             Err(errors) => failed(&errors, None, args::message_format(rest)),
         });
     }
-    let command = COMMANDS.iter().find(|c| first == c.name)?;
+    let Some(command) = COMMANDS.iter().find(|c| first == c.name) else {
+        let mistake = misspelt(first)?;
+        return Some(failed(&mistake.into(), None, args::message_format(rest)));
+    };
     Some(match scan(command, rest.to_vec()) {
         Ok(None) => print(command.help),
         Ok(Some(arguments)) => (command.run)(&arguments).unwrap_or_else(|errors| {
@@ -129,11 +134,29 @@ fn explain(words: &[OsString]) -> Result<String, Errors> {
         return Ok(command.help.to_owned());
     }
     let d = Diagnostic::new(Class::Usage, format!("there is no command {}", show(word)));
-    let names: Vec<_> = COMMANDS.iter().map(|c| c.name).collect();
-    Err(match nearest(&word.to_string_lossy(), names.iter().copied()) {
+    Err(match near(word) {
         Some(name) => d.help(format!("did you mean {name}?")).into(),
-        None => d.help(format!("there are: {}", names.join(", "))).into(),
+        None => {
+            let names: Vec<_> = COMMANDS.iter().map(|c| c.name).collect();
+            d.help(format!("there are: {}", names.join(", "))).into()
+        }
     })
+}
+
+/// The command that a word is nearly.
+fn near(word: &OsStr) -> Option<&'static str> {
+    nearest(&word.to_string_lossy(), COMMANDS.iter().map(|c| c.name).chain(["help"]))
+}
+
+/// A first argument that is no file and nearly a command. As the name of a module it would be
+/// refused too, but with words about options and inputs that its command takes and compiling does
+/// not.
+fn misspelt(word: &OsStr) -> Option<Diagnostic> {
+    if word.as_bytes().starts_with(b"-") || !matches!(Path::new(word).try_exists(), Ok(false)) {
+        return None;
+    }
+    let d = Diagnostic::new(Class::Usage, format!("there is no command or file {}", show(word)));
+    Some(d.help(format!("did you mean {}?", near(word)?)))
 }
 
 /// The list of commands for the help.

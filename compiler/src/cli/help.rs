@@ -24,8 +24,10 @@ Commands:
 Output:
   -o, --output FILE         where to write; - for standard output
                             [default: INPUT with the extension .so, .o, .clif or .s]
-      --emit KIND           so: artifact [default]; obj: relocatable object;
+      --emit KIND           so: artifact [default]; obj: the same as an object to link into a
+                            program (see docs/design/linked-modules.md);
                             clif, asm: intermediate code or machine code as text
+      --symbol NAME         obj: what C calls it [default: lucet_artifact_ and the output's name]
 
 Code:
   -O LEVEL                  0 or none: compile fast, slow code; 1, 2 or speed: run fast [default];
@@ -41,6 +43,8 @@ Code:
 Contract:
       --policy FILE         what the module may import, how large it may be and what it must have
                             (TOML, see docs/policy.md)
+      --wasi                the imports of WASI preview 1 are allowed, besides the policy's;
+                            without a policy, no others are; lucetc-wasi is lucetc --wasi
       --print policy-schema print the JSON Schema of policy files, for editors
       --label NAME=VALUE    add a label; may be repeated
       --sign FILE           sign with this secret key, as lucetc keygen or minisign -G wrote it
@@ -66,6 +70,7 @@ Examples:
   lucetc hello.wasm                        writes hello.so
   lucetc hello.wat --policy p.toml -o out/hello.so
   lucetc hello.wasm --sign plugins.key     see docs/signing.md
+  lucetc-wasi hello.wasm                   a program for lucet-wasi, see docs/wasi.md
 ";
 
 /// What `--print limits` prints.

@@ -20,18 +20,25 @@ use args::{Command, Emit, Job};
 use lucetc::signing::{self, SecretKey};
 use lucetc::{Class, Errors, Options, Text};
 use output::Target;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 
-/// Runs the command with these arguments (without the program's name).
-pub fn run(mut arguments: Vec<OsString>) -> ExitCode {
+/// The name under which the program compiles for WASI, as if it had been given `--wasi`.
+const FOR_WASI: &str = "lucetc-wasi";
+
+/// Runs the command with these arguments; `name` is what the program was called.
+pub fn run(name: &OsStr, mut arguments: Vec<OsString>) -> ExitCode {
     if let Some(code) = commands::run(&arguments) {
         return code;
     }
     let is_child = arguments.first().is_some_and(|a| a == supervise::CHILD);
     if is_child {
         arguments.remove(0);
+    } else if Path::new(name).file_name().is_some_and(|n| n == FOR_WASI) {
+        // The child is not called so, and gets the arguments.
+        arguments.insert(0, "--wasi".into());
     }
     // The format is needed even if the rest of the command line is wrong.
     let format = args::message_format(&arguments);
@@ -100,13 +107,15 @@ fn compile(job: &Job, role: &Role<'_>) -> Result<ExitCode, Errors> {
     }
     lucetc::keep_quiet();
     let made = produce(&module, &options, job.emit)?;
-    // The parent signs it, and writes it where it belongs.
-    let target =
-        if job.is_signed() && matches!(role, Role::Child) { Target::Stdout } else { target };
+    if job.is_signed() && matches!(role, Role::Child) {
+        // The parent signs it, and writes it where it belongs.
+        Target::Stdout.write(&made)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     finish(job, key, made, &target)
 }
 
-/// Signs what was made, if that was asked for, and writes it.
+/// Signs what was made, and makes an object of it, if that was asked for, and writes it.
 fn finish(
     job: &Job,
     key: Option<SecretKey>,
@@ -117,6 +126,9 @@ fn finish(
         let place = job.artifact();
         signing::sign(&mut made, &key, &keys::default_comment(&place), &place.name())?;
     }
+    if job.emit == Emit::Obj {
+        made = lucetc::emit::emit_object(&made, &job.symbol())?;
+    }
     target.write(&made)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -124,8 +136,7 @@ fn finish(
 fn produce(module: &[u8], options: &Options, emit: Emit) -> Result<Vec<u8>, Errors> {
     let text = |what| lucetc::compile_to_text(module, options, what).map(String::into_bytes);
     match emit {
-        Emit::So => lucetc::compile(module, options),
-        Emit::Obj => lucetc::emit::emit_object(&lucetc::compile_to_model(module, options)?),
+        Emit::So | Emit::Obj => lucetc::compile(module, options),
         Emit::Clif => text(Text::Clif),
         Emit::Asm => text(Text::Asm),
     }

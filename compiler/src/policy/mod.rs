@@ -15,6 +15,7 @@ pub mod file;
 pub mod glob;
 pub mod pattern;
 pub mod schema;
+pub mod wasi;
 
 pub use pattern::{Kind, TypePattern};
 pub use schema::{Max, json_schema};

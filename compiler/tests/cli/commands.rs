@@ -39,3 +39,29 @@ fn files_called_like_a_command_are_compiled_by_their_path() {
     d.run_with("inspect -", &d.read("a.so")).succeeds();
     d.run("inspect inspect").fails(1, "error[malformed]: this is no artifact");
 }
+
+#[test]
+fn misspelt_commands_are_no_modules() {
+    let d = Dir::new("misspelt_commands");
+    for (line, command) in [
+        ("keygn k", "keygen"),
+        ("verfy -p k a.so", "verify"),
+        ("verfiy", "verify"),
+        ("insp a.so", "inspect"),
+        ("sing -s k a.so", "sign"),
+        ("halp", "help"),
+    ] {
+        let word = line.split(' ').next().unwrap();
+        d.run(line)
+            .fails(2, &format!("error[usage]: there is no command or file `{word}`"))
+            .fails(2, &format!("did you mean {command}?"));
+    }
+    let r = d.run("keygn k --message-format=json");
+    assert!(r.stderr.starts_with(r#"{"class":"usage","message":"there is no command"#), "{r:?}");
+    assert!(d.names().is_empty());
+    // What is not near a command is a module, and so is what exists.
+    d.run("guest").fails(2, "guest does not exist");
+    d.run("--sign").fails(2, "a value is missing after `--sign`");
+    d.write("verfy", "(module)").run("verfy -o a.so").succeeds();
+    d.write("keygn", "(module)").run("keygn k").fails(2, "more than one input");
+}

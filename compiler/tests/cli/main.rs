@@ -7,6 +7,7 @@ mod inspect;
 mod minisign;
 mod processes;
 mod signing;
+mod wasi;
 
 use std::fs;
 use std::io::Write;

@@ -126,20 +126,20 @@ fn verify_says_who_and_why_not() {
     let other = format!("{:0128x}", 1);
     d.run(&format!("verify --hash {other} a.so")).fails(1, &key).fails(1, &hash);
     // A wrong signature is refused even if the hash is right.
-    let mut b = d.read("a.so");
-    let at = b.len() - TRAILER_BYTES + 196 + 60;
-    b[at] = if b[at] == b'A' { b'B' } else { b'A' };
-    d.write("b.so", &b);
+    let trailer = d.read("a.so").len() - TRAILER_BYTES;
+    let changed = |at: usize, f: fn(u8) -> u8| {
+        let mut b = d.read("a.so");
+        b[at] = f(b[at]);
+        d.write("b.so", &b);
+    };
+    changed(trailer + 196 + 60, |b| if b == b'A' { b'B' } else { b'A' });
     let wrong = format!("the signature that names key {key} is not by it");
     d.run(&format!("verify --hash {hash} -p k.pub b.so")).fails(1, &wrong);
     d.run(&format!("verify --hash {hash} b.so")).succeeds();
-    let n = b.len() - TRAILER_BYTES + 196 + 20 + 101 + 17;
-    b = d.read("a.so");
-    b[n] ^= 1;
-    d.write("c.so", &b).run("verify -p k.pub c.so").fails(1, "did not sign the trusted comment");
-    b = d.read("a.so");
-    b[100] ^= 1;
-    d.write("c.so", &b).run("verify -p k.pub c.so").fails(1, "the hash does not match");
+    changed(trailer + 196 + 20 + 101 + 17, |b| b ^ 1);
+    d.run("verify -p k.pub b.so").fails(1, "did not sign the trusted comment");
+    changed(100, |b| b ^ 1);
+    d.run("verify -p k.pub b.so").fails(1, "the hash does not match");
 }
 
 #[test]

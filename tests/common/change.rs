@@ -1,25 +1,10 @@
-//! Changes to artifacts: a few numbers, or a piece of another artifact.
+//! Changes to artifacts, as somebody would make who looks for a way in: a few numbers, or a piece
+//! of another artifact. The fuzzer of the loader makes the same.
 
+use super::random::Rng;
 use lucet_artifact::container::TEXT;
 use lucet_artifact::trailer::TRAILER_BYTES;
 use std::ops::Range;
-
-/// xorshift64*: random enough, and the same everywhere.
-pub struct Rng(pub u64);
-
-impl Rng {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    /// A number below `n`, which is not 0.
-    pub fn below(&mut self, n: usize) -> usize {
-        (self.next() >> 33) as usize % n.max(1)
-    }
-}
 
 /// Numbers at which checks tend to be wrong.
 const LIKELY: [u64; 12] = [
