@@ -19,14 +19,14 @@ SO := $(LIB)/liblucet.so.$(VERSION)
 
 # What the product consists of besides the library: headers; what cargo builds of which packages;
 # tools by another name, which they look at; scripts of guest-sdk.
-HEADERS := $(notdir $(wildcard include/*.h include/*.hpp))
+HEADERS := $(patsubst include/%,%,$(wildcard include/*.h include/*.hpp include/lucet/*.hpp))
 PACKAGES := lucet lucetc
-TOOLS := lucetc
+TOOLS := lucetc lucet-wasi
 ALIASES := lucetc-wasi
 SCRIPTS := wasm32-unknown-wasi-clang
 
-.PHONY: all help demo test check deps spec corpus forms hostile guards fuzz fuzz-artifact bench \
-  bench-quick bench-hot bench-deps clean header cdylib size abi-baseline
+.PHONY: all help demo test check deps spec corpus corpus-wasi forms hostile guards fuzz \
+  fuzz-artifact bench bench-quick bench-hot bench-deps clean header cdylib size abi-baseline
 
 ##@ Build
 all: product ## everything, into target/dist/
@@ -106,6 +106,9 @@ spec: ## the WebAssembly test suite, with a table per proposal
 
 corpus: ## compile and load every module in LUCET_CORPUS=DIR
 	@tests/run-corpus
+
+corpus-wasi: all ## run every WASI program in LUCET_CORPUS=DIR and compare what it prints
+	@tests/run-corpus-wasi
 
 # LUCET_FORMS=default compiles each module only as lucetc does without options.
 forms: ## the forms of compiled code, counted over the suite (and LUCET_CORPUS=DIR)

@@ -2,7 +2,7 @@
 
 use crate::arch;
 use crate::error::{Error, Result, Status, TOLD, brief};
-use crate::import::HostFunction;
+use crate::import::{HostFunction, LentToAll};
 use crate::loader::Loaded;
 use crate::module::{IMPURE_NAMED, ModuleConfig};
 use crate::vmctx::{self, HostEntry, ImpureHost};
@@ -10,6 +10,7 @@ use crate::wasi;
 use lucet_artifact::FuncType;
 use lucet_artifact::abi::{FIRST_IMPORT, host_call_stack_bytes};
 use lucet_artifact::contract::ImportKind;
+use lucet_http::Server;
 use lucet_wasi::Template;
 use std::sync::Arc;
 
@@ -19,6 +20,8 @@ pub(crate) struct Bound {
     pub unbound: Vec<bool>,
     pub impure: Arc<[ImpureHost]>,
     pub wasi: Option<Arc<Template>>,
+    pub http: Option<Arc<dyn Server>>,
+    pub lent: LentToAll,
 }
 
 /// The host function that a module imports: the embedder's, or else one of WASI's.
@@ -88,6 +91,7 @@ pub(crate) fn bind(loaded: &Loaded, config: &ModuleConfig) -> Result<Bound> {
         entries[at].code = arch::impure_entry as *const () as usize;
         entries[at].user_data = std::ptr::from_ref(host).expose_provenance();
     }
-    let wasi = config.wasi.clone();
-    Ok(Bound { entries: entries.into_boxed_slice(), unbound, impure, wasi })
+    let (wasi, http) = (config.wasi.clone(), config.http.clone());
+    let lent = config.imports.lent().clone();
+    Ok(Bound { entries: entries.into_boxed_slice(), unbound, impure, wasi, http, lent })
 }

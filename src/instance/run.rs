@@ -53,7 +53,7 @@ pub enum Ended {
 }
 
 impl Ended {
-    pub(super) fn outcome(self, results: Vec<Val>) -> Outcome {
+    pub(crate) fn outcome(self, results: Vec<Val>) -> Outcome {
         match self {
             Self::Returned => Outcome::Returned(results),
             Self::Yielded(v) => Outcome::Yielded(v),
@@ -479,7 +479,7 @@ impl InstanceRef {
     }
 
     /// With the name of the function that trapped.
-    pub(super) fn named(&self, mut ended: Ended) -> Ended {
+    pub(crate) fn named(&self, mut ended: Ended) -> Ended {
         if let Ended::Trapped(trap) = &mut ended
             && let Ok(lease) = self.lease(&IDLE)
         {
@@ -636,11 +636,13 @@ fn over(control: ControlRef, ended: &Ended) -> State {
 
 /// Gives up a suspended or preempted run.
 pub(super) fn abandon(control: ControlRef) {
-    control.with(|i| {
+    let abandoned = control.with(|i| {
         i.suspended = None;
         i.preempted = None;
+        i.abandoned.take()
     });
     release_stack(control);
+    drop(abandoned);
 }
 
 /// The state after a run; gives the stack back if nothing is left on it.
@@ -669,6 +671,10 @@ fn finish_host_call(control: ControlRef, value: u64) -> std::result::Result<(usi
     let Some((s, f)) = suspended.and_then(|s| Some((s, s.resume?))) else {
         return Err(Ended::HostError(Status::Internal as u64));
     };
+    // From here on its state is the resume function's.
+    if let Some(lent) = control.with(|i| i.abandoned.take()) {
+        lent.forget();
+    }
     let place = (s.guest_sp, s.entry);
     let result = vmctx::call_resume_fn(f, control, place, s.leaver, value, s.state);
     if s.leaver.pending() == Pending::None {

@@ -1,6 +1,6 @@
 //! One instance's part of WASI: what it opened, what it consumed, what it waits for.
 
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -138,5 +138,11 @@ impl Context {
     pub(crate) fn entry_mut(&mut self, fd: u32, rights: Rights) -> Result<&mut Entry, Errno> {
         self.entry(fd, rights)?;
         self.table.get_mut(&self.template.entries, fd)
+    }
+
+    /// The host's descriptor with this number, if an entry of this context has it.
+    pub(crate) fn host_descriptor(&self, raw: RawFd) -> Option<BorrowedFd<'_>> {
+        let entries = self.table.entries(&self.template.entries);
+        entries.filter_map(Entry::host).find(|fd| fd.as_raw_fd() == raw)
     }
 }
