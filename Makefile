@@ -19,7 +19,7 @@ SO := $(LIB)/liblucet.so.$(VERSION)
 
 # What the product consists of besides the library: headers; what cargo builds of which packages;
 # tools by another name, which they look at; scripts of guest-sdk.
-HEADERS := $(notdir $(wildcard include/*.h include/*.hpp))
+HEADERS := $(patsubst include/%,%,$(wildcard include/*.h include/*.hpp include/lucet/*.hpp))
 PACKAGES := lucet lucetc
 TOOLS := lucetc lucet-wasi
 ALIASES := lucetc-wasi

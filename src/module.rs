@@ -7,7 +7,7 @@ use crate::arch;
 use crate::bind::{Bound, bind};
 use crate::error::{Error, Result, Status};
 use crate::idle;
-use crate::import::{Imports, same_for_host};
+use crate::import::{Imports, LentToAll, same_for_host};
 use crate::instance::{self, constant, fuel};
 use crate::loader::{self, Loaded, Source, State, Trust};
 use crate::names::Names;
@@ -208,6 +208,8 @@ pub struct Core {
     /// What instances begin with, and the memory that WASI's functions work on.
     pub(crate) wasi: Option<Arc<Template>>,
     pub(crate) wasi_memory: u32,
+    /// What the host functions need.
+    lent: LentToAll,
 }
 
 /// Bit of impure functions that said so themselves.
@@ -334,6 +336,7 @@ impl Core {
             impure: parent.impure.clone(),
             wasi: parent.wasi.clone(),
             http: parent.http.clone(),
+            lent: parent.lent.clone(),
         };
         let loaded = parent.loaded.with_state(state);
         parent.caps.check(&loaded.contract, loaded.init.tables.len())?;
@@ -381,6 +384,7 @@ impl Core {
             plain: false,
             elem_failure: false,
             code,
+            lent: bound.lent,
             loaded,
         };
         module.template = module.build_template(fuel)?;

@@ -25,6 +25,16 @@ fn runs_of_threads_that_are_gone_are_faulted() {
 }
 
 #[test]
+fn what_is_handed_over_comes_back() {
+    run(Command::new(program("owns", &[])).arg(artifact()));
+    run(Command::new(program("owns", &["-fsanitize=address"])).arg(artifact()).env(
+        "ASAN_OPTIONS",
+        "handle_segv=0:handle_sigbus=0:handle_sigill=0:handle_sigfpe=0:allow_user_segv_handler=1:\
+         use_sigaltstack=0:detect_leaks=0",
+    ));
+}
+
+#[test]
 fn what_moves_between_stacks_works() {
     run(Command::new(program("checked", &[])).arg(artifact()));
 }

@@ -187,6 +187,7 @@ pub(super) fn restart(mut lease: Lease) -> Result<()> {
         i.dropped_elems.clear();
         i.dropped_datas.clear();
         i.suspended = None;
+        i.abandoned = None;
         i.preempted = None;
         i.fault = None;
         i.forget_exceptions();
@@ -296,6 +297,7 @@ fn occupy(
         group: group.cloned(),
         descriptors: None,
         suspended: None,
+        abandoned: None,
         preempted: None,
         fault: None,
         complete: false,
