@@ -2,7 +2,7 @@
 
 use crate::arch;
 use crate::error::{Error, Result, Status, TOLD, brief};
-use crate::import::HostFunction;
+use crate::import::{HostFunction, LentToAll};
 use crate::loader::Loaded;
 use crate::module::{IMPURE_NAMED, ModuleConfig};
 use crate::vmctx::{self, HostEntry, ImpureHost};
@@ -21,6 +21,7 @@ pub(crate) struct Bound {
     pub impure: Arc<[ImpureHost]>,
     pub wasi: Option<Arc<Template>>,
     pub http: Option<Arc<dyn Server>>,
+    pub lent: LentToAll,
 }
 
 /// The host function that a module imports: the embedder's, or else one of WASI's.
@@ -91,5 +92,6 @@ pub(crate) fn bind(loaded: &Loaded, config: &ModuleConfig) -> Result<Bound> {
         entries[at].user_data = std::ptr::from_ref(host).expose_provenance();
     }
     let (wasi, http) = (config.wasi.clone(), config.http.clone());
-    Ok(Bound { entries: entries.into_boxed_slice(), unbound, impure, wasi, http })
+    let lent = config.imports.lent().clone();
+    Ok(Bound { entries: entries.into_boxed_slice(), unbound, impure, wasi, http, lent })
 }

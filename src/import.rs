@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result, Status, brief};
 use crate::sys::{Seed, reserve};
-use crate::vmctx::HostCode;
+use crate::vmctx::{HostCode, Lent};
 use lucet_artifact::{FuncType, ValType};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,6 +26,8 @@ type Named<T> = HashMap<String, T, Seed>;
 pub struct Imports {
     /// Shared with copies: loading a module makes one.
     functions: Arc<Named<Named<HostFunction>>>,
+    /// What lives as long as these imports and whatever was loaded with them.
+    lent: LentToAll,
 }
 
 impl HostFunction {
@@ -49,6 +51,9 @@ impl HostFunction {
         ))
     }
 }
+
+/// What a configuration, its copies, and modules with their instances share.
+pub(crate) type LentToAll = Arc<Vec<Arc<Lent>>>;
 
 impl Imports {
     /// No functions.
@@ -102,6 +107,25 @@ impl Imports {
                 format!("host function {module}.{name} was not added{}", self.hint(module, name)),
             )),
         }
+    }
+
+    /// Keeps `lent` as long as these imports, their copies, and modules loaded with them exist,
+    /// instances of those included.
+    ///
+    /// # Errors
+    /// `OutOfMemory`; then it is not given back.
+    pub(crate) fn keep(&mut self, lent: Lent) -> Result<()> {
+        let all = Arc::make_mut(&mut self.lent);
+        if reserve::plainly(|| all.try_reserve(1)).is_err() {
+            lent.forget();
+            return Err(Error::new(Status::OutOfMemory, "no memory to keep what was handed over"));
+        }
+        all.push(Arc::new(lent));
+        Ok(())
+    }
+
+    pub(crate) fn lent(&self) -> &LentToAll {
+        &self.lent
     }
 
     /// The function offered as `module.name`.

@@ -7,7 +7,7 @@ use crate::arch;
 use crate::bind::{Bound, bind};
 use crate::error::{Error, Result, Status};
 use crate::idle;
-use crate::import::{Imports, same_for_host};
+use crate::import::{Imports, LentToAll, same_for_host};
 use crate::instance::{self, constant, fuel};
 use crate::loader::{self, Loaded, Source, State, Trust};
 use crate::names::Names;
@@ -48,10 +48,10 @@ pub struct ModuleConfig {
     pub fuel: Option<u64>,
     /// What the contract must and must not say.
     pub terms: Terms,
-    /// The server that plugins work for; see [`ModuleConfig::offer_http`].
-    pub http: Option<Arc<dyn Server>>,
     /// Offer the functions of WASI; instances begin with this.
     pub wasi: Option<Arc<Template>>,
+    /// The server that plugins work for; see [`ModuleConfig::offer_http`].
+    pub http: Option<Arc<dyn Server>>,
 }
 
 /// An exported function, looked up once. Valid for instances of the module it came from, and of
@@ -208,6 +208,8 @@ pub struct Core {
     /// What instances begin with, and the memory that WASI's functions work on.
     pub(crate) wasi: Option<Arc<Template>>,
     pub(crate) wasi_memory: u32,
+    /// What the host functions need.
+    lent: LentToAll,
 }
 
 /// Bit of impure functions that said so themselves.
@@ -332,8 +334,9 @@ impl Core {
             entries: parent.entries.clone(),
             unbound: parent.unbound.clone(),
             impure: parent.impure.clone(),
-            http: parent.http.clone(),
             wasi: parent.wasi.clone(),
+            http: parent.http.clone(),
+            lent: parent.lent.clone(),
         };
         let loaded = parent.loaded.with_state(state);
         parent.caps.check(&loaded.contract, loaded.init.tables.len())?;
@@ -369,9 +372,9 @@ impl Core {
             entries: bound.entries,
             unbound: bound.unbound,
             impure: bound.impure,
-            http: bound.http,
             wasi: bound.wasi,
             wasi_memory: 0,
+            http: bound.http,
             descriptors,
             sigs,
             template: Box::default(),
@@ -381,6 +384,7 @@ impl Core {
             plain: false,
             elem_failure: false,
             code,
+            lent: bound.lent,
             loaded,
         };
         module.template = module.build_template(fuel)?;

@@ -291,6 +291,37 @@ impl crate::instance::Vmctx {
 /// A function that finishes a host call after a yield; `lucet_resume_fn` in C.
 pub type ResumeFn = unsafe extern "C" fn(ctx: *const Control, value: u64, state: usize) -> u64;
 
+/// Something of the host's that is given back once, when the last that needs it is gone: by calling
+/// a function that the host named.
+#[derive(Debug)]
+pub(crate) struct Lent {
+    data: usize,
+    give_back: GiveBackFn,
+}
+
+/// Takes something back.
+pub type GiveBackFn = unsafe extern "C" fn(data: usize);
+
+impl Lent {
+    /// # Safety
+    /// `give_back` may be called once with `data`, at any time, on any thread.
+    pub unsafe fn new(data: usize, give_back: GiveBackFn) -> Self {
+        Self { data, give_back }
+    }
+
+    /// It is given back in another way.
+    pub(crate) fn forget(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        // SAFETY: the promise of `new`; this is the one call.
+        unsafe { (self.give_back)(self.data) }
+    }
+}
+
 /// Calls a resume function on the host's stack, for the host function of `ctx` at which `control`'s
 /// instance is suspended. It stands in an activation like that host function did, so that it may
 /// yield, runs that it nests may not, and those begin below `guest_sp`.

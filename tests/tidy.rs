@@ -72,6 +72,7 @@ fn files_and_lines_are_short() {
         let extension = Path::new(&file).extension().and_then(|e| e.to_str()).unwrap_or("");
         if !["rs", "c", "h", "hpp", "cpp", "wat", "sh"].contains(&extension)
             || file.starts_with("include/") && file.ends_with(".h")
+            || file.starts_with("tests/abi/baseline/")
         {
             continue;
         }
@@ -263,7 +264,7 @@ fn imports_follow_the_plan() {
 /// Names of the packages each package depends on, normal dependencies only.
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
     let mut all = BTreeMap::new();
-    for package in ["lucet", "lucet-artifact", "lucet-http", "lucetc"] {
+    for package in ["lucet", "lucet-artifact", "lucet-http", "lucet-wasi", "lucetc"] {
         let out = Command::new(env!("CARGO"))
             .args(["tree", "--offline", "-p", package, "-e", "normal", "--prefix", "none"])
             .args(["--format", "{p}"])
@@ -287,6 +288,7 @@ fn packages_follow_the_plan() {
         ("lucet-artifact", &["lucet", "lucetc", "cranelift", "wasmparser"]),
         ("lucet-http", &["lucet", "lucetc"]),
         ("lucetc", &["lucet"]),
+        ("lucet-wasi", &["lucet", "lucetc", "libc", "nix", "tokio", "wasmtime"]),
     ] {
         for d in &all[package] {
             if never.iter().any(|n| d == n || d.starts_with(&format!("{n}-")))
@@ -302,6 +304,7 @@ fn packages_follow_the_plan() {
             "lucetc",
             &["lucet-artifact", "cranelift-codegen", "cranelift-frontend", "wasmparser", "object"],
         ),
+        ("lucet-wasi", &["rustix"]),
     ] {
         for u in uses {
             if !all[package].contains(*u) {
@@ -346,6 +349,7 @@ fn top_level_is_as_drawn() {
         "Makefile",
         "README.md",
         "artifact",
+        "wasi",
         "docs",
     ]
     .into_iter()
@@ -356,7 +360,7 @@ fn top_level_is_as_drawn() {
 }
 
 /// Exported functions that catch nothing, because there is nothing in them that could panic.
-const BARE: [&str; 8] = [
+const BARE: [&str; 9] = [
     "fused_f32x2",
     "fused_f64",
     "lucet_handle_signal",
@@ -365,6 +369,7 @@ const BARE: [&str; 8] = [
     "lucet_status_name",
     "lucet_trap_name",
     "lucet_version",
+    "lucet_wasi_exit_code",
 ];
 
 /// The functions in a file that begin with `before`: name and body.
@@ -378,6 +383,13 @@ fn functions<'a>(text: &'a str, before: &str) -> Vec<(&'a str, &'a str)> {
     parts.collect()
 }
 
+/// Whether a body calls a function of this name, not one whose name only ends so.
+fn calls(body: &str, name: &str) -> bool {
+    body.match_indices(&format!("{name}(")).any(|(at, _)| {
+        !body[..at].ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.')
+    })
+}
+
 /// A panic must not leave the library: each exported function, and each builtin that compiled code
 /// calls, runs its body inside something that catches them.
 #[test]
@@ -388,20 +400,28 @@ fn nothing_panics_out_of_the_library() {
         .filter(|(file, _)| file.starts_with("src/capi/") || file == "src/vmctx/builtins.rs")
         .map(|(file, text)| (file, text.split("#[cfg(test)]").next().unwrap_or("").to_owned()))
         .collect();
-    // What several of them share.
-    let mut shared = Vec::new();
-    for (text, before) in files
+    // What several of them share, and what is built on that.
+    let helpers: Vec<_> = files
         .iter()
-        .flat_map(|(_, t)| ["\nfn ", "\npub(super) fn ", "\nunsafe fn "].map(|before| (t, before)))
-    {
-        let found = functions(text, before).into_iter().filter(|(_, body)| catches(body));
-        shared.extend(found.map(|(name, _)| format!("{name}(")));
+        .flat_map(|(_, text)| {
+            ["\nfn ", "\npub(super) fn ", "\nunsafe fn ", "\npub(super) unsafe fn "]
+                .map(|before| functions(text, before))
+        })
+        .flatten()
+        .collect();
+    let mut shared: Vec<&str> = Vec::new();
+    for _ in 0..2 {
+        shared = helpers
+            .iter()
+            .filter(|(_, body)| catches(body) || shared.iter().any(|name| calls(body, name)))
+            .map(|(name, _)| *name)
+            .collect();
     }
     let (mut seen, mut broken) = (0, Vec::new());
     for (file, text) in &files {
         for (name, body) in functions(text, "extern \"C\" fn ") {
             seen += 1;
-            let good = catches(body) || shared.iter().any(|call| body.contains(call.as_str()));
+            let good = catches(body) || shared.iter().any(|name| calls(body, name));
             if !good && !BARE.contains(&name) {
                 broken.push(format!("{file}: {name}"));
             }

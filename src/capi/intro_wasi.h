@@ -26,5 +26,6 @@
  * code in `value`. A reactor (a library with _initialize) is run by its exports; call _initialize
  * first, or take a snapshot after it: lucet_snapshot_config_set_function. Instances are as fresh
  * here as they are everywhere: reset and free close what the guest opened. Everything that lucet.h
- * says of errors, pointers, handles and threads holds; lucet_wasi and lucet_wasi_config are handles.
+ * says of errors, pointers, handles and threads holds; lucet_wasi and lucet_wasi_config are
+ * handles.
  */

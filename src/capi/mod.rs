@@ -12,8 +12,8 @@
 //! * [`status`], [`val`], [`library`], [`region`], [`module`], [`contract`], [`trust`],
 //!   [`instance`], [`module_ref`], [`group`], [`backtrace`], [`snapshot`], [`vmctx`], [`fuel`]: the
 //!   sections of `lucet.h`, in its order
-//! * [`http_server`], [`http`]: those of `lucet_http.h`
 //! * [`wasi`]: `lucet_wasi.h`; [`wasi_settings`]: what its configurations hold
+//! * [`http_server`], [`http`]: those of `lucet_http.h`
 //!
 //! The header is generated from these files, their comments included, by `header.rs`; so the
 //! comments on public items speak C. Types have their C names for the same reason. Enumerations

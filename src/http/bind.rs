@@ -3,24 +3,22 @@
 use super::{Attached, TAG};
 use crate::error::Result;
 use crate::import::Imports;
-use crate::instance::{self, Vmctx};
+use crate::instance::Vmctx;
+use crate::instance::memory;
 use crate::vmctx::typed::{Typed, resume_fn};
 use crate::vmctx::{Control, ControlRef};
 use lucet_artifact::abi::TrapCode;
 use lucet_http::{Answer, Call, Memory, Problem, Stop, Wait, handler};
-use lucet_wasi::GuestMemory;
+use lucet_wasi::GuestMemory as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// The guest's memory 0.
-struct Guest(instance::Memory);
-
-impl Memory for Guest {
+impl Memory for memory::Memory {
     fn read(&self, at: u32, len: u32) -> Option<&[u8]> {
-        self.0.bytes(at, len).ok()
+        self.bytes(at, len).ok()
     }
 
     fn write(&mut self, at: u32, len: u32) -> Option<&mut [u8]> {
-        self.0.bytes_mut(at, len).ok()
+        self.bytes_mut(at, len).ok()
     }
 }
 
@@ -78,7 +76,7 @@ fn ask(caller: Vmctx, f: &mut dyn FnMut(&mut Call<'_>) -> Answer<u64>) -> Answer
         return Problem::Internal.into();
     };
     let Attached { server, request, exchange, .. } = &mut *attached;
-    let mut memory = Guest(instance::Memory::new(control, 0));
+    let mut memory = memory::Memory::new(caller.0, 0);
     let answer =
         f(&mut Call { server: &**server, request: *request, exchange, memory: &mut memory });
     control.with(|i| i.http = Some(attached));

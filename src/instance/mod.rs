@@ -37,15 +37,18 @@ use crate::error::{Error, Result, Status};
 use crate::group;
 use crate::http;
 use crate::idle::Parked;
-use crate::module::{self, Module, Returns};
+use crate::module::{self, Func, Module, Returns};
 use crate::region::{self, Region, Rung, Slot, Stack};
 use crate::value::Val;
-use crate::vmctx::{self, ControlRef, InstanceData, Lease, Pending, ResumeFn, State, TableEntry};
+use crate::vmctx::{
+    self, ControlRef, InstanceData, Lease, Lent, Pending, ResumeFn, State, TableEntry,
+};
 pub(crate) use args::{Callee, check_result, is_checked};
 use deadline::Limits;
 pub(crate) use deadline::asked_in_thunk;
 pub(crate) use exceptions::land;
 pub use host::Vmctx;
+use lucet_artifact::FuncType;
 use lucet_artifact::abi::TrapCode;
 use lucet_artifact::contract::ExportKind;
 use lucet_artifact::init::SegmentMode;
@@ -201,16 +204,18 @@ pub struct Inner {
     /// Private function descriptors, which name this instance (members of groups).
     descriptors: Option<Box<[TableEntry]>>,
     suspended: Option<Suspended>,
+    /// The state of that host function, if it is given back should it never be resumed.
+    abandoned: Option<Lent>,
     preempted: Option<Preempted>,
     fault: Option<Fault>,
     /// Imports, segments and start function are done.
     complete: bool,
     limits: Limits,
     user_data: usize,
-    /// The HTTP request that it works for; kept for the next instance.
-    pub(crate) http: Option<Box<http::Attached>>,
     /// Once WASI was called or set.
     pub(crate) wasi: Option<Box<crate::wasi::Attached>>,
+    /// The HTTP request that it works for; kept for the next instance.
+    pub(crate) http: Option<Box<http::Attached>>,
     backtrace: backtrace::Recorder,
 }
 
@@ -276,6 +281,7 @@ impl Inner {
         self.memory_bytes = 0;
         self.complete = false;
         self.suspended = None;
+        self.abandoned = None;
         self.preempted = None;
         self.fault = None;
         self.forget_exceptions();
@@ -434,7 +440,7 @@ impl Drop for Instance {
 }
 
 /// Nobody runs the instance, and its state is that of its guest.
-const IDLE: [State; 3] = [State::Ready, State::Suspended, State::Faulted];
+pub(crate) const IDLE: [State; 3] = [State::Ready, State::Suspended, State::Faulted];
 /// Nobody runs the instance.
 const RESTING: [State; 4] = [State::Ready, State::Suspended, State::Faulted, State::Preempted];
 
@@ -542,6 +548,16 @@ impl InstanceRef {
     pub fn module(&self) -> Result<Arc<Module>> {
         let lease = self.lease(&IDLE)?;
         Ok(Module::of(&lease.control.with(|i| i.module.clone())))
+    }
+
+    /// Looks up an exported function, as [`Module::find`] does.
+    ///
+    /// # Errors
+    /// As there; `InvalidHandle`, `Busy`.
+    pub fn find(&self, name: &str, ty: Option<&FuncType>) -> Result<Func> {
+        let lease = self.lease(&IDLE)?;
+        let module = lease.control.with(|i| i.module.clone());
+        module.find(name, ty)
     }
 
     /// A word for the embedder, which host functions read with [`Vmctx::user_data`].

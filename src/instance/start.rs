@@ -187,6 +187,7 @@ pub(super) fn restart(mut lease: Lease) -> Result<()> {
         i.dropped_elems.clear();
         i.dropped_datas.clear();
         i.suspended = None;
+        i.abandoned = None;
         i.preempted = None;
         i.fault = None;
         i.forget_exceptions();
@@ -297,13 +298,14 @@ fn occupy(
         group: group.cloned(),
         descriptors: None,
         suspended: None,
+        abandoned: None,
         preempted: None,
         fault: None,
         complete: false,
         limits: Limits::of_time(region.config().time_limit),
         user_data: 0,
-        http: None,
         wasi: None,
+        http: None,
         backtrace: backtrace::Recorder::new(region.config().backtrace),
     });
     let lease = vmctx::allocate(inner, guard).map_err(|(e, inner)| {

@@ -189,3 +189,40 @@ pub fn play(command: Command, fail: Option<(Call, usize, i32)>) -> Played {
     let _ = child.wait();
     Played { calls, output, status, hit }
 }
+
+/// Runs the program and kills it at a system call: the `n`-th one after it began to create a file,
+/// that one included, before it is carried out. Whether it came so far.
+#[allow(dead_code)]
+pub fn kill_while_writing(command: Command, n: usize) -> bool {
+    let mut child = start(command);
+    let pid = child.id() as i32;
+    assert!(libc::WIFSTOPPED(wait(pid)), "it did not even start");
+    let options = libc::PTRACE_O_TRACESYSGOOD | libc::PTRACE_O_EXITKILL;
+    ptrace(libc::PTRACE_SETOPTIONS, pid, 0, options as usize);
+    let (mut since, mut signal) = (None, 0);
+    loop {
+        ptrace(libc::PTRACE_SYSCALL, pid, 0, signal as usize);
+        let status = wait(pid);
+        if !libc::WIFSTOPPED(status) {
+            let _ = child.wait();
+            return false;
+        }
+        signal = libc::WSTOPSIG(status);
+        if signal != libc::SIGTRAP | 0x80 {
+            continue;
+        }
+        signal = 0;
+        let seen = info(pid);
+        if seen.op != ENTRY {
+            continue;
+        }
+        let creates =
+            seen.words[0] as i64 == libc::SYS_openat && seen.words[3] & libc::O_CREAT as u64 != 0;
+        since = since.map(|n| n + 1).or(creates.then_some(0));
+        if since == Some(n) {
+            child.kill().unwrap();
+            while libc::WIFSTOPPED(wait(pid)) {}
+            return true;
+        }
+    }
+}

@@ -7,8 +7,8 @@
 //!                   │
 //!                   └─ elf ──► emit():        ET_DYN + trailer, what liblucet loads
 //!                                  │
-//!                                  └─ object ─► emit_object(): the same inside ET_REL, to be linked
-//!                                               into a program
+//!                                  └─ object ─► emit_object(): the same inside ET_REL, to be
+//!                                               linked into a program
 //! ```
 //!
 //! The layout is drawn in [`lucet_artifact::container`]. The bytes depend on the input alone: no
