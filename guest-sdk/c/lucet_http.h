@@ -11,9 +11,9 @@
  *                                  it; false: the response is what the plugin made.
  *   void on_response(bool error)   the response is there; error: there is none.
  *
- * and says HTTP_PLUGIN(on_request, on_response) once, or HTTP_PLUGIN_REQUESTS(on_request) if it does
- * not care for responses. Each request meets a fresh instance: what is in global variables is what
- * the initializers say, and nothing need be freed.
+ * and says HTTP_PLUGIN(on_request, on_response) once, or HTTP_PLUGIN_REQUESTS(on_request) if it
+ * does not care for responses. Each request meets a fresh instance: what is in global variables is
+ * what the initializers say, and nothing need be freed.
  *
  * Needs nothing else, no libc either: there are no allocations here, texts go to buffers of yours.
  * A function that gives a text writes all of it, or nothing if the buffer is too small, and returns

@@ -5,6 +5,7 @@ use crate::local::{Local, Message, State};
 use crate::say;
 use lucet::http::Next;
 use lucet::{Instance, Module, ModuleConfig, Outcome, Region, RegionConfig};
+use std::ffi::OsStr;
 use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -31,7 +32,8 @@ fn compile(path: &Path) -> Result<Vec<u8>> {
     let beside = own.as_deref().and_then(Path::parent).map(|d| d.join("lucetc"));
     let program = beside.filter(|p| p.is_file()).unwrap_or_else(|| "lucetc".into());
     let output = Command::new(&program)
-        .args(["-o".as_ref(), "-".as_ref(), "--".as_ref(), path.as_os_str()])
+        .args(["-o", "-", "--"].map(OsStr::new))
+        .arg(path)
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()
