@@ -13,6 +13,8 @@ CC := gcc
 CARGO_FLAGS := --release --locked
 
 REL := target/release
+# liblucet as one archive, before its symbols are chosen.
+ARCHIVE := target/product/liblucet.a
 DIST := target/dist
 LIB := $(DIST)/lib
 SO := $(LIB)/liblucet.so.$(VERSION)
@@ -21,12 +23,12 @@ SO := $(LIB)/liblucet.so.$(VERSION)
 # tools by another name, which they look at; scripts of guest-sdk.
 HEADERS := $(patsubst include/%,%,$(wildcard include/*.h include/*.hpp include/lucet/*.hpp))
 PACKAGES := lucet lucetc
-TOOLS := lucetc
+TOOLS := lucetc lucet-wasi
 ALIASES := lucetc-wasi
 SCRIPTS := wasm32-unknown-wasi-clang
 
-.PHONY: all help demo test check deps spec corpus forms hostile guards fuzz fuzz-artifact bench \
-  bench-quick bench-hot bench-deps clean header cdylib size abi-baseline
+.PHONY: all help demo test check deps spec corpus corpus-wasi forms hostile guards fuzz \
+  fuzz-artifact bench bench-quick bench-hot bench-deps clean header cdylib size abi-baseline
 
 ##@ Build
 all: product ## everything, into target/dist/
@@ -43,7 +45,8 @@ cargo:
 	@command -v $(CARGO) >/dev/null || { \
 	  echo "cargo is missing: install Rust from https://rustup.rs" >&2; exit 1; }
 	$(CARGO) build $(CARGO_FLAGS) $(PACKAGES:%=-p %)
-$(REL)/liblucet.a $(TOOLS:%=$(REL)/%): cargo ;
+	$(CARGO) rustc --locked --profile product -p lucet --lib --crate-type staticlib
+$(ARCHIVE) $(TOOLS:%=$(REL)/%): cargo ;
 
 # rustc can make a cdylib, but cannot give it a soname and symbol versions. So the product is linked
 # here from the static library: all of it goes in, the version script makes lucet_* global and the
@@ -52,7 +55,7 @@ LINK_FLAGS := -shared -Wl,-soname,liblucet.so.$(SOVERSION) \
   -Wl,--version-script=src/capi/liblucet.map -Wl,--no-undefined-version \
   -Wl,--gc-sections -Wl,--no-undefined -Wl,--as-needed \
   -Wl,-z,nodelete -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack
-$(SO): $(REL)/liblucet.a src/capi/liblucet.map
+$(SO): $(ARCHIVE) src/capi/liblucet.map
 	@mkdir -p $(LIB)
 	$(CC) $(LINK_FLAGS) -o $@ -Wl,--whole-archive $< -Wl,--no-whole-archive -lgcc_s -lm -lc
 	@ln -sf $(notdir $@) $(LIB)/liblucet.so.$(SOVERSION)
@@ -61,7 +64,7 @@ $(SO): $(REL)/liblucet.a src/capi/liblucet.map
 # The static library is one object with the same symbols as the shared one: what no lucet_* function
 # reaches is dropped, and everything else is local, so that it meets neither another library that
 # is written in Rust nor a symbol of the program.
-$(LIB)/liblucet.a: $(REL)/liblucet.a src/capi/liblucet.map
+$(LIB)/liblucet.a: $(ARCHIVE) src/capi/liblucet.map
 	@mkdir -p $(LIB)
 	@sed -nE 's/^ *(lucet_[a-z0-9_]+);$$/\1/p' src/capi/liblucet.map >$(LIB)/.symbols
 	ld -r --gc-sections $$(sed 's/^/-u /' $(LIB)/.symbols) -o $(LIB)/.lucet.o $<
@@ -107,6 +110,9 @@ spec: ## the WebAssembly test suite, with a table per proposal
 corpus: ## compile and load every module in LUCET_CORPUS=DIR
 	@tests/run-corpus
 
+corpus-wasi: all ## run every WASI program in LUCET_CORPUS=DIR and compare what it prints
+	@tests/run-corpus-wasi
+
 # LUCET_FORMS=default compiles each module only as lucetc does without options.
 forms: ## the forms of compiled code, counted over the suite (and LUCET_CORPUS=DIR)
 	@$(CARGO) test $(CARGO_FLAGS) --workspace --test forms -- --nocapture
@@ -146,9 +152,15 @@ bench: deps bench-deps all ## beside Wasmtime, wasm2c and native code: table, ve
 bench-hot: product ## what the hot paths cost a C program, in seconds; ROWS="call trap" picks rows
 	@$(MAKE) -s -C benches run-hot ROWS="$(ROWS)"
 
+size: product ## what liblucet.so consists of, by crate
+	@benches/size $(SO)
+
 include packaging/install.mk
 
 ##@ Housekeeping
+abi-baseline: all ## makes the present ABI the one that make check compares with: for a release
+	@tests/abi/update
+
 deps: ## install the Debian packages that demo and tests need (root), or print how
 	@tests/deps
 

@@ -10,6 +10,7 @@ use crate::wasi;
 use lucet_artifact::FuncType;
 use lucet_artifact::abi::{FIRST_IMPORT, host_call_stack_bytes};
 use lucet_artifact::contract::ImportKind;
+use lucet_http::Server;
 use lucet_wasi::Template;
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ pub(crate) struct Bound {
     pub unbound: Vec<bool>,
     pub impure: Arc<[ImpureHost]>,
     pub wasi: Option<Arc<Template>>,
+    pub http: Option<Arc<dyn Server>>,
     pub lent: LentToAll,
 }
 
@@ -89,7 +91,7 @@ pub(crate) fn bind(loaded: &Loaded, config: &ModuleConfig) -> Result<Bound> {
         entries[at].code = arch::impure_entry as *const () as usize;
         entries[at].user_data = std::ptr::from_ref(host).expose_provenance();
     }
-    let wasi = config.wasi.clone();
+    let (wasi, http) = (config.wasi.clone(), config.http.clone());
     let lent = config.imports.lent().clone();
-    Ok(Bound { entries: entries.into_boxed_slice(), unbound, impure, wasi, lent })
+    Ok(Bound { entries: entries.into_boxed_slice(), unbound, impure, wasi, http, lent })
 }

@@ -30,8 +30,6 @@ pub struct Imports {
     lent: LentToAll,
 }
 
-/// What a configuration, its copies, and modules with their instances share.
-pub(crate) type LentToAll = Arc<Vec<Arc<Lent>>>;
 impl HostFunction {
     /// This function, if its type is `ty` or differs from it only as [`same_for_host`] allows.
     ///
@@ -53,6 +51,9 @@ impl HostFunction {
         ))
     }
 }
+
+/// What a configuration, its copies, and modules with their instances share.
+pub(crate) type LentToAll = Arc<Vec<Arc<Lent>>>;
 
 impl Imports {
     /// No functions.

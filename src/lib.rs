@@ -15,6 +15,7 @@ mod bind;
 mod capi;
 pub mod error;
 mod group;
+pub mod http;
 mod idle;
 mod import;
 mod instance;

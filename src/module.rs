@@ -23,6 +23,7 @@ use lucet_artifact::contract::{ExportKind, ImportKind};
 use lucet_artifact::init::{ElemItem, ImageRun, Init, SegmentMode};
 use lucet_artifact::types::{NO_CODE, RefType};
 use lucet_artifact::{FuncType, ValType, layout};
+use lucet_http::Server;
 use lucet_wasi::Template;
 use std::ops::Deref;
 use std::os::fd::BorrowedFd;
@@ -49,6 +50,8 @@ pub struct ModuleConfig {
     pub terms: Terms,
     /// Offer the functions of WASI; instances begin with this.
     pub wasi: Option<Arc<Template>>,
+    /// The server that plugins work for; see [`ModuleConfig::offer_http`].
+    pub http: Option<Arc<dyn Server>>,
 }
 
 /// An exported function, looked up once. Valid for instances of the module it came from, and of
@@ -174,6 +177,8 @@ pub struct Core {
     further_runs: Box<[Box<[Run]>]>,
     /// Builtins, then imported functions; read by the host thunk.
     pub(crate) entries: Box<[HostEntry]>,
+    /// The server that it works for as a plugin.
+    pub(crate) http: Option<Arc<dyn Server>>,
     /// Which imported functions no host function was found for (linkable modules).
     pub(crate) unbound: Vec<bool>,
     /// Signature ids by index of the type.
@@ -200,11 +205,11 @@ pub struct Core {
     pub(crate) impure_from_start: u64,
     /// Shared with snapshots, like the code.
     code: Arc<CodeInfo>,
-    /// What the host functions need.
-    lent: LentToAll,
     /// What instances begin with, and the memory that WASI's functions work on.
     pub(crate) wasi: Option<Arc<Template>>,
     pub(crate) wasi_memory: u32,
+    /// What the host functions need.
+    lent: LentToAll,
 }
 
 /// Bit of impure functions that said so themselves.
@@ -329,8 +334,9 @@ impl Core {
             entries: parent.entries.clone(),
             unbound: parent.unbound.clone(),
             impure: parent.impure.clone(),
-            lent: parent.lent.clone(),
             wasi: parent.wasi.clone(),
+            http: parent.http.clone(),
+            lent: parent.lent.clone(),
         };
         let loaded = parent.loaded.with_state(state);
         parent.caps.check(&loaded.contract, loaded.init.tables.len())?;
@@ -368,6 +374,7 @@ impl Core {
             impure: bound.impure,
             wasi: bound.wasi,
             wasi_memory: 0,
+            http: bound.http,
             descriptors,
             sigs,
             template: Box::default(),

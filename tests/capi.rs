@@ -79,6 +79,18 @@ fn fuel_limits_runs_by_steps() {
 }
 
 #[test]
+fn programs_use_wasi() {
+    let wat = std::fs::read(root().join("tests/capi/wasi.wat")).unwrap();
+    let bytes = lucetc::compile(&wat, &lucetc::Options::default());
+    let file = out().join("wasi.so");
+    std::fs::write(&file, bytes.unwrap_or_else(|e| panic!("{e}"))).unwrap();
+    let folder = out().join("wasi-files");
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir(&folder).unwrap();
+    run(Command::new(program("wasi", &[])).args([file, folder]));
+}
+
+#[test]
 fn contracts_are_held_against_terms() {
     const GUEST: &str = r#"(module (memory 2) (table 3 funcref)
       (func (export "f") (param v128)))"#;

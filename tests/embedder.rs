@@ -4,9 +4,8 @@
 
 mod common;
 
-use common::client::{artifact, cpp_program, library, out, own, program, run};
+use common::client::{artifact, cpp_program, guest, library, out, program, run};
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
 use std::process::{Command, Output};
 
 const LEAVING: &str = r#"(module
@@ -18,15 +17,6 @@ const LEAVING: &str = r#"(module
   (func (export "nested") (call $nest))
   (func (export "seven") (result i32) (i32.const 7)))"#;
 
-fn guest(name: &str, wat: &str) -> PathBuf {
-    let file = out().join(format!("embedder-{name}.so"));
-    let bytes = lucetc::compile(wat.as_bytes(), &lucetc::Options::default());
-    let new = own(&file);
-    std::fs::write(&new, bytes.unwrap_or_else(|e| panic!("{e}"))).unwrap();
-    std::fs::rename(new, &file).unwrap();
-    file
-}
-
 fn text(output: &Output) -> String {
     String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned()
 }
@@ -37,7 +27,7 @@ fn text(output: &Output) -> String {
 /// `longjmp` leads; ending the thread there ends the process.
 #[test]
 fn host_functions_that_leave() {
-    let (program, guest) = (cpp_program("unwinds"), guest("leaving", LEAVING));
+    let (program, guest) = (cpp_program("unwinds"), guest("embedder-leaving", LEAVING));
     for place in ["direct", "later", "nested", "inside"] {
         for way in ["throw", "cancel", "exit", "jump"] {
             let output = Command::new(&program).arg(&guest).args([way, place]).output().unwrap();

@@ -17,7 +17,7 @@ mod tracer;
 #[path = "failing_system/world.rs"]
 mod world;
 
-use common::client::{artifact, guest, out, program};
+use common::client::{artifact, file, guest, out, program};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
@@ -30,14 +30,10 @@ fn full() -> bool {
 /// A signed artifact, and the line of the public key.
 fn signed() -> (PathBuf, String) {
     const WAT: &[u8] = b"(module (func (export \"answer\") (result i32) (i32.const 42)))";
-    let file = out().join("failing-signed.so");
     let mut bytes = lucetc::compile(WAT, &lucetc::Options::default()).unwrap();
     let key = lucetc::signing::SecretKey::generate().unwrap();
     lucetc::signing::sign(&mut bytes, &key, "c", "it").unwrap();
-    let new = own(&file);
-    std::fs::write(&new, bytes).unwrap();
-    std::fs::rename(new, &file).unwrap();
-    (file, key.public().unwrap().line())
+    (file("failing-signed.so", bytes), key.public().unwrap().line())
 }
 
 const PLUGIN: &str = r#"(module

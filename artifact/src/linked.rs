@@ -105,7 +105,8 @@ mod tests {
     fn what_is_no_label_is_refused() {
         let (bytes, at) = section(b"x");
         let good = label(&bytes, at);
-        for i in (0..24).filter(|i| *i != 16) {
+        // Of the length, bytes that make it too large.
+        for i in (0..16).chain(19..24) {
             let mut bad = good;
             bad[i] ^= 0x80;
             assert!(decode_label(&bad).is_err(), "byte {i}");

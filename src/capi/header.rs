@@ -32,6 +32,7 @@ pub const HEADERS: &[Public] = &[
         intro: "intro_wasi.h",
         sections: &[("wasi", "WASI")],
     },
+    Public { file: "lucet_http.h", guard: "LUCET_HTTP_H", intro: "http_intro.h", sections: HTTP },
 ];
 
 const CORE: &[(&str, &str)] = &[
@@ -54,9 +55,19 @@ const CORE: &[(&str, &str)] = &[
     ("fuel", "fuel"),
 ];
 
+const HTTP: &[(&str, &str)] = &[("http_server", "what a server does"), ("http", "plugins")];
+
 /// Types that stand in the file where they belong, and not in the first one with a function that
 /// uses them.
-const TYPES: [&str; 4] = ["lucet_outcome", "lucet_val_type", "lucet_val_of", "lucet_val"];
+const TYPES: [&str; 7] = [
+    "lucet_outcome",
+    "lucet_val_type",
+    "lucet_val_of",
+    "lucet_val",
+    "lucet_http_server",
+    "lucet_http_feature",
+    "lucet_http_abi",
+];
 
 fn section(file: &Path) -> String {
     let config = Config {

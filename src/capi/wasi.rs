@@ -130,9 +130,11 @@ pub extern "C" fn lucet_wasi_config_free(config: *mut lucet_wasi_config) {
     });
 }
 
+/// (One border for all setters: what is inlined into each makes the library larger.)
+#[inline(never)]
 fn set(
     config: *mut lucet_wasi_config,
-    change: impl FnOnce(&mut Settings) -> Result<()>,
+    change: &mut dyn FnMut(&mut Settings) -> Result<()>,
 ) -> raw::lucet_status {
     border_of_maker(|| CONFIGS.with(config, "config", |c| change(&mut c.lock())))
 }
@@ -152,7 +154,7 @@ pub unsafe extern "C" fn lucet_wasi_config_add_arg(
     config: *mut lucet_wasi_config,
     arg: *const c_char,
 ) -> raw::lucet_status {
-    set(config, |c| {
+    set(config, &mut |c| {
         // SAFETY: the header asks for a NUL-terminated text.
         c.args.push(unsafe { bytes_of(arg, "arg") }?);
         Ok(())
@@ -168,7 +170,7 @@ pub unsafe extern "C" fn lucet_wasi_config_add_env(
     name: *const c_char,
     value: *const c_char,
 ) -> raw::lucet_status {
-    set(config, |c| {
+    set(config, &mut |c| {
         // SAFETY: the header asks for NUL-terminated texts.
         let (name, value) = unsafe { (bytes_of(name, "name")?, bytes_of(value, "value")?) };
         if name.is_empty() || name.contains(&b'=') {
@@ -185,7 +187,7 @@ pub unsafe extern "C" fn lucet_wasi_config_add_env(
 pub extern "C" fn lucet_wasi_config_inherit_env(
     config: *mut lucet_wasi_config,
 ) -> raw::lucet_status {
-    set(config, |c| {
+    set(config, &mut |c| {
         for (name, value) in std::env::vars_os() {
             c.env.push([&name.into_vec()[..], b"=", &value.into_vec()].concat());
         }
@@ -203,7 +205,7 @@ pub unsafe extern "C" fn lucet_wasi_config_add_directory(
     guest: *const c_char,
     read_only: bool,
 ) -> raw::lucet_status {
-    set(config, |c| {
+    set(config, &mut |c| {
         // SAFETY: the header asks for NUL-terminated texts.
         let (path, guest) = unsafe { (args::path(path, "path")?, bytes_of(guest, "guest")?) };
         c.directories.push((path.to_owned(), guest, read_only));
@@ -221,7 +223,7 @@ pub unsafe extern "C" fn lucet_wasi_config_add_descriptor(
     config: *mut lucet_wasi_config,
     fd: i32,
 ) -> raw::lucet_status {
-    set(config, |c| {
+    set(config, &mut |c| {
         // SAFETY: nobody but the caller closes it until the call returns, as the header asks.
         c.add_descriptor(unsafe { args::descriptor(fd, "fd") }?)
     })
@@ -232,7 +234,7 @@ pub unsafe extern "C" fn lucet_wasi_config_add_descriptor(
 pub extern "C" fn lucet_wasi_config_inherit_stdio(
     config: *mut lucet_wasi_config,
 ) -> raw::lucet_status {
-    set(config, Settings::inherit_stdio)
+    set(config, &mut Settings::inherit_stdio)
 }
 
 fn index(stream: raw::lucet_wasi_stream) -> Result<usize> {
@@ -252,13 +254,14 @@ fn output(stream: raw::lucet_wasi_stream) -> Result<usize> {
     })
 }
 
+#[inline(never)]
 fn set_stream(
     config: *mut lucet_wasi_config,
     stream: Result<usize>,
-    to: impl FnOnce() -> Result<Stdio>,
+    to: &mut dyn FnMut() -> Result<Stdio>,
 ) -> raw::lucet_status {
-    set(config, |c| {
-        let (stream, to) = (stream?, to()?);
+    set(config, &mut |c| {
+        let (stream, to) = (stream.clone()?, to()?);
         if let Some(place) = c.streams.get_mut(stream) {
             *place = to;
         }
@@ -275,7 +278,7 @@ pub unsafe extern "C" fn lucet_wasi_config_set_stream_descriptor(
     stream: raw::lucet_wasi_stream,
     fd: i32,
 ) -> raw::lucet_status {
-    set_stream(config, index(stream), || {
+    set_stream(config, index(stream), &mut || {
         // SAFETY: nobody but the caller closes it until the call returns, as the header asks.
         Stdio::duplicate(unsafe { args::descriptor(fd, "fd") }?)
     })
@@ -287,7 +290,7 @@ pub extern "C" fn lucet_wasi_config_close_stream(
     config: *mut lucet_wasi_config,
     stream: raw::lucet_wasi_stream,
 ) -> raw::lucet_status {
-    set_stream(config, index(stream), || Ok(Stdio::Closed))
+    set_stream(config, index(stream), &mut || Ok(Stdio::Closed))
 }
 
 /// Gives every instance these bytes as standard input; lucet_instance_wasi_set_input is for one.
@@ -297,7 +300,7 @@ pub unsafe extern "C" fn lucet_wasi_config_set_input(
     bytes: *const c_void,
     len: usize,
 ) -> raw::lucet_status {
-    set_stream(config, Ok(0), || {
+    set_stream(config, Ok(0), &mut || {
         // SAFETY: the header asks for `len` bytes.
         let bytes = unsafe { array(bytes.cast::<u8>(), len, "bytes") }?;
         Ok(Stdio::Bytes(bytes.into()))
@@ -310,7 +313,7 @@ pub extern "C" fn lucet_wasi_config_capture(
     config: *mut lucet_wasi_config,
     stream: raw::lucet_wasi_stream,
 ) -> raw::lucet_status {
-    set_stream(config, output(stream), || Ok(Stdio::Capture))
+    set_stream(config, output(stream), &mut || Ok(Stdio::Capture))
 }
 
 /// Lets a function be standard input. `user_data` must live as long as the lucet_wasi.
@@ -320,7 +323,7 @@ pub extern "C" fn lucet_wasi_config_set_reader(
     r#fn: lucet_wasi_read_fn,
     user_data: *mut c_void,
 ) -> raw::lucet_status {
-    set_stream(config, Ok(0), || {
+    set_stream(config, Ok(0), &mut || {
         let f = r#fn.ok_or_else(|| Error::new(Status::NullArgument, "`fn` is NULL"))?;
         Ok(Stdio::Reader(Callback::new(f, user_data)))
     })
@@ -334,7 +337,7 @@ pub extern "C" fn lucet_wasi_config_set_writer(
     r#fn: lucet_wasi_write_fn,
     user_data: *mut c_void,
 ) -> raw::lucet_status {
-    set_stream(config, output(stream), || {
+    set_stream(config, output(stream), &mut || {
         let f = r#fn.ok_or_else(|| Error::new(Status::NullArgument, "`fn` is NULL"))?;
         Ok(Stdio::Writer(Callback::new(f, user_data)))
     })
@@ -349,7 +352,7 @@ pub extern "C" fn lucet_wasi_config_set_limit(
     limit: raw::lucet_wasi_limit,
     value: u64,
 ) -> raw::lucet_status {
-    set(config, |c| c.set_limit(limit, value))
+    set(config, &mut |c| c.set_limit(limit, value))
 }
 
 /// Makes runs repeatable: random numbers follow from `seed` and are no secret, and time is the
@@ -360,7 +363,7 @@ pub extern "C" fn lucet_wasi_config_set_deterministic(
     config: *mut lucet_wasi_config,
     seed: u64,
 ) -> raw::lucet_status {
-    set(config, |c| {
+    set(config, &mut |c| {
         c.seed = Some(seed);
         Ok(())
     })
@@ -376,7 +379,7 @@ pub extern "C" fn lucet_wasi_config_set_nonblocking(
     config: *mut lucet_wasi_config,
     nonblocking: bool,
 ) -> raw::lucet_status {
-    set(config, |c| {
+    set(config, &mut |c| {
         c.non_blocking = nonblocking;
         Ok(())
     })
@@ -389,7 +392,7 @@ pub extern "C" fn lucet_wasi_config_set_no_files(
     config: *mut lucet_wasi_config,
     no_files: bool,
 ) -> raw::lucet_status {
-    set(config, |c| {
+    set(config, &mut |c| {
         c.no_files = no_files;
         Ok(())
     })

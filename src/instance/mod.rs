@@ -35,6 +35,7 @@ mod watch;
 use crate::arch::{Kept, Registers};
 use crate::error::{Error, Result, Status};
 use crate::group;
+use crate::http;
 use crate::idle::Parked;
 use crate::module::{self, Func, Module, Returns};
 use crate::region::{self, Region, Rung, Slot, Stack};
@@ -213,6 +214,8 @@ pub struct Inner {
     user_data: usize,
     /// Once WASI was called or set.
     pub(crate) wasi: Option<Box<crate::wasi::Attached>>,
+    /// The HTTP request that it works for; kept for the next instance.
+    pub(crate) http: Option<Box<http::Attached>>,
     backtrace: backtrace::Recorder,
 }
 
@@ -437,7 +440,7 @@ impl Drop for Instance {
 }
 
 /// Nobody runs the instance, and its state is that of its guest.
-const IDLE: [State; 3] = [State::Ready, State::Suspended, State::Faulted];
+pub(crate) const IDLE: [State; 3] = [State::Ready, State::Suspended, State::Faulted];
 /// Nobody runs the instance.
 const RESTING: [State; 4] = [State::Ready, State::Suspended, State::Faulted, State::Preempted];
 

@@ -304,6 +304,7 @@ fn occupy(
         limits: Limits::of_time(region.config().time_limit),
         user_data: 0,
         wasi: None,
+        http: None,
         backtrace: backtrace::Recorder::new(region.config().backtrace),
     });
     let lease = vmctx::allocate(inner, guard).map_err(|(e, inner)| {

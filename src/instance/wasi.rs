@@ -1,8 +1,8 @@
 //! The place of WASI in an instance: its context, its memory, its yields.
 
-use super::{Fault, IDLE, Inner, InstanceRef, set_fault};
+use super::{Fault, Inner, InstanceRef, set_fault};
 use crate::error::{Error, Result, Status};
-use crate::vmctx::{ControlRef, ResumeFn};
+use crate::vmctx::{ControlRef, ResumeFn, State};
 use crate::wasi::Attached;
 use lucet_wasi::Template;
 use std::sync::Arc;
@@ -20,12 +20,13 @@ pub(crate) fn set_waiting(control: ControlRef, value: u64, resume: ResumeFn) {
 }
 
 impl InstanceRef {
-    /// Works on the place of the context in an instance that nobody runs.
+    /// Works on the place of the context in an instance that nobody runs, in one of these states.
     pub(crate) fn with_wasi_slot<R>(
         &self,
+        allowed: &[State],
         f: impl FnOnce(&Arc<Template>, &mut Option<Box<Attached>>) -> Result<R>,
     ) -> Result<R> {
-        let lease = self.lease(&IDLE)?;
+        let lease = self.lease(allowed)?;
         lease.control.with(|i| match i.module.wasi.clone() {
             Some(template) => f(&template, &mut i.wasi),
             None => Err(Error::new(

@@ -15,10 +15,10 @@
 
 use crate::error::{Error, Result, Status};
 use crate::import::HostFunction;
-use crate::instance::{Fault, InstanceRef, Memory, set_fault, set_waiting};
+use crate::instance::{Fault, IDLE, InstanceRef, Memory, set_fault, set_waiting};
 use crate::module::{IMPURE_CLOCK, IMPURE_RANDOM};
 use crate::sys::reserve;
-use crate::vmctx::{self, ControlRef, wasi};
+use crate::vmctx::{self, ControlRef, State, wasi};
 use lucet_artifact::FuncType;
 pub use lucet_wasi::*;
 use std::sync::Arc;
@@ -138,7 +138,7 @@ impl InstanceRef {
     /// `WrongState` if its module was loaded without WASI or it is suspended; `OutOfMemory`,
     /// `InvalidHandle`, `Busy`.
     pub fn set_wasi(&self, template: &Arc<Template>) -> Result<()> {
-        self.with_wasi_slot(|_, slot| {
+        self.with_wasi_slot(&[State::Ready, State::Faulted], |_, slot| {
             match slot {
                 Some(a) => {
                     **a = Attached { context: Context::new(template), own: true, wait: None }
@@ -154,7 +154,7 @@ impl InstanceRef {
     /// # Errors
     /// As [`InstanceRef::set_wasi`].
     pub fn with_wasi<R>(&self, f: impl FnOnce(&mut Context) -> R) -> Result<R> {
-        self.with_wasi_slot(|template, slot| {
+        self.with_wasi_slot(&IDLE, |template, slot| {
             if slot.is_none() {
                 *slot = Attached::new(template, false);
             }
@@ -167,7 +167,7 @@ impl InstanceRef {
     /// # Errors
     /// `WrongState` if it is not; `InvalidHandle`, `Busy`.
     pub fn wasi_wait(&self) -> Result<Wait> {
-        self.with_wasi_slot(|_, slot| {
+        self.with_wasi_slot(&IDLE, |_, slot| {
             let wait = slot.as_ref().and_then(|a| a.wait.clone());
             let none = "the instance does not wait in a call of WASI";
             wait.ok_or_else(|| Error::new(Status::WrongState, none))

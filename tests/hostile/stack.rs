@@ -3,7 +3,6 @@
 use super::kit::{Setting, imports, returned, settings, trapped, vmctx};
 use crate::common::{load, with_contract};
 use lucet::{Control, Imports, Instance, Module, Outcome, RegionConfig, TrapCode, Val};
-use lucet_artifact::types::MemoryShape;
 use std::ffi::c_void;
 use std::sync::Arc;
 

@@ -33,8 +33,8 @@ pub const NOT_FOUND: u8 = 127;
 
 fn main() -> ExitCode {
     match args::parse(std::env::args_os().skip(1)) {
-        Ok(Command::Help) => print(help::HELP),
-        Ok(Command::Version) => print(&format!("lucet-wasi {}\n", env!("CARGO_PKG_VERSION"))),
+        Ok(Command::Help) => printed(help::HELP),
+        Ok(Command::Version) => printed(&format!("lucet-wasi {}\n", env!("CARGO_PKG_VERSION"))),
         Ok(Command::Run(job)) => ExitCode::from(run::run(&job)),
         Err(message) => {
             say(&format!("{message}\nlucet-wasi --help lists the options"));
@@ -43,11 +43,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn print(text: &str) -> ExitCode {
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::from(FAILED),
-    }
+/// Writes to standard output; whether that went well.
+pub fn print(text: &str) -> bool {
+    std::io::stdout().write_all(text.as_bytes()).is_ok()
+}
+
+fn printed(text: &str) -> ExitCode {
+    if print(text) { ExitCode::SUCCESS } else { ExitCode::from(FAILED) }
 }
 
 /// A message for the person at the terminal.

@@ -1,7 +1,7 @@
 //! From a job to an exit code.
 
 use crate::args::{Job, Variable};
-use crate::{FAILED, NOT_FOUND, REFUSED, compile, report, say, signals};
+use crate::{FAILED, NOT_FOUND, REFUSED, compile, print, report, say, signals};
 use lucet::wasi::{Config, Sink, Source, Template};
 use lucet::{Instance, Module, ModuleConfig, Outcome, Region, RegionConfig, Status, Val, ValType};
 use std::ffi::OsString;
@@ -245,8 +245,8 @@ fn call(
     };
     let code = match outcome {
         Outcome::Returned(results) => {
-            results.iter().for_each(|v| println!("{}", report::value(v)));
-            0
+            let lines: String = results.iter().map(|v| report::value(v) + "\n").collect();
+            if print(&lines) { 0 } else { FAILED }
         }
         // As the system does with what programs give to exit().
         Outcome::Exited(code) => code as u8,
