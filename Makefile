@@ -23,7 +23,7 @@ SO := $(LIB)/liblucet.so.$(VERSION)
 # tools by another name, which they look at; scripts of guest-sdk.
 HEADERS := $(patsubst include/%,%,$(wildcard include/*.h include/*.hpp include/lucet/*.hpp))
 PACKAGES := lucet lucetc
-TOOLS := lucetc lucet-wasi
+TOOLS := lucetc lucet-wasi lucet-http
 ALIASES := lucetc-wasi
 SCRIPTS := wasm32-unknown-wasi-clang
 
