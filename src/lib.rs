@@ -14,6 +14,7 @@ mod arch;
 mod capi;
 pub mod error;
 mod group;
+pub mod http;
 mod idle;
 mod import;
 mod instance;

@@ -22,6 +22,7 @@ use lucet_artifact::contract::{ExportKind, ImportKind};
 use lucet_artifact::init::{ElemItem, ImageRun, Init, SegmentMode};
 use lucet_artifact::types::{NO_CODE, RefType};
 use lucet_artifact::{FuncType, ValType, layout};
+use lucet_http::Server;
 use std::ops::Deref;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -45,6 +46,8 @@ pub struct ModuleConfig {
     pub fuel: Option<u64>,
     /// What the contract must and must not say.
     pub terms: Terms,
+    /// The server that plugins work for; see [`ModuleConfig::offer_http`].
+    pub http: Option<Arc<dyn Server>>,
 }
 
 /// An exported function, looked up once. Valid for instances of the module it came from, and of
@@ -170,6 +173,8 @@ pub struct Core {
     further_runs: Box<[Box<[Run]>]>,
     /// Builtins, then imported functions; read by the host thunk.
     pub(crate) entries: Box<[HostEntry]>,
+    /// The server that it works for as a plugin.
+    pub(crate) http: Option<Arc<dyn Server>>,
     /// Which imported functions no host function was found for (linkable modules).
     pub(crate) unbound: Vec<bool>,
     /// Signature ids by index of the type.
@@ -307,6 +312,7 @@ impl Core {
             entries: parent.entries.clone(),
             unbound: parent.unbound.clone(),
             impure: parent.impure.clone(),
+            http: parent.http.clone(),
         };
         let loaded = parent.loaded.with_state(state);
         parent.caps.check(&loaded.contract, loaded.init.tables.len())?;
@@ -342,6 +348,7 @@ impl Core {
             entries: bound.entries,
             unbound: bound.unbound,
             impure: bound.impure,
+            http: bound.http,
             descriptors,
             sigs,
             template: Box::default(),
@@ -802,6 +809,7 @@ struct Bound {
     entries: Box<[HostEntry]>,
     unbound: Vec<bool>,
     impure: Arc<[ImpureHost]>,
+    http: Option<Arc<dyn Server>>,
 }
 
 /// Binds imported functions to host functions.
@@ -861,7 +869,8 @@ fn bind(loaded: &Loaded, config: &ModuleConfig) -> Result<Bound> {
         entries[at].code = arch::impure_entry as *const () as usize;
         entries[at].user_data = std::ptr::from_ref(host).expose_provenance();
     }
-    Ok(Bound { entries: entries.into_boxed_slice(), unbound, impure })
+    let http = config.http.clone();
+    Ok(Bound { entries: entries.into_boxed_slice(), unbound, impure, http })
 }
 
 /// Function descriptors in the order of reference indices, sealed.

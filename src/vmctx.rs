@@ -26,6 +26,7 @@ mod entry;
 mod registers;
 mod shortcut;
 mod table;
+pub(crate) mod typed;
 pub(crate) mod unwind;
 pub(crate) mod walk;
 

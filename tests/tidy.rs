@@ -164,7 +164,13 @@ fn unsafe_names_its_invariant() {
 fn crates_without_unsafe_forbid_it() {
     let mut broken = Vec::new();
     for file in
-        ["artifact/src/lib.rs", "compiler/src/lib.rs", "compiler/src/main.rs", "wasi/src/lib.rs"]
+        [
+            "artifact/src/lib.rs",
+            "compiler/src/lib.rs",
+            "compiler/src/main.rs",
+            "wasi/src/lib.rs",
+            "http/src/lib.rs",
+        ]
     {
         if !read(file).contains("#![forbid(unsafe_code)]") {
             broken.push(file.to_owned());
@@ -209,6 +215,12 @@ const IMPORT_RULES: [(&str, &[&str], &[&str], &str); 9] = [
         &[],
         "the artifact crate depends on nobody of ours",
     ),
+    (
+        "http/src/",
+        &["lucet::", "lucet_artifact", "lucet_wasi", "lucetc"],
+        &[],
+        "the HTTP layer depends on nobody of ours",
+    ),
     ("compiler/src/", &["lucet::"], &[], "the compiler does not know the runtime"),
     (
         "wasi/src/",
@@ -248,7 +260,7 @@ fn imports_follow_the_plan() {
 /// Names of the packages each package depends on, normal dependencies only.
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
     let mut all = BTreeMap::new();
-    for package in ["lucet", "lucet-artifact", "lucetc"] {
+    for package in ["lucet", "lucet-artifact", "lucet-http", "lucetc"] {
         let out = Command::new(env!("CARGO"))
             .args(["tree", "--offline", "-p", package, "-e", "normal", "--prefix", "none"])
             .args(["--format", "{p}"])
@@ -270,6 +282,7 @@ fn packages_follow_the_plan() {
     for (package, never) in [
         ("lucet", &["lucetc", "cranelift", "wasmparser", "wat", "wast", "object", "tokio"][..]),
         ("lucet-artifact", &["lucet", "lucetc", "cranelift", "wasmparser"]),
+        ("lucet-http", &["lucet", "lucetc"]),
         ("lucetc", &["lucet"]),
     ] {
         for d in &all[package] {
@@ -281,7 +294,7 @@ fn packages_follow_the_plan() {
         }
     }
     for (package, uses) in [
-        ("lucet", &["lucet-artifact", "libc", "nix", "once_cell", "parking_lot"][..]),
+        ("lucet", &["lucet-artifact", "lucet-http", "libc", "nix", "once_cell", "parking_lot"][..]),
         (
             "lucetc",
             &["lucet-artifact", "cranelift-codegen", "cranelift-frontend", "wasmparser", "object"],
@@ -302,11 +315,12 @@ fn packages_follow_the_plan() {
 
 #[test]
 fn manifests_share_the_lints() {
-    let broken: Vec<String> = ["Cargo.toml", "artifact/Cargo.toml", "compiler/Cargo.toml"]
-        .into_iter()
-        .filter(|f| !read(f).contains("[lints]\nworkspace = true"))
-        .map(str::to_owned)
-        .collect();
+    let broken: Vec<String> =
+        ["Cargo.toml", "artifact/Cargo.toml", "compiler/Cargo.toml", "http/Cargo.toml"]
+            .into_iter()
+            .filter(|f| !read(f).contains("[lints]\nworkspace = true"))
+            .map(str::to_owned)
+            .collect();
     report("every package inherits the workspace's lints", &broken);
 }
 

@@ -24,8 +24,10 @@ pub struct Public {
 }
 
 /// All of them. The first one is what the others include.
-pub const HEADERS: &[Public] =
-    &[Public { file: "lucet.h", guard: "LUCET_H", intro: "intro.h", sections: CORE }];
+pub const HEADERS: &[Public] = &[
+    Public { file: "lucet.h", guard: "LUCET_H", intro: "intro.h", sections: CORE },
+    Public { file: "lucet_http.h", guard: "LUCET_HTTP_H", intro: "http_intro.h", sections: HTTP },
+];
 
 const CORE: &[(&str, &str)] = &[
     ("status", "statuses and outcomes"),
@@ -47,9 +49,19 @@ const CORE: &[(&str, &str)] = &[
     ("fuel", "fuel"),
 ];
 
+const HTTP: &[(&str, &str)] = &[("http_server", "what a server does"), ("http", "plugins")];
+
 /// Types that stand in the file where they belong, and not in the first one with a function that
 /// uses them.
-const TYPES: [&str; 4] = ["lucet_outcome", "lucet_val_type", "lucet_val_of", "lucet_val"];
+const TYPES: [&str; 7] = [
+    "lucet_outcome",
+    "lucet_val_type",
+    "lucet_val_of",
+    "lucet_val",
+    "lucet_http_server",
+    "lucet_http_feature",
+    "lucet_http_abi",
+];
 
 fn section(file: &Path) -> String {
     let config = Config {

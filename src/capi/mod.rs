@@ -11,7 +11,8 @@
 //! * [`args`]: checks of parameters
 //! * [`status`], [`val`], [`library`], [`region`], [`module`], [`contract`], [`trust`],
 //!   [`instance`], [`module_ref`], [`group`], [`backtrace`], [`snapshot`], [`vmctx`], [`fuel`]: the
-//!   sections of the header, in its order
+//!   sections of `lucet.h`, in its order
+//! * [`http_server`], [`http`]: those of `lucet_http.h`
 //!
 //! The header is generated from these files, their comments included, by `header.rs`; so the
 //! comments on public items speak C. Types have their C names for the same reason. Enumerations
@@ -37,6 +38,8 @@ mod fuel;
 mod group;
 mod growth;
 mod handle;
+mod http;
+mod http_server;
 mod instance;
 #[cfg(test)]
 mod layout;
@@ -65,4 +68,22 @@ mod raw {
     pub type lucet_growth_kind = i32;
     /// The byte of a `ValType`.
     pub type lucet_val_type = i32;
+    /// An `Abi`.
+    pub type lucet_http_abi = i32;
+    /// A `Next`.
+    pub type lucet_http_next = i32;
+    /// A `Wait`, or 0.
+    pub type lucet_http_wait = i32;
+    /// A `Field`.
+    pub type lucet_http_field = i32;
+    /// A `Kind`.
+    pub type lucet_http_kind = i32;
+    /// A `Body`.
+    pub type lucet_http_body = i32;
+    /// A `Change`.
+    pub type lucet_http_change = i32;
+    /// A `Reply`.
+    pub type lucet_http_reply = i32;
+    /// A `Level`.
+    pub type lucet_http_log_level = i32;
 }

@@ -365,3 +365,28 @@ pub(super) fn instance_data(slot: &crate::region::Slot, size: u32) -> crate::vmc
     // `Region::check_fit` ensured that `size` fits into them; the slot is owned by the instance.
     unsafe { crate::vmctx::InstanceData::new(slot.vmctx, size) }
 }
+
+/// Memory 0 of an instance whose guest waits for a host function, as slices. A host function makes
+/// one of these at a time: then its slices do not overlap while one of them is written to.
+pub(crate) struct GuestMemory(ControlRef);
+
+impl GuestMemory {
+    /// That of the instance which called the host function.
+    pub(crate) fn of(caller: super::Vmctx) -> Self {
+        Self(caller.0)
+    }
+
+    /// A range, if it is inside. What is empty is inside.
+    pub(crate) fn bytes(&self, at: u32, len: u32) -> Option<&[u8]> {
+        let from = range(self.0, 0, at.into(), len.into()).ok()?;
+        // SAFETY: the range lies inside the memory, and nobody writes to it: the guest waits.
+        Some(unsafe { std::slice::from_raw_parts(from, len as usize) })
+    }
+
+    /// The same to be written.
+    pub(crate) fn bytes_mut(&mut self, at: u32, len: u32) -> Option<&mut [u8]> {
+        let from = range(self.0, 0, at.into(), len.into()).ok()?;
+        // SAFETY: as above; and this is the only slice of it, because `self` is borrowed for it.
+        Some(unsafe { std::slice::from_raw_parts_mut(from, len as usize) })
+    }
+}

@@ -33,6 +33,7 @@ mod watch;
 use crate::arch::{Kept, Registers};
 use crate::error::{Error, Result, Status};
 use crate::group;
+use crate::http;
 use crate::idle::Parked;
 use crate::module::{self, Module, Returns};
 use crate::region::{self, Region, Rung, Slot, Stack};
@@ -202,6 +203,8 @@ pub struct Inner {
     complete: bool,
     limits: Limits,
     user_data: usize,
+    /// The HTTP request that it works for; kept for the next instance.
+    pub(crate) http: Option<Box<http::Attached>>,
     backtrace: backtrace::Recorder,
 }
 

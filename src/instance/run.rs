@@ -53,7 +53,7 @@ pub enum Ended {
 }
 
 impl Ended {
-    pub(super) fn outcome(self, results: Vec<Val>) -> Outcome {
+    pub(crate) fn outcome(self, results: Vec<Val>) -> Outcome {
         match self {
             Self::Returned => Outcome::Returned(results),
             Self::Yielded(v) => Outcome::Yielded(v),
@@ -479,7 +479,7 @@ impl InstanceRef {
     }
 
     /// With the name of the function that trapped.
-    pub(super) fn named(&self, mut ended: Ended) -> Ended {
+    pub(crate) fn named(&self, mut ended: Ended) -> Ended {
         if let Ended::Trapped(trap) = &mut ended
             && let Ok(lease) = self.lease(&IDLE)
         {

@@ -300,6 +300,7 @@ fn occupy(
         complete: false,
         limits: Limits::of_time(region.config().time_limit),
         user_data: 0,
+        http: None,
         backtrace: backtrace::Recorder::new(region.config().backtrace),
     });
     let lease = vmctx::allocate(inner, guard).map_err(|(e, inner)| {
