@@ -62,6 +62,11 @@ $(DIST)/bin/wasm32-unknown-wasi-clang: guest-sdk/wasm32-unknown-wasi-clang
 $(DIST)/include/%: include/%
 	@install -D -m 644 $< $@
 
+.PHONY: nginx-module
+nginx-module: dist ## the module for Debian's nginx, into target/dist/nginx/
+	@nginx-module/build
+	@echo "built: $(DIST)/nginx/ngx_http_lucet_module.so"
+
 cdylib: ## liblucet as cargo links it, for Rust tools; not the product
 	$(CARGO) rustc $(CARGO_FLAGS) -p lucet --lib --crate-type cdylib
 
