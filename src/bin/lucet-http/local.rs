@@ -14,7 +14,7 @@ pub struct Message {
     pub trailers: Vec<Header>,
     pub body: Vec<u8>,
     /// Bytes of the body that were read.
-    read: usize,
+    pub read: usize,
 }
 
 /// A request and its response.
