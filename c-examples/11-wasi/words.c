@@ -9,7 +9,7 @@
 int main(int argc, char **argv)
 {
     size_t len = 0, room = 16;
-    char *text = malloc(room);
+    unsigned char *text = malloc(room);
     long words = 0;
     int c;
 
@@ -19,16 +19,17 @@ int main(int argc, char **argv)
     }
     while ((c = getchar()) != EOF) {
         if (len == room) {
-            char *larger = realloc(text, room *= 2);
+            unsigned char *larger = realloc(text, room *= 2);
             if (larger == NULL) {
                 return 3;
             }
             text = larger;
         }
-        text[len++] = (char)c;
+        text[len++] = (unsigned char)c;
     }
     for (size_t i = 0; i < len; i++) {
-        words += !isspace((unsigned char)text[i]) && (i == 0 || isspace((unsigned char)text[i - 1]));
+        int before = i == 0 ? ' ' : text[i - 1];
+        words += isspace(before) && !isspace(text[i]);
     }
     printf("%ld %s\n", words, argv[1]);
     free(text);
