@@ -13,6 +13,8 @@ CC := gcc
 CARGO_FLAGS := --release --locked
 
 REL := target/release
+# liblucet as one archive, before its symbols are chosen.
+ARCHIVE := target/product/liblucet.a
 DIST := target/dist
 LIB := $(DIST)/lib
 SO := $(LIB)/liblucet.so.$(VERSION)
@@ -21,7 +23,7 @@ SO := $(LIB)/liblucet.so.$(VERSION)
 # tools by another name, which they look at; scripts of guest-sdk.
 HEADERS := $(patsubst include/%,%,$(wildcard include/*.h include/*.hpp include/lucet/*.hpp))
 PACKAGES := lucet lucetc
-TOOLS := lucetc lucet-wasi
+TOOLS := lucetc lucet-wasi lucet-http
 ALIASES := lucetc-wasi
 SCRIPTS := wasm32-unknown-wasi-clang
 
@@ -43,7 +45,8 @@ cargo:
 	@command -v $(CARGO) >/dev/null || { \
 	  echo "cargo is missing: install Rust from https://rustup.rs" >&2; exit 1; }
 	$(CARGO) build $(CARGO_FLAGS) $(PACKAGES:%=-p %)
-$(REL)/liblucet.a $(TOOLS:%=$(REL)/%): cargo ;
+	$(CARGO) rustc --locked --profile product -p lucet --lib --crate-type staticlib
+$(ARCHIVE) $(TOOLS:%=$(REL)/%): cargo ;
 
 # rustc can make a cdylib, but cannot give it a soname and symbol versions. So the product is linked
 # here from the static library: all of it goes in, the version script makes lucet_* global and the
@@ -52,7 +55,7 @@ LINK_FLAGS := -shared -Wl,-soname,liblucet.so.$(SOVERSION) \
   -Wl,--version-script=src/capi/liblucet.map -Wl,--no-undefined-version \
   -Wl,--gc-sections -Wl,--no-undefined -Wl,--as-needed \
   -Wl,-z,nodelete -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack
-$(SO): $(REL)/liblucet.a src/capi/liblucet.map
+$(SO): $(ARCHIVE) src/capi/liblucet.map
 	@mkdir -p $(LIB)
 	$(CC) $(LINK_FLAGS) -o $@ -Wl,--whole-archive $< -Wl,--no-whole-archive -lgcc_s -lm -lc
 	@ln -sf $(notdir $@) $(LIB)/liblucet.so.$(SOVERSION)
@@ -61,7 +64,7 @@ $(SO): $(REL)/liblucet.a src/capi/liblucet.map
 # The static library is one object with the same symbols as the shared one: what no lucet_* function
 # reaches is dropped, and everything else is local, so that it meets neither another library that
 # is written in Rust nor a symbol of the program.
-$(LIB)/liblucet.a: $(REL)/liblucet.a src/capi/liblucet.map
+$(LIB)/liblucet.a: $(ARCHIVE) src/capi/liblucet.map
 	@mkdir -p $(LIB)
 	@sed -nE 's/^ *(lucet_[a-z0-9_]+);$$/\1/p' src/capi/liblucet.map >$(LIB)/.symbols
 	ld -r --gc-sections $$(sed 's/^/-u /' $(LIB)/.symbols) -o $(LIB)/.lucet.o $<
@@ -82,6 +85,11 @@ $(DIST)/include/%: include/%
 $(DIST)/share/man/.made: docs/man/generate $(wildcard docs/man/*.[17]) $(HEADERS:%=include/%)
 	@docs/man/generate $(VERSION) $(DIST)/share/man $(filter %.h,$(HEADERS:%=include/%))
 	@touch $@
+
+.PHONY: nginx-module
+nginx-module: product ## the module for Debian's nginx, into target/dist/nginx/
+	@nginx-module/build
+	@echo "built: $(DIST)/nginx/ngx_http_lucet_module.so"
 
 cdylib: ## liblucet as cargo links it, for Rust tools; not the product
 	$(CARGO) rustc $(CARGO_FLAGS) -p lucet --lib --crate-type cdylib

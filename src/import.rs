@@ -51,6 +51,7 @@ impl HostFunction {
         ))
     }
 }
+
 /// What a configuration, its copies, and modules with their instances share.
 pub(crate) type LentToAll = Arc<Vec<Arc<Lent>>>;
 

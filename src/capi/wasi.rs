@@ -7,7 +7,7 @@ use super::instance::lucet_instance;
 use super::module::{change, lucet_module_config};
 use super::raw;
 use super::status::lucet_outcome;
-use super::wasi_settings::{Callback, Settings, Stdio};
+use super::wasi_settings::{Callback, Clock, Settings, Stdio};
 use crate::error::{Error, Result, Status};
 use crate::outcome::OutcomeKind;
 use crate::sys::lock::Mutex;
@@ -102,6 +102,26 @@ pub type lucet_wasi_write_fn = Option<
     ) -> isize,
 >;
 
+/// A clock: nanoseconds since 1970, or since some moment if it must never go back (`monotonic`).
+/// Otherwise as lucet_wasi_read_fn.
+pub type lucet_wasi_clock_fn = Option<
+    unsafe extern "C" fn(
+        user_data: *mut c_void,
+        instance_data: *mut c_void,
+        monotonic: bool,
+    ) -> u64,
+>;
+
+/// Random numbers: fills `len` bytes; false if that failed. Otherwise as lucet_wasi_read_fn.
+pub type lucet_wasi_random_fn = Option<
+    unsafe extern "C" fn(
+        user_data: *mut c_void,
+        instance_data: *mut c_void,
+        bytes: *mut c_void,
+        len: usize,
+    ) -> bool,
+>;
+
 /// A descriptor of this process that a call waits for.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -130,9 +150,11 @@ pub extern "C" fn lucet_wasi_config_free(config: *mut lucet_wasi_config) {
     });
 }
 
+/// (One border for all setters: what is inlined into each makes the library larger.)
+#[inline(never)]
 fn set(
     config: *mut lucet_wasi_config,
-    change: impl FnOnce(&mut Settings) -> Result<()>,
+    change: &mut dyn FnMut(&mut Settings) -> Result<()>,
 ) -> raw::lucet_status {
     border_of_maker(|| CONFIGS.with(config, "config", |c| change(&mut c.lock())))
 }
@@ -152,7 +174,7 @@ pub unsafe extern "C" fn lucet_wasi_config_add_arg(
     config: *mut lucet_wasi_config,
     arg: *const c_char,
 ) -> raw::lucet_status {
-    set(config, |c| {
+    set(config, &mut |c| {
         // SAFETY: the header asks for a NUL-terminated text.
         c.args.push(unsafe { bytes_of(arg, "arg") }?);
         Ok(())
@@ -168,7 +190,7 @@ pub unsafe extern "C" fn lucet_wasi_config_add_env(
     name: *const c_char,
     value: *const c_char,
 ) -> raw::lucet_status {
-    set(config, |c| {
+    set(config, &mut |c| {
         // SAFETY: the header asks for NUL-terminated texts.
         let (name, value) = unsafe { (bytes_of(name, "name")?, bytes_of(value, "value")?) };
         if name.is_empty() || name.contains(&b'=') {
@@ -185,7 +207,7 @@ pub unsafe extern "C" fn lucet_wasi_config_add_env(
 pub extern "C" fn lucet_wasi_config_inherit_env(
     config: *mut lucet_wasi_config,
 ) -> raw::lucet_status {
-    set(config, |c| {
+    set(config, &mut |c| {
         for (name, value) in std::env::vars_os() {
             c.env.push([&name.into_vec()[..], b"=", &value.into_vec()].concat());
         }
@@ -203,7 +225,7 @@ pub unsafe extern "C" fn lucet_wasi_config_add_directory(
     guest: *const c_char,
     read_only: bool,
 ) -> raw::lucet_status {
-    set(config, |c| {
+    set(config, &mut |c| {
         // SAFETY: the header asks for NUL-terminated texts.
         let (path, guest) = unsafe { (args::path(path, "path")?, bytes_of(guest, "guest")?) };
         c.directories.push((path.to_owned(), guest, read_only));
@@ -221,7 +243,7 @@ pub unsafe extern "C" fn lucet_wasi_config_add_descriptor(
     config: *mut lucet_wasi_config,
     fd: i32,
 ) -> raw::lucet_status {
-    set(config, |c| {
+    set(config, &mut |c| {
         // SAFETY: nobody but the caller closes it until the call returns, as the header asks.
         c.add_descriptor(unsafe { args::descriptor(fd, "fd") }?)
     })
@@ -232,7 +254,7 @@ pub unsafe extern "C" fn lucet_wasi_config_add_descriptor(
 pub extern "C" fn lucet_wasi_config_inherit_stdio(
     config: *mut lucet_wasi_config,
 ) -> raw::lucet_status {
-    set(config, Settings::inherit_stdio)
+    set(config, &mut Settings::inherit_stdio)
 }
 
 fn index(stream: raw::lucet_wasi_stream) -> Result<usize> {
@@ -252,13 +274,14 @@ fn output(stream: raw::lucet_wasi_stream) -> Result<usize> {
     })
 }
 
+#[inline(never)]
 fn set_stream(
     config: *mut lucet_wasi_config,
     stream: Result<usize>,
-    to: impl FnOnce() -> Result<Stdio>,
+    to: &mut dyn FnMut() -> Result<Stdio>,
 ) -> raw::lucet_status {
-    set(config, |c| {
-        let (stream, to) = (stream?, to()?);
+    set(config, &mut |c| {
+        let (stream, to) = (stream.clone()?, to()?);
         if let Some(place) = c.streams.get_mut(stream) {
             *place = to;
         }
@@ -275,7 +298,7 @@ pub unsafe extern "C" fn lucet_wasi_config_set_stream_descriptor(
     stream: raw::lucet_wasi_stream,
     fd: i32,
 ) -> raw::lucet_status {
-    set_stream(config, index(stream), || {
+    set_stream(config, index(stream), &mut || {
         // SAFETY: nobody but the caller closes it until the call returns, as the header asks.
         Stdio::duplicate(unsafe { args::descriptor(fd, "fd") }?)
     })
@@ -287,7 +310,7 @@ pub extern "C" fn lucet_wasi_config_close_stream(
     config: *mut lucet_wasi_config,
     stream: raw::lucet_wasi_stream,
 ) -> raw::lucet_status {
-    set_stream(config, index(stream), || Ok(Stdio::Closed))
+    set_stream(config, index(stream), &mut || Ok(Stdio::Closed))
 }
 
 /// Gives every instance these bytes as standard input; lucet_instance_wasi_set_input is for one.
@@ -297,7 +320,7 @@ pub unsafe extern "C" fn lucet_wasi_config_set_input(
     bytes: *const c_void,
     len: usize,
 ) -> raw::lucet_status {
-    set_stream(config, Ok(0), || {
+    set_stream(config, Ok(0), &mut || {
         // SAFETY: the header asks for `len` bytes.
         let bytes = unsafe { array(bytes.cast::<u8>(), len, "bytes") }?;
         Ok(Stdio::Bytes(bytes.into()))
@@ -310,7 +333,7 @@ pub extern "C" fn lucet_wasi_config_capture(
     config: *mut lucet_wasi_config,
     stream: raw::lucet_wasi_stream,
 ) -> raw::lucet_status {
-    set_stream(config, output(stream), || Ok(Stdio::Capture))
+    set_stream(config, output(stream), &mut || Ok(Stdio::Capture))
 }
 
 /// Lets a function be standard input. `user_data` must live as long as the lucet_wasi.
@@ -320,7 +343,7 @@ pub extern "C" fn lucet_wasi_config_set_reader(
     r#fn: lucet_wasi_read_fn,
     user_data: *mut c_void,
 ) -> raw::lucet_status {
-    set_stream(config, Ok(0), || {
+    set_stream(config, Ok(0), &mut || {
         let f = r#fn.ok_or_else(|| Error::new(Status::NullArgument, "`fn` is NULL"))?;
         Ok(Stdio::Reader(Callback::new(f, user_data)))
     })
@@ -334,7 +357,7 @@ pub extern "C" fn lucet_wasi_config_set_writer(
     r#fn: lucet_wasi_write_fn,
     user_data: *mut c_void,
 ) -> raw::lucet_status {
-    set_stream(config, output(stream), || {
+    set_stream(config, output(stream), &mut || {
         let f = r#fn.ok_or_else(|| Error::new(Status::NullArgument, "`fn` is NULL"))?;
         Ok(Stdio::Writer(Callback::new(f, user_data)))
     })
@@ -349,19 +372,55 @@ pub extern "C" fn lucet_wasi_config_set_limit(
     limit: raw::lucet_wasi_limit,
     value: u64,
 ) -> raw::lucet_status {
-    set(config, |c| c.set_limit(limit, value))
+    set(config, &mut |c| c.set_limit(limit, value))
 }
 
 /// Makes runs repeatable: random numbers follow from `seed` and are no secret, and time is the
 /// instance's own: it begins in the year 2000, goes on with each look at it, and sleeping takes
-/// none.
+/// none. lucet_wasi_config_set_clock and lucet_wasi_config_set_random replace their part of it.
 #[unsafe(no_mangle)]
 pub extern "C" fn lucet_wasi_config_set_deterministic(
     config: *mut lucet_wasi_config,
     seed: u64,
 ) -> raw::lucet_status {
-    set(config, |c| {
+    set(config, &mut |c| {
         c.seed = Some(seed);
+        Ok(())
+    })
+}
+
+/// Lets a function be the clocks; `resolution` is the number of nanoseconds, at least 1, between two
+/// times that it tells apart. `user_data` must live as long as the lucet_wasi.
+///
+/// LUCET_STATUS_INVALID_ARGUMENT if the resolution is 0.
+#[unsafe(no_mangle)]
+pub extern "C" fn lucet_wasi_config_set_clock(
+    config: *mut lucet_wasi_config,
+    r#fn: lucet_wasi_clock_fn,
+    resolution: u64,
+    user_data: *mut c_void,
+) -> raw::lucet_status {
+    set(config, &mut |c| {
+        let f = r#fn.ok_or_else(|| Error::new(Status::NullArgument, "`fn` is NULL"))?;
+        if resolution == 0 {
+            return Err(Error::new(Status::InvalidArgument, "a clock's resolution is not 0"));
+        }
+        c.clock = Some(Clock { f: Callback::new(f, user_data), resolution });
+        Ok(())
+    })
+}
+
+/// Lets a function be the source of random numbers. `user_data` must live as long as the
+/// lucet_wasi.
+#[unsafe(no_mangle)]
+pub extern "C" fn lucet_wasi_config_set_random(
+    config: *mut lucet_wasi_config,
+    r#fn: lucet_wasi_random_fn,
+    user_data: *mut c_void,
+) -> raw::lucet_status {
+    set(config, &mut |c| {
+        let f = r#fn.ok_or_else(|| Error::new(Status::NullArgument, "`fn` is NULL"))?;
+        c.random = Some(Callback::new(f, user_data));
         Ok(())
     })
 }
@@ -376,7 +435,7 @@ pub extern "C" fn lucet_wasi_config_set_nonblocking(
     config: *mut lucet_wasi_config,
     nonblocking: bool,
 ) -> raw::lucet_status {
-    set(config, |c| {
+    set(config, &mut |c| {
         c.non_blocking = nonblocking;
         Ok(())
     })
@@ -389,7 +448,7 @@ pub extern "C" fn lucet_wasi_config_set_no_files(
     config: *mut lucet_wasi_config,
     no_files: bool,
 ) -> raw::lucet_status {
-    set(config, |c| {
+    set(config, &mut |c| {
         c.no_files = no_files;
         Ok(())
     })

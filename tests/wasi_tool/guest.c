@@ -13,9 +13,9 @@ __attribute__((noinline)) static int divide(int a, int b)
     return a / b; /* line 13 */
 }
 
-__attribute__((noinline)) static int recurse(volatile int n)
+__attribute__((noinline)) static int recurse(int n)
 {
-    return n == 0 ? 0 : recurse(n + 1) + n;
+    return n == 0 ? 1 : recurse(n + 1) * 3 / (n | 1);
 }
 
 static int copy(const char *from)

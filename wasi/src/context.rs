@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::abi::Call;
+use crate::clocks::ClockSource;
+use crate::random::RandomSource;
 use crate::table::{Entry, Table};
 use crate::template::Template;
 use crate::types::{Errno, Rights};
@@ -121,7 +123,11 @@ impl Context {
     /// What of the outside world was seen. A snapshot of an instance that saw something repeats it
     /// in every copy.
     pub fn observed(&self) -> Observed {
-        self.observed
+        // Every context of the template sees the same of these, copies or not.
+        let of_template = matches!(self.template.clocks, ClockSource::Virtual { .. });
+        let seeded = matches!(self.template.random, RandomSource::Seeded(_));
+        let Observed { clocks, random } = self.observed;
+        Observed { clocks: clocks && !of_template, random: random && !seeded }
     }
 
     /// Whether a call is suspended.
