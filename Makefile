@@ -86,6 +86,11 @@ $(DIST)/share/man/.made: docs/man/generate $(wildcard docs/man/*.[17]) $(HEADERS
 	@docs/man/generate $(VERSION) $(DIST)/share/man $(filter %.h,$(HEADERS:%=include/%))
 	@touch $@
 
+.PHONY: nginx-module
+nginx-module: product ## the module for Debian's nginx, into target/dist/nginx/
+	@nginx-module/build
+	@echo "built: $(DIST)/nginx/ngx_http_lucet_module.so"
+
 cdylib: ## liblucet as cargo links it, for Rust tools; not the product
 	$(CARGO) rustc $(CARGO_FLAGS) -p lucet --lib --crate-type cdylib
 
