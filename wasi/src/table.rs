@@ -156,6 +156,19 @@ impl Entry {
         }
     }
 
+    /// Whether it stands for the same as `other`, with the same rights and flags.
+    fn is(&self, other: &Entry) -> bool {
+        let same = match (&self.object, &other.object) {
+            (Object::Stream(a), Object::Stream(b)) => a == b,
+            (Object::Directory { fd: a, .. }, Object::Directory { fd: b, .. })
+            | (Object::File { fd: a, .. }, Object::File { fd: b, .. }) => Arc::ptr_eq(&a.0, &b.0),
+            _ => false,
+        };
+        same && self.base == other.base
+            && self.inheriting == other.inheriting
+            && self.flags == other.flags
+    }
+
     /// The host's descriptor, unless it is a stream that has none.
     pub fn host(&self) -> Option<BorrowedFd<'_>> {
         match &self.object {
@@ -249,13 +262,16 @@ impl Table {
         Ok(())
     }
 
-    /// Whether other descriptors are open than at first.
+    /// Whether a number stands for something else than at first, or with other rights or flags.
     pub fn differs(&self, initial: &Initial) -> bool {
-        let open = |all: &Initial, n| all.get(n).is_some_and(Option::is_some);
-        let differs = |slots: &Vec<Option<Entry>>| {
-            (0..slots.len().max(initial.len())).any(|n| open(slots, n) != open(initial, n))
-        };
-        self.slots.as_ref().is_some_and(differs)
+        let Some(slots) = &self.slots else { return false };
+        (0..slots.len().max(initial.len())).any(|n| {
+            match (slots.get(n).and_then(Option::as_ref), initial.get(n).and_then(Option::as_ref)) {
+                (None, None) => false,
+                (Some(now), Some(first)) => !now.is(first),
+                _ => true,
+            }
+        })
     }
 
     fn own(&mut self, initial: &Initial) -> Result<&mut Vec<Option<Entry>>, Errno> {

@@ -160,11 +160,11 @@ fn write_pipe(
             Patience::Yield | Patience::Never => NO_SIGNAL | ReadWriteFlags::NOWAIT,
         };
         match retried(fd, true, patience, || pwritev2(fd, slices, CURRENT, flags)) {
-            Err(Stop::Errno(Errno::Notsup | Errno::Inval)) => {
-                // Some things that write like pipes know no flags; the next attempt is as cheap.
-                if pwritev2(fd, &[], CURRENT, NO_SIGNAL).is_err() {
-                    NO_SIGNAL_UNKNOWN.store(true, Ordering::Relaxed);
-                }
+            // The kernel does not know the flag. (With a second flag it may be the file that does
+            // not know that one.)
+            Err(Stop::Errno(Errno::Notsup)) => {
+                let known = patience != Patience::Block;
+                NO_SIGNAL_UNKNOWN.fetch_or(!known, Ordering::Relaxed);
             }
             other => return other,
         }
