@@ -149,12 +149,15 @@ fn with_vals<R>(n: usize, f: impl FnOnce(&mut [Val]) -> R) -> R {
 /// A function has at most this many parameters and results, in wasm and so here.
 const MOST: usize = lucet_artifact::limits::MAX_PARAMS;
 
+#[inline(always)]
 fn at_most(n: usize, param: &str) -> Result<()> {
-    if n <= MOST {
-        return Ok(());
-    }
+    if n <= MOST { Ok(()) } else { Err(too_many(n, param)) }
+}
+
+#[cold]
+fn too_many(n: usize, param: &str) -> Error {
     let message = format!("`{param}` is {n}, but no function has more than {MOST}");
-    Err(Error::new(Status::InvalidArgument, message))
+    Error::new(Status::InvalidArgument, message)
 }
 
 /// Hands back how a run or resume ended. The two ends on the path of each request are written right
@@ -162,11 +165,13 @@ fn at_most(n: usize, param: &str) -> Result<()> {
 /// costs as much as the rest of the way out.
 #[inline(always)]
 fn tell(out: &args::Out<lucet_outcome>, ended: Ended) {
-    match ended {
+    match &ended {
         Ended::Returned => out.set(lucet_outcome::RETURNED),
-        Ended::Yielded(value) => out.set(lucet_outcome::yielded(value)),
-        other => tell_otherwise(out, other),
+        Ended::Yielded(value) => out.set(lucet_outcome::yielded(*value)),
+        _ => return tell_otherwise(out, ended),
     }
+    // Nothing is in these two.
+    std::mem::forget(ended);
 }
 
 #[cold]
@@ -283,17 +288,17 @@ impl Call {
             // SAFETY: the caller's promise: there are `nresults` places.
             unsafe { self.results.add(n).write(v) };
         })?;
-        if ended == Ended::Returned {
+        if matches!(ended, Ended::Returned) {
             // SAFETY: not NULL, and the caller's promise.
             unsafe { self.out.write(lucet_outcome::RETURNED) };
         }
         Some(ended)
     }
 
-    /// Hands back how a shortcut ended.
-    pub(super) fn finish(&self, ended: Ended) -> Result<()> {
-        // SAFETY: `shortcut` was called with a place for the outcome.
-        let out = unsafe { args::Out::new(self.out, "outcome", lucet_outcome::default()) }?;
+    /// Hands back how a shortcut ended that was called with this place for the outcome.
+    pub(super) fn finish(out: *mut lucet_outcome, ended: Ended) -> Result<()> {
+        // SAFETY: the promise given to `shortcut`.
+        let out = unsafe { args::Out::new(out, "outcome", lucet_outcome::default()) }?;
         tell(&out, ended);
         Ok(())
     }
