@@ -118,9 +118,10 @@ impl Argument for lucet_val {
     fn slot(&self) -> u128 {
         // SAFETY: any bits are a value of each member.
         let (bytes, low) = unsafe { (self.of.v128, self.of.r#ref) };
-        match self.type_byte() {
-            I32 | F32 => u128::from(low as u32),
-            V128 => u128::from_le_bytes(bytes),
+        // (By its number as it is: the byte takes longer to get.)
+        match self.r#type {
+            NUMBER_I32 | NUMBER_F32 => u128::from(low as u32),
+            NUMBER_V128 => u128::from_le_bytes(bytes),
             _ => u128::from(low),
         }
     }
@@ -133,17 +134,25 @@ impl Argument for lucet_val {
 const I32: u8 = ValType::I32.byte();
 const F32: u8 = ValType::F32.byte();
 const V128: u8 = ValType::V128.byte();
+const NUMBER_I32: raw::lucet_val_type = I32 as raw::lucet_val_type;
+const NUMBER_F32: raw::lucet_val_type = F32 as raw::lucet_val_type;
+const NUMBER_V128: raw::lucet_val_type = V128 as raw::lucet_val_type;
 
 /// Places for `n` values: on the stack, unless there are many.
 fn with_vals<R>(n: usize, f: impl FnOnce(&mut [Val]) -> R) -> R {
     const NONE: Val = Val::I32(0);
-    if n <= 4 {
-        f(&mut [NONE; 4][..n])
+    let (mut few, mut some, mut many);
+    let room: &mut [Val] = if n <= 4 {
+        few = [NONE; 4];
+        &mut few[..n]
     } else if n <= 16 {
-        f(&mut [NONE; 16][..n])
+        some = [NONE; 16];
+        &mut some[..n]
     } else {
-        f(&mut vec![NONE; n])
-    }
+        many = vec![NONE; n];
+        &mut many
+    };
+    f(room)
 }
 
 /// A function has at most this many parameters and results, in wasm and so here.
@@ -265,7 +274,7 @@ impl Call {
     /// As [`Call::through`].
     #[inline(always)]
     pub(super) unsafe fn shortcut(&self, i: &InstanceRef, func: Func) -> Option<Ended> {
-        let few = self.nargs <= PACKED && self.nresults <= PACKED;
+        let few = self.nargs <= PACKED;
         let there = (!self.args.is_null() || self.nargs == 0)
             && (!self.results.is_null() || self.nresults == 0)
             && !self.out.is_null();
