@@ -23,7 +23,7 @@ SO := $(LIB)/liblucet.so.$(VERSION)
 # tools by another name, which they look at; scripts of guest-sdk.
 HEADERS := $(patsubst include/%,%,$(wildcard include/*.h include/*.hpp include/lucet/*.hpp))
 PACKAGES := lucet lucetc
-TOOLS := lucetc lucet-wasi
+TOOLS := lucetc lucet-wasi lucet-http
 ALIASES := lucetc-wasi
 SCRIPTS := wasm32-unknown-wasi-clang
 
@@ -85,6 +85,11 @@ $(DIST)/include/%: include/%
 $(DIST)/share/man/.made: docs/man/generate $(wildcard docs/man/*.[17]) $(HEADERS:%=include/%)
 	@docs/man/generate $(VERSION) $(DIST)/share/man $(filter %.h,$(HEADERS:%=include/%))
 	@touch $@
+
+.PHONY: nginx-module
+nginx-module: product ## the module for Debian's nginx, into target/dist/nginx/
+	@nginx-module/build
+	@echo "built: $(DIST)/nginx/ngx_http_lucet_module.so"
 
 cdylib: ## liblucet as cargo links it, for Rust tools; not the product
 	$(CARGO) rustc $(CARGO_FLAGS) -p lucet --lib --crate-type cdylib

@@ -557,9 +557,9 @@ lucet_status lucet_module_config_mark_impure(lucet_module_config *config, const 
 
 /**
  * Hands `data` over, which host functions of the configuration need: their user data, say. As soon
- * as nothing needs it any more, `drop(data)` is called once: when the configuration and all modules
- * loaded with it from now on, snapshots and instances of those included, are freed. If the call
- * fails, `data` stays the caller's.
+ * as nothing needs it, `drop(data)` is called once: when the configuration and all modules loaded
+ * with it from now on, snapshots and instances of those included, are freed. If the call fails,
+ * `data` stays the caller's.
  *
  * LUCET_STATUS_OUT_OF_MEMORY. */
 lucet_status lucet_module_config_own(lucet_module_config *config, void *data, lucet_drop_fn drop);
@@ -1359,8 +1359,8 @@ lucet_status lucet_vmctx_yield(lucet_vmctx *ctx, uint64_t value, lucet_resume_fn
     void *state);
 
 /**
- * Says what becomes of the `state` of a yield that is never resumed: because the instance is reset,
- * freed or terminated, or its time is up. Then `abandoned(state)` is called once, instead of the
+ * Says what becomes of the `state` of a yield that is never resumed, because the instance is
+ * reset, freed or terminated. Then `abandoned(state)` is called once, instead of the
  * lucet_resume_fn, on the thread that ends it. It may release what `state` holds, and not use the
  * instance. To be called after lucet_vmctx_yield, each time, in the same host function.
  *

@@ -114,6 +114,14 @@ typedef ptrdiff_t (*lucet_wasi_read_fn)(void *user_data, void *instance_data, vo
 typedef ptrdiff_t (*lucet_wasi_write_fn)(void *user_data, void *instance_data, const void *bytes,
     size_t len);
 
+/**
+ * A clock: nanoseconds since 1970, or since some moment if it must never go back (`monotonic`).
+ * Otherwise as lucet_wasi_read_fn. */
+typedef uint64_t (*lucet_wasi_clock_fn)(void *user_data, void *instance_data, bool monotonic);
+
+/** Random numbers: fills `len` bytes; false if that failed. Otherwise as lucet_wasi_read_fn. */
+typedef bool (*lucet_wasi_random_fn)(void *user_data, void *instance_data, void *bytes, size_t len);
+
 /** A descriptor of this process that a call waits for. */
 typedef struct lucet_wasi_interest {
   /** The descriptor. Not to be closed. */
@@ -198,8 +206,22 @@ lucet_status lucet_wasi_config_set_limit(lucet_wasi_config *config, lucet_wasi_l
 /**
  * Makes runs repeatable: random numbers follow from `seed` and are no secret, and time is the
  * instance's own: it begins in the year 2000, goes on with each look at it, and sleeping takes
- * none. */
+ * none. lucet_wasi_config_set_clock and lucet_wasi_config_set_random replace their part of it. */
 lucet_status lucet_wasi_config_set_deterministic(lucet_wasi_config *config, uint64_t seed);
+
+/**
+ * Lets a function be the clocks; `resolution` is the number of nanoseconds, at least 1, between two
+ * times that it tells apart. `user_data` must live as long as the lucet_wasi.
+ *
+ * LUCET_STATUS_INVALID_ARGUMENT if the resolution is 0. */
+lucet_status lucet_wasi_config_set_clock(lucet_wasi_config *config, lucet_wasi_clock_fn fn,
+    uint64_t resolution, void *user_data);
+
+/**
+ * Lets a function be the source of random numbers. `user_data` must live as long as the
+ * lucet_wasi. */
+lucet_status lucet_wasi_config_set_random(lucet_wasi_config *config, lucet_wasi_random_fn fn,
+    void *user_data);
 
 /**
  * Whether calls that would block suspend the guest instead, for threads that serve others too: the

@@ -23,6 +23,7 @@ pub(crate) mod abandoned;
 pub(crate) mod builtins;
 mod data;
 mod entry;
+mod lent;
 mod registers;
 mod shortcut;
 mod table;
@@ -42,6 +43,8 @@ use crate::sys::reserve;
 pub(crate) use data::InstanceData;
 pub use entry::HostCode;
 pub(crate) use entry::{HostEntry, ImpureHost};
+pub use lent::GiveBackFn;
+pub(crate) use lent::Lent;
 use once_cell::sync::OnceCell;
 pub(crate) use registers::{give_registers, has_registers, take_registers};
 use shortcut::Hot;
@@ -290,37 +293,6 @@ impl crate::instance::Vmctx {
 
 /// A function that finishes a host call after a yield; `lucet_resume_fn` in C.
 pub type ResumeFn = unsafe extern "C" fn(ctx: *const Control, value: u64, state: usize) -> u64;
-
-/// Something of the host's that is given back once, when the last that needs it is gone: by calling
-/// a function that the host named.
-#[derive(Debug)]
-pub(crate) struct Lent {
-    data: usize,
-    give_back: GiveBackFn,
-}
-
-/// Takes something back.
-pub type GiveBackFn = unsafe extern "C" fn(data: usize);
-
-impl Lent {
-    /// # Safety
-    /// `give_back` may be called once with `data`, at any time, on any thread.
-    pub unsafe fn new(data: usize, give_back: GiveBackFn) -> Self {
-        Self { data, give_back }
-    }
-
-    /// It is given back in another way.
-    pub(crate) fn forget(self) {
-        std::mem::forget(self);
-    }
-}
-
-impl Drop for Lent {
-    fn drop(&mut self) {
-        // SAFETY: the promise of `new`; this is the one call.
-        unsafe { (self.give_back)(self.data) }
-    }
-}
 
 /// Calls a resume function on the host's stack, for the host function of `ctx` at which `control`'s
 /// instance is suspended. It stands in an activation like that host function did, so that it may

@@ -119,6 +119,17 @@ fn coroutines_wait() {
 }
 
 #[test]
+fn wasi_works() {
+    let wat = std::fs::read(source("wasi.wat")).unwrap();
+    let bytes = lucetc::compile(&wat, &lucetc::Options::default()).unwrap();
+    let file = out().join("cxx-wasi.so");
+    std::fs::write(&file, bytes).unwrap();
+    let ways: [(&str, &str, &[&str]); 2] =
+        [("clang++", "c++17", &NO_EXCEPTIONS), ("g++", "c++20", &SANITIZED)];
+    in_ways("wasi.cpp", &ways, &[&file]);
+}
+
+#[test]
 fn two_translation_units_are_one_program() {
     let sources = [source("two/a.cpp"), source("two/b.cpp")];
     for (compiler, more) in [("g++", &[][..]), ("clang++", &NO_EXCEPTIONS[..])] {
@@ -252,6 +263,7 @@ fn headers() -> Vec<(String, String)> {
     let parts = std::fs::read_dir(root().join("include/lucet")).unwrap();
     parts
         .map(|p| p.unwrap().path())
+        .chain([root().join("include/lucet_wasi.hpp")])
         .filter(|p| p.extension().is_some_and(|e| e == "hpp"))
         .map(|p| (p.file_name().unwrap().to_string_lossy().into_owned(), code(&p)))
         .collect()
@@ -264,11 +276,18 @@ fn words(text: &str) -> BTreeSet<&str> {
 
 #[test]
 fn everything_in_the_c_header_is_there() {
-    let c = code(&root().join("include/lucet.h"));
+    let c = ["lucet.h", "lucet_wasi.h"].map(|h| code(&root().join("include").join(h))).concat();
     let cxx = headers().into_iter().map(|(_, text)| text).collect::<String>();
     let there = words(&cxx);
-    let prefixes =
-        ["LUCET_STATUS_", "LUCET_OUTCOME_", "LUCET_TRAP_", "LUCET_VAL_", "LUCET_GROWTH_"];
+    let prefixes = [
+        "LUCET_STATUS_",
+        "LUCET_OUTCOME_",
+        "LUCET_TRAP_",
+        "LUCET_VAL_",
+        "LUCET_GROWTH_",
+        "LUCET_WASI_LIMIT_",
+        "LUCET_WASI_STD",
+    ];
     let mut wanted: BTreeSet<&str> =
         words(&c).into_iter().filter(|w| prefixes.iter().any(|p| w.starts_with(p))).collect();
     assert!(wanted.len() > 55, "{wanted:?}");
@@ -280,7 +299,7 @@ fn everything_in_the_c_header_is_there() {
     wanted.extend(calls);
     assert!(wanted.len() > 150, "{}", wanted.len());
     let missing: Vec<_> = wanted.difference(&there).collect();
-    assert!(missing.is_empty(), "not in include/lucet: {missing:?}");
+    assert!(missing.is_empty(), "not in include/lucet or lucet_wasi.hpp: {missing:?}");
 }
 
 /// The public names of a part: of classes and functions outside of `detail`, and of members.
@@ -315,7 +334,7 @@ fn public_names(text: &str) -> BTreeSet<String> {
 #[test]
 fn everything_public_is_used_here() {
     let mut tests = String::new();
-    for name in ["works.cpp", "throws.cpp", "coroutines.cpp", "check.hpp", "two/a.cpp"] {
+    for name in ["works.cpp", "throws.cpp", "coroutines.cpp", "check.hpp", "wasi.cpp"] {
         tests += &code(&source(name));
     }
     let used = words(&tests);

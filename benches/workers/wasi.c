@@ -1,6 +1,6 @@
 /*
- * What a fresh instance of a WASI program costs: context, instance, `_start`, drop. See worker.h for
- * how it is run.
+ * What a fresh instance of a WASI program costs: context, instance, `_start`, drop. See worker.h
+ * for how it is run.
  *
  *   wasi hello.so --rows | --serve
  */
@@ -35,7 +35,8 @@ static double fresh(long n, lucet_module *module, lucet_func f, bool look)
             exit(1);
         }
         if (look) {
-            check(lucet_instance_wasi_output(instance, LUCET_WASI_STDOUT, 0, text, sizeof text, &len),
+            check(lucet_instance_wasi_output(instance, LUCET_WASI_STDOUT, 0, text, sizeof text,
+                                             &len),
                   "output");
         }
         check(lucet_instance_free(instance), "free");

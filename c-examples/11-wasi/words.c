@@ -28,7 +28,8 @@ int main(int argc, char **argv)
         text[len++] = (char)c;
     }
     for (size_t i = 0; i < len; i++) {
-        words += !isspace((unsigned char)text[i]) && (i == 0 || isspace((unsigned char)text[i - 1]));
+        int begins = i == 0 || isspace((unsigned char)text[i - 1]);
+        words += begins && !isspace((unsigned char)text[i]);
     }
     printf("%ld %s\n", words, argv[1]);
     free(text);

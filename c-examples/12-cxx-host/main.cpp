@@ -13,7 +13,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-// ---- the host's own business ---------------------------------------------------------------------
+// ---- the host's own business --------------------------------------------------------------------
 
 struct no_such_item : std::runtime_error {
   explicit no_such_item(std::uint32_t n)
@@ -43,7 +43,7 @@ struct request {
   std::uint32_t reserved = 0;
 };
 
-// ---- the plugin ----------------------------------------------------------------------------------
+// ---- the plugin ---------------------------------------------------------------------------------
 
 // Host functions: the wasm signature follows from the C++ one.
 lucet::module_config host_functions(const shop &shop) {

@@ -191,6 +191,13 @@ class module {
       return lucet_module_load_fd(fd, c, out);
     });
   }
+  /** A plugin that is linked into the program. */
+  static result<module> from_static(const lucet_static_module &linked,
+                                    const module_config &config) {
+    return load(config, [&](const lucet_module_config *c, lucet_module **out) {
+      return lucet_module_from_static(&linked, c, out);
+    });
+  }
   /** Takes over a handle. */
   static module adopt(lucet_module *raw) { return module(raw); }
 

@@ -213,9 +213,9 @@ pub(super) unsafe fn lent(
 }
 
 /// Hands `data` over, which host functions of the configuration need: their user data, say. As soon
-/// as nothing needs it any more, `drop(data)` is called once: when the configuration and all modules
-/// loaded with it from now on, snapshots and instances of those included, are freed. If the call
-/// fails, `data` stays the caller's.
+/// as nothing needs it, `drop(data)` is called once: when the configuration and all modules loaded
+/// with it from now on, snapshots and instances of those included, are freed. If the call fails,
+/// `data` stays the caller's.
 ///
 /// LUCET_STATUS_OUT_OF_MEMORY.
 #[unsafe(no_mangle)]

@@ -170,8 +170,8 @@ pub unsafe extern "C" fn lucet_vmctx_yield(
     })
 }
 
-/// Says what becomes of the `state` of a yield that is never resumed: because the instance is reset,
-/// freed or terminated, or its time is up. Then `abandoned(state)` is called once, instead of the
+/// Says what becomes of the `state` of a yield that is never resumed, because the instance is
+/// reset, freed or terminated. Then `abandoned(state)` is called once, instead of the
 /// lucet_resume_fn, on the thread that ends it. It may release what `state` holds, and not use the
 /// instance. To be called after lucet_vmctx_yield, each time, in the same host function.
 ///

@@ -7,7 +7,7 @@ use super::instance::lucet_instance;
 use super::module::{change, lucet_module_config};
 use super::raw;
 use super::status::lucet_outcome;
-use super::wasi_settings::{Callback, Settings, Stdio};
+use super::wasi_settings::{Callback, Clock, Settings, Stdio};
 use crate::error::{Error, Result, Status};
 use crate::outcome::OutcomeKind;
 use crate::sys::lock::Mutex;
@@ -100,6 +100,26 @@ pub type lucet_wasi_write_fn = Option<
         bytes: *const c_void,
         len: usize,
     ) -> isize,
+>;
+
+/// A clock: nanoseconds since 1970, or since some moment if it must never go back (`monotonic`).
+/// Otherwise as lucet_wasi_read_fn.
+pub type lucet_wasi_clock_fn = Option<
+    unsafe extern "C" fn(
+        user_data: *mut c_void,
+        instance_data: *mut c_void,
+        monotonic: bool,
+    ) -> u64,
+>;
+
+/// Random numbers: fills `len` bytes; false if that failed. Otherwise as lucet_wasi_read_fn.
+pub type lucet_wasi_random_fn = Option<
+    unsafe extern "C" fn(
+        user_data: *mut c_void,
+        instance_data: *mut c_void,
+        bytes: *mut c_void,
+        len: usize,
+    ) -> bool,
 >;
 
 /// A descriptor of this process that a call waits for.
@@ -357,7 +377,7 @@ pub extern "C" fn lucet_wasi_config_set_limit(
 
 /// Makes runs repeatable: random numbers follow from `seed` and are no secret, and time is the
 /// instance's own: it begins in the year 2000, goes on with each look at it, and sleeping takes
-/// none.
+/// none. lucet_wasi_config_set_clock and lucet_wasi_config_set_random replace their part of it.
 #[unsafe(no_mangle)]
 pub extern "C" fn lucet_wasi_config_set_deterministic(
     config: *mut lucet_wasi_config,
@@ -365,6 +385,42 @@ pub extern "C" fn lucet_wasi_config_set_deterministic(
 ) -> raw::lucet_status {
     set(config, &mut |c| {
         c.seed = Some(seed);
+        Ok(())
+    })
+}
+
+/// Lets a function be the clocks; `resolution` is the number of nanoseconds, at least 1, between two
+/// times that it tells apart. `user_data` must live as long as the lucet_wasi.
+///
+/// LUCET_STATUS_INVALID_ARGUMENT if the resolution is 0.
+#[unsafe(no_mangle)]
+pub extern "C" fn lucet_wasi_config_set_clock(
+    config: *mut lucet_wasi_config,
+    r#fn: lucet_wasi_clock_fn,
+    resolution: u64,
+    user_data: *mut c_void,
+) -> raw::lucet_status {
+    set(config, &mut |c| {
+        let f = r#fn.ok_or_else(|| Error::new(Status::NullArgument, "`fn` is NULL"))?;
+        if resolution == 0 {
+            return Err(Error::new(Status::InvalidArgument, "a clock's resolution is not 0"));
+        }
+        c.clock = Some(Clock { f: Callback::new(f, user_data), resolution });
+        Ok(())
+    })
+}
+
+/// Lets a function be the source of random numbers. `user_data` must live as long as the
+/// lucet_wasi.
+#[unsafe(no_mangle)]
+pub extern "C" fn lucet_wasi_config_set_random(
+    config: *mut lucet_wasi_config,
+    r#fn: lucet_wasi_random_fn,
+    user_data: *mut c_void,
+) -> raw::lucet_status {
+    set(config, &mut |c| {
+        let f = r#fn.ok_or_else(|| Error::new(Status::NullArgument, "`fn` is NULL"))?;
+        c.random = Some(Callback::new(f, user_data));
         Ok(())
     })
 }

@@ -4,7 +4,8 @@
 use super::wasi::{LUCET_WASI_NOT_NOW, lucet_wasi_limit};
 use crate::error::{Error, Result, Status};
 use crate::wasi::{
-    Config, ConfigError, Errno, Input, Limits, Output, Rights, Sink, Source, Template,
+    self, ClockSource, Clocks, Config, ConfigError, Errno, Input, Limits, Output, Random,
+    RandomSource, Rights, Sink, Source, Template,
 };
 use std::ffi::c_void;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,6 +13,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 type Read = unsafe extern "C" fn(*mut c_void, *mut c_void, *mut c_void, usize) -> isize;
+type Now = unsafe extern "C" fn(*mut c_void, *mut c_void, bool) -> u64;
+type Fill = unsafe extern "C" fn(*mut c_void, *mut c_void, *mut c_void, usize) -> bool;
 type Write = unsafe extern "C" fn(*mut c_void, *mut c_void, *const c_void, usize) -> isize;
 
 /// A C function and its user data.
@@ -59,6 +62,34 @@ impl Output for Callback<Write> {
         // SAFETY: as above; what it may read is `bytes`.
         let n = unsafe { (self.f)(user, instance, bytes.as_ptr().cast(), bytes.len()) };
         counted(n, bytes.len())
+    }
+}
+
+/// A C function that is the clocks.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Clock {
+    pub f: Callback<Now>,
+    pub resolution: u64,
+}
+
+impl Clocks for Clock {
+    fn now(&self, instance: u64, clock: wasi::Clock) -> std::result::Result<u64, Errno> {
+        let (user, instance) = self.f.data(instance);
+        // SAFETY: as above.
+        Ok(unsafe { (self.f.f)(user, instance, clock == wasi::Clock::Monotonic) })
+    }
+
+    fn resolution(&self, _: u64, _: wasi::Clock) -> std::result::Result<u64, Errno> {
+        Ok(self.resolution)
+    }
+}
+
+impl Random for Callback<Fill> {
+    fn fill(&self, instance: u64, into: &mut [u8]) -> std::result::Result<(), Errno> {
+        let (user, instance) = self.data(instance);
+        // SAFETY: as above; what it may write to is `into`.
+        let filled = unsafe { (self.f)(user, instance, into.as_mut_ptr().cast(), into.len()) };
+        if filled { Ok(()) } else { Err(Errno::Io) }
     }
 }
 
@@ -122,6 +153,8 @@ pub(super) struct Settings {
     pub descriptors: Vec<Arc<OwnedFd>>,
     pub streams: [Stdio; 3],
     pub seed: Option<u64>,
+    pub clock: Option<Clock>,
+    pub random: Option<Callback<Fill>>,
     pub non_blocking: bool,
     pub no_files: bool,
     limits: Limits,
@@ -195,6 +228,12 @@ impl Settings {
         c.limits(self.limits.clone()).non_blocking(self.non_blocking).no_file_system(self.no_files);
         if let Some(seed) = self.seed {
             c.deterministic(seed);
+        }
+        if let Some(clock) = self.clock {
+            c.clocks(ClockSource::Custom(Arc::new(clock)));
+        }
+        if let Some(random) = self.random {
+            c.random(RandomSource::Custom(Arc::new(random)));
         }
         c.build().map_err(|e| {
             let status = match &e {

@@ -8,7 +8,7 @@ use crate::instance::memory;
 use crate::vmctx::typed::{Typed, resume_fn};
 use crate::vmctx::{Control, ControlRef};
 use lucet_artifact::abi::TrapCode;
-use lucet_http::{Answer, Call, Memory, Problem, Server, Stop, Wait, handler};
+use lucet_http::{Answer, Call, Memory, Problem, Stop, Wait, handler};
 use lucet_wasi::GuestMemory as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -118,7 +118,7 @@ macro_rules! handler_functions {
         }
 
         /// Offers them.
-        fn offer_handler(imports: &mut Imports) -> Result<()> {
+        pub(super) fn offer(imports: &mut Imports) -> Result<()> {
             $({
                 let f: extern "C" fn(&Control, usize, $($ty),*) -> $result = functions::$name;
                 let (ty, code) = f.host();
@@ -130,8 +130,3 @@ macro_rules! handler_functions {
 }
 
 lucet_http::for_each_handler_function!(handler_functions);
-
-/// Offers what a server has.
-pub(super) fn offer(imports: &mut Imports, _server: &dyn Server) -> Result<()> {
-    offer_handler(imports)
-}

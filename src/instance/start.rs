@@ -198,6 +198,7 @@ pub(super) fn restart(mut lease: Lease) -> Result<()> {
         i.forget_exceptions();
         i.backtrace.clear();
         crate::wasi::renew(&mut i.wasi);
+        crate::http::renew(&mut i.http);
         for t in &mut i.tables {
             *t = Table::Own(None);
         }

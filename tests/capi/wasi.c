@@ -351,6 +351,43 @@ static void repeatable(void)
     OK(lucet_module_free(module));
 }
 
+static uint64_t tell(void *user_data, void *instance_data, bool monotonic)
+{
+    CHECK(user_data == &folder && !monotonic);
+    return *(uint64_t *)instance_data += 10;
+}
+
+static bool fill(void *user_data, void *instance_data, void *bytes, size_t len)
+{
+    (void)instance_data;
+    memset(bytes, 7, len);
+    return user_data != NULL;
+}
+
+/* Time and chance as the host has them. */
+static void given(void)
+{
+    lucet_wasi_config *c = lucet_wasi_config_create();
+    lucet_module *module, *snapshot;
+    lucet_instance *i;
+    uint64_t time = 1000;
+
+    FAILS(lucet_wasi_config_set_clock(c, NULL, 1, NULL), LUCET_STATUS_NULL_ARGUMENT, "`fn`");
+    FAILS(lucet_wasi_config_set_clock(c, tell, 0, NULL), LUCET_STATUS_INVALID_ARGUMENT, "0");
+    FAILS(lucet_wasi_config_set_random(c, NULL, NULL), LUCET_STATUS_NULL_ARGUMENT, "`fn`");
+    OK(lucet_wasi_config_set_deterministic(c, 1));
+    OK(lucet_wasi_config_set_clock(c, tell, 10, &folder));
+    OK(lucet_wasi_config_set_random(c, fill, &folder));
+    module = load(make(c));
+    i = create(module);
+    OK(lucet_instance_set_user_data(i, &time));
+    CHECK(call(i, "now") == 1010 && call(i, "now") == 1020 && time == 1020);
+    CHECK(call(i, "random") == 0x0707070707070707);
+    FAILS(lucet_instance_snapshot(i, NULL, &snapshot), LUCET_STATUS_IMPURE, "random_get of WASI");
+    OK(lucet_instance_free(i));
+    OK(lucet_module_free(module));
+}
+
 /* A library: its _initialize runs once, in an instance that a snapshot is taken of. */
 static void reactor(void)
 {
@@ -450,6 +487,7 @@ int main(int argc, char **argv)
     functions();
     waiting();
     repeatable();
+    given();
     reactor();
     nothing_is_left();
     warm();

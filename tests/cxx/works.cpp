@@ -512,6 +512,8 @@ static void modules_and_their_settings(const char *artifact) {
   close(out);
   CHECK(contents(copy.c_str()) == bytes && unlink(copy.c_str()) == 0);
 
+  CHECK(fails(lucet::module::from_static(lucet_static_module{}, config),
+              status::invalid_argument));
   const lucet::module_config nothing;
   CHECK(fails(lucet::module::load_file(artifact, nothing), status::untrusted_artifact));
   lucet::module_config bad;

@@ -195,6 +195,14 @@ pub fn play(command: Command, fail: Option<(Call, usize, i32)>) -> Played {
 #[allow(dead_code)]
 pub fn kill_while_writing(command: Command, n: usize) -> bool {
     let mut child = start(command);
+    let killed = kill_at(&mut child, n);
+    // Its end was seen; this only says so.
+    let _ = child.wait();
+    killed
+}
+
+#[allow(dead_code)]
+fn kill_at(child: &mut std::process::Child, n: usize) -> bool {
     let pid = child.id() as i32;
     assert!(libc::WIFSTOPPED(wait(pid)), "it did not even start");
     let options = libc::PTRACE_O_TRACESYSGOOD | libc::PTRACE_O_EXITKILL;
@@ -204,7 +212,6 @@ pub fn kill_while_writing(command: Command, n: usize) -> bool {
         ptrace(libc::PTRACE_SYSCALL, pid, 0, signal as usize);
         let status = wait(pid);
         if !libc::WIFSTOPPED(status) {
-            let _ = child.wait();
             return false;
         }
         signal = libc::WSTOPSIG(status);

@@ -146,8 +146,8 @@ pub fn path_readlink(
     })())
 }
 
-/// Makes a symbolic link. One with an absolute target is refused (`Perm`): no guest could follow it,
-/// only others on the host.
+/// Makes a symbolic link. One with an absolute target is refused (`Perm`): no guest could follow
+/// it, only others on the host.
 pub fn path_symlink(
     ctx: &mut Context,
     mem: &mut Mem<'_>,
