@@ -19,7 +19,7 @@ PROGRAMS := $(addprefix $(DIST)/bin/,lucetc lucetc-wasi wasm32-unknown-wasi-clan
 HEADERS := $(patsubst include/%,$(DIST)/include/%,$(wildcard include/*.h include/*.hpp))
 SO := $(LIB)/liblucet.so.$(VERSION)
 
-.PHONY: all help demo test check deps spec corpus forms hostile fuzz fuzz-artifact bench bench-quick bench-hot bench-deps clean header cdylib
+.PHONY: all help demo test check deps spec corpus forms hostile fuzz fuzz-artifact bench bench-quick bench-hot bench-nginx bench-deps clean header cdylib
 
 ##@ Build
 all: dist ## everything, into target/dist/
@@ -126,6 +126,9 @@ bench: deps bench-deps all ## beside Wasmtime, wasm2c and native code: table, ve
 
 bench-hot: dist ## what the hot paths cost a C program, in seconds; ROWS="call trap" picks rows
 	@$(MAKE) -s -C benches run-hot ROWS="$(ROWS)"
+
+bench-nginx: bench-deps nginx-module ## what a plugin costs in nginx, beside C, njs and Lua
+	@nginx-module/bench/run
 
 ##@ Housekeeping
 deps: ## install the Debian packages that demo and tests need (root), or print how
