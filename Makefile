@@ -13,20 +13,30 @@ CC := gcc
 CARGO_FLAGS := --release --locked
 
 REL := target/release
+# liblucet as one archive, before its symbols are chosen.
+ARCHIVE := target/product/liblucet.a
 DIST := target/dist
 LIB := $(DIST)/lib
-PROGRAMS := $(addprefix $(DIST)/bin/,lucetc lucetc-wasi wasm32-unknown-wasi-clang)
-HEADERS := $(patsubst include/%,$(DIST)/include/%,$(wildcard include/*.h include/*.hpp))
 SO := $(LIB)/liblucet.so.$(VERSION)
 
-.PHONY: all help demo test check deps spec corpus forms hostile fuzz fuzz-artifact bench bench-quick bench-hot bench-nginx bench-deps clean header cdylib
+# What the product consists of besides the library: headers; what cargo builds of which packages;
+# tools by another name, which they look at; scripts of guest-sdk.
+HEADERS := $(patsubst include/%,%,$(wildcard include/*.h include/*.hpp include/lucet/*.hpp))
+PACKAGES := lucet lucetc
+TOOLS := lucetc lucet-wasi lucet-http
+ALIASES := lucetc-wasi
+SCRIPTS := wasm32-unknown-wasi-clang
+
+.PHONY: all help demo test check deps spec corpus corpus-wasi forms hostile guards fuzz \
+  fuzz-artifact bench bench-quick bench-hot bench-nginx bench-deps clean header cdylib size abi-baseline
 
 ##@ Build
-all: dist ## everything, into target/dist/
+all: product ## everything, into target/dist/
 	@echo "built: $(DIST)/bin/lucetc  $(SO)  $(DIST)/include/lucet.h"
 
-.PHONY: dist
-dist: $(SO) $(LIB)/liblucet.a $(PROGRAMS) $(HEADERS)
+.PHONY: product
+product: $(SO) $(LIB)/liblucet.a $(HEADERS:%=$(DIST)/include/%) $(DIST)/share/man/.made
+product: $(addprefix $(DIST)/bin/,$(TOOLS) $(ALIASES) $(SCRIPTS))
 
 # Cargo knows best what is out of date, so it is always asked; the files it leaves untouched keep
 # their time, and nothing below is done again.
@@ -34,8 +44,9 @@ dist: $(SO) $(LIB)/liblucet.a $(PROGRAMS) $(HEADERS)
 cargo:
 	@command -v $(CARGO) >/dev/null || { \
 	  echo "cargo is missing: install Rust from https://rustup.rs" >&2; exit 1; }
-	$(CARGO) build $(CARGO_FLAGS) -p lucet -p lucetc
-$(REL)/liblucet.a $(REL)/lucetc: cargo ;
+	$(CARGO) build $(CARGO_FLAGS) $(PACKAGES:%=-p %)
+	$(CARGO) rustc --locked --profile product -p lucet --lib --crate-type staticlib
+$(ARCHIVE) $(TOOLS:%=$(REL)/%): cargo ;
 
 # rustc can make a cdylib, but cannot give it a soname and symbol versions. So the product is linked
 # here from the static library: all of it goes in, the version script makes lucet_* global and the
@@ -44,26 +55,39 @@ LINK_FLAGS := -shared -Wl,-soname,liblucet.so.$(SOVERSION) \
   -Wl,--version-script=src/capi/liblucet.map -Wl,--no-undefined-version \
   -Wl,--gc-sections -Wl,--no-undefined -Wl,--as-needed \
   -Wl,-z,nodelete -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack
-$(SO): $(REL)/liblucet.a src/capi/liblucet.map
+$(SO): $(ARCHIVE) src/capi/liblucet.map
 	@mkdir -p $(LIB)
 	$(CC) $(LINK_FLAGS) -o $@ -Wl,--whole-archive $< -Wl,--no-whole-archive -lgcc_s -lm -lc
 	@ln -sf $(notdir $@) $(LIB)/liblucet.so.$(SOVERSION)
 	@ln -sf liblucet.so.$(SOVERSION) $(LIB)/liblucet.so
 
-$(LIB)/liblucet.a: $(REL)/liblucet.a
-	@install -D -m 644 $< $@
-$(DIST)/bin/lucetc: $(REL)/lucetc
+# The static library is one object with the same symbols as the shared one: what no lucet_* function
+# reaches is dropped, and everything else is local, so that it meets neither another library that
+# is written in Rust nor a symbol of the program.
+$(LIB)/liblucet.a: $(ARCHIVE) src/capi/liblucet.map
+	@mkdir -p $(LIB)
+	@sed -nE 's/^ *(lucet_[a-z0-9_]+);$$/\1/p' src/capi/liblucet.map >$(LIB)/.symbols
+	ld -r --gc-sections $$(sed 's/^/-u /' $(LIB)/.symbols) -o $(LIB)/.lucet.o $<
+	objcopy -R .llvmbc -R .llvmcmd --keep-global-symbols=$(LIB)/.symbols $(LIB)/.lucet.o
+	@rm -f $@
+	@cd $(LIB) && mv .lucet.o lucet.o && ar rcsD liblucet.a lucet.o && rm lucet.o .symbols
+
+$(TOOLS:%=$(DIST)/bin/%): $(DIST)/bin/%: $(REL)/%
 	@install -D -m 755 $< $@
-# lucetc by another name, which it looks at.
 $(DIST)/bin/lucetc-wasi: $(DIST)/bin/lucetc
 	@ln -sf lucetc $@
-$(DIST)/bin/wasm32-unknown-wasi-clang: guest-sdk/wasm32-unknown-wasi-clang
+$(SCRIPTS:%=$(DIST)/bin/%): $(DIST)/bin/%: guest-sdk/%
 	@install -D -m 755 $< $@
 $(DIST)/include/%: include/%
 	@install -D -m 644 $< $@
 
+# Pages of section 3 are made from the header; the others are written.
+$(DIST)/share/man/.made: docs/man/generate $(wildcard docs/man/*.[17]) $(HEADERS:%=include/%)
+	@docs/man/generate $(VERSION) $(DIST)/share/man $(filter %.h,$(HEADERS:%=include/%))
+	@touch $@
+
 .PHONY: nginx-module
-nginx-module: dist ## the module for Debian's nginx, into target/dist/nginx/
+nginx-module: product ## the module for Debian's nginx, into target/dist/nginx/
 	@nginx-module/build
 	@echo "built: $(DIST)/nginx/ngx_http_lucet_module.so"
 
@@ -91,12 +115,18 @@ spec: ## the WebAssembly test suite, with a table per proposal
 corpus: ## compile and load every module in LUCET_CORPUS=DIR
 	@tests/run-corpus
 
+corpus-wasi: all ## run every WASI program in LUCET_CORPUS=DIR and compare what it prints
+	@tests/run-corpus-wasi
+
 # LUCET_FORMS=default compiles each module only as lucetc does without options.
 forms: ## the forms of compiled code, counted over the suite (and LUCET_CORPUS=DIR)
 	@$(CARGO) test $(CARGO_FLAGS) --workspace --test forms -- --nocapture
 
 hostile: ## artifacts as hostile input: counts of what was tried; FULL=1 for the promised numbers
 	@tests/run-hostile
+
+guards: ## takes the guards out one by one and sees their tests fail; GUARDS="name name"
+	@tests/run-guards $(GUARDS)
 
 fuzz: ## generated programs beside other engines, hostile input; SECONDS=60, SEED= to repeat
 	@echo "building the other engines into target/fuzz-build (minutes, the first time)"
@@ -124,13 +154,21 @@ bench: deps bench-deps all ## beside Wasmtime, wasm2c and native code: table, ve
 	$(if $(ROWS),,$(CARGO) bench --locked --workspace --bench density)
 	@target/bench-build/release/bench target/bench benches/targets.toml $(ROWS)
 
-bench-hot: dist ## what the hot paths cost a C program, in seconds; ROWS="call trap" picks rows
+bench-hot: product ## what the hot paths cost a C program, in seconds; ROWS="call trap" picks rows
 	@$(MAKE) -s -C benches run-hot ROWS="$(ROWS)"
 
 bench-nginx: bench-deps nginx-module ## what a plugin costs in nginx, beside C, njs and Lua
 	@nginx-module/bench/run
 
+size: product ## what liblucet.so consists of, by crate
+	@benches/size $(SO)
+
+include packaging/install.mk
+
 ##@ Housekeeping
+abi-baseline: all ## makes the present ABI the one that make check compares with: for a release
+	@tests/abi/update
+
 deps: ## install the Debian packages that demo and tests need (root), or print how
 	@tests/deps
 
@@ -141,7 +179,8 @@ clean: ## remove everything that was built
 	rm -rf target
 
 help: ## this list
-	@awk 'BEGIN { FS = ":.*## " } \
+	@sed -e '/^include packaging\/install.mk/ { r packaging/install.mk' -e 'd }' Makefile | \
+	  awk 'BEGIN { FS = ":.*## " } \
 	  /^##@/ { printf "\n%s\n", substr($$0, 5) } \
-	  /^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
+	  /^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }'
 	@printf '\nStart with: make demo\n'

@@ -1,5 +1,6 @@
 # What every example's Makefile includes: builds the guests with clang and lucetc, and main.c with
-# gcc against target/dist, everything into target/examples/NAME. `make run` runs it.
+# gcc (main.cpp with g++) against target/dist, everything into target/examples/NAME. `make run` runs
+# it.
 #
 #   GUESTS   sources of the guests (.wat, .c, .cpp), compiled to NAME.so; main gets their paths
 #   PROGRAMS further native programs (.c); main gets their paths after the guests'
@@ -16,7 +17,9 @@ LUCETC := $(DIST)/bin/lucetc
 
 CC := gcc
 CFLAGS ?= -O2 -g
+CXX := g++
 WARN := -std=c11 -Wall -Wextra -Wpedantic -Werror
+CXX_WARN := -std=c++17 -Wall -Wextra -Wpedantic -Werror
 LINK := -L$(DIST)/lib -llucet -Wl,-rpath,$(DIST)/lib
 
 include $(ROOT)/c-examples/guests/guest.mk
@@ -24,7 +27,7 @@ include $(ROOT)/c-examples/guests/guest.mk
 
 ARTIFACTS := $(addprefix $(OUT)/,$(addsuffix .so,$(basename $(notdir $(GUESTS)))))
 NATIVE := $(addprefix $(OUT)/,$(basename $(notdir $(PROGRAMS))))
-vpath %.wat $(sort $(dir $(GUESTS)))
+vpath %.wat $(sort . $(dir $(GUESTS)))
 vpath %.c $(sort . $(dir $(GUESTS)))
 vpath %.cpp $(sort . $(dir $(GUESTS)))
 
@@ -35,8 +38,14 @@ RUN ?= $(OUT)/main $(ARTIFACTS) $(NATIVE) $(ARGS)
 run: all
 	@$(RUN)
 
+ifneq ($(wildcard main.cpp),)
+$(OUT)/main: main.cpp $(wildcard *.hpp $(DIST)/include/*.hpp $(DIST)/include/lucet/*.hpp) \
+             $(DIST)/lib/liblucet.so | $(OUT)
+	$(CXX) $(CXX_WARN) $(CFLAGS) -I$(DIST)/include -o $@ $< $(LINK)
+else
 $(OUT)/main: main.c $(wildcard ../*.h *.h) $(DIST)/include/lucet.h $(DIST)/lib/liblucet.so | $(OUT)
 	$(CC) $(WARN) $(CFLAGS) -D_POSIX_C_SOURCE=200809L -I$(DIST)/include -o $@ $< $(LINK)
+endif
 
 $(NATIVE): $(OUT)/%: %.c $(wildcard ../guests/*.h) | $(OUT)
 	$(CC) $(WARN) $(CFLAGS) -o $@ $<

@@ -492,6 +492,19 @@ typedef struct lucet_module_config lucet_module_config;
  * lucet_vmctx_trap, _fail, _exit or _terminate and return. */
 typedef void (*lucet_host_fn)(void);
 
+/** Takes something back: frees `data`, say. On any thread, with none of lucet's locks held. */
+typedef void (*lucet_drop_fn)(void *data);
+
+/**
+ * A module that is linked into the program. `lucetc plugin.wasm --emit obj` writes `plugin.o`,
+ * which defines one:
+ *
+ *     extern const lucet_static_module lucet_artifact_plugin; */
+typedef struct lucet_static_module {
+  /** Private. */
+  uint64_t private_[4];
+} lucet_static_module;
+
 /**
  * An exported function, looked up once. Plain data: copy it as you like. Valid for instances of
  * the module it came from and of snapshots taken of those in this process, refused by others. */
@@ -543,6 +556,15 @@ lucet_status lucet_module_config_mark_impure(lucet_module_config *config, const 
     const char *name);
 
 /**
+ * Hands `data` over, which host functions of the configuration need: their user data, say. As soon
+ * as nothing needs it, `drop(data)` is called once: when the configuration and all modules loaded
+ * with it from now on, snapshots and instances of those included, are freed. If the call fails,
+ * `data` stays the caller's.
+ *
+ * LUCET_STATUS_OUT_OF_MEMORY. */
+lucet_status lucet_module_config_own(lucet_module_config *config, void *data, lucet_drop_fn drop);
+
+/**
  * Whether artifacts that nobody vouches for are loaded. The machine code in an artifact is trusted
  * like any library's, so allow this only for files that you compiled yourself and that nobody else
  * can write to; otherwise see lucet_module_config_add_key. Off by default. */
@@ -583,6 +605,15 @@ LUCET_NODISCARD lucet_status lucet_module_load_bytes(const void *bytes, size_t l
  * LUCET_STATUS_INVALID_ARGUMENT if `fd` is not open for reading. */
 LUCET_NODISCARD lucet_status lucet_module_load_fd(int32_t fd, const lucet_module_config *config,
     lucet_module **out);
+
+/**
+ * Loads a module that is linked into the program. As lucet_module_load_bytes, but nobody has to
+ * vouch for it: it is as trusted as the program it is a part of. Contract and imports are checked
+ * as always. Any thread.
+ *
+ * LUCET_STATUS_INVALID_ARGUMENT if `module` is not what lucetc defined. */
+LUCET_NODISCARD lucet_status lucet_module_from_static(const lucet_static_module *module,
+    const lucet_module_config *config, lucet_module **out);
 
 /**
  * Gives the handle back. Code stays in memory until the last instance of the module is freed, and
@@ -701,6 +732,13 @@ lucet_status lucet_instance_free(lucet_instance *instance);
  *
  * LUCET_STATUS_START_FAILED (the instance is faulted then), LUCET_STATUS_OUT_OF_MEMORY. */
 lucet_status lucet_instance_reset(lucet_instance *instance);
+
+/**
+ * Looks up an exported function of the instance's module, as lucet_module_find does.
+ *
+ * LUCET_STATUS_BUSY while it runs; otherwise as lucet_module_find. */
+LUCET_NODISCARD lucet_status lucet_instance_find(lucet_instance *instance, const char *name,
+    const char *signature, lucet_func *out);
 
 /**
  * Calls an exported function by name and returns when it returned, trapped, yielded or was
@@ -1321,6 +1359,15 @@ lucet_status lucet_vmctx_yield(lucet_vmctx *ctx, uint64_t value, lucet_resume_fn
     void *state);
 
 /**
+ * Says what becomes of the `state` of a yield that is never resumed, because the instance is
+ * reset, freed or terminated. Then `abandoned(state)` is called once, instead of the
+ * lucet_resume_fn, on the thread that ends it. It may release what `state` holds, and not use the
+ * instance. To be called after lucet_vmctx_yield, each time, in the same host function.
+ *
+ * LUCET_STATUS_WRONG_STATE if it did not yield, or without a `resume`; nothing is called then. */
+lucet_status lucet_vmctx_on_abandon(lucet_vmctx *ctx, lucet_drop_fn abandoned, void *state);
+
+/**
  * Makes the guest trap with `code` when the host function returns.
  *
  * LUCET_STATUS_WRONG_STATE if the host function has decided on another end already;
@@ -1358,6 +1405,14 @@ lucet_status lucet_vmctx_terminate(lucet_vmctx *ctx);
  * host function has decided to yield or to stop the guest already; LUCET_STATUS_INVALID_ARGUMENT.
  */
 LUCET_NODISCARD lucet_status lucet_vmctx_run(lucet_vmctx *ctx, const char *name,
+    const lucet_val *args, size_t nargs, lucet_val *results, size_t nresults,
+    lucet_outcome *outcome);
+
+/**
+ * Calls a function that lucet_module_find looked up; otherwise as lucet_vmctx_run.
+ *
+ * LUCET_STATUS_INVALID_ARGUMENT if it was looked up in another module than the instance's. */
+LUCET_NODISCARD lucet_status lucet_vmctx_run_func(lucet_vmctx *ctx, lucet_func func,
     const lucet_val *args, size_t nargs, lucet_val *results, size_t nresults,
     lucet_outcome *outcome);
 

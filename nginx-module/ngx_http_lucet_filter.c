@@ -2,8 +2,8 @@
  * Responses that somebody else makes, on their way to the client.
  *
  * If no plugin asked for the body, response phases run when the headers pass, to their time limit.
- * If one did, headers and body are held back until all of the body is there (or there is too much of
- * it); then response phases can be suspended like request phases.
+ * If one did, headers and body are held back until all of the body is there (or there is too much
+ * of it); then response phases can be suspended like request phases.
  */
 
 

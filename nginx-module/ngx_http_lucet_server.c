@@ -1,6 +1,6 @@
 /*
- * What plugins may ask of nginx: the table of callbacks that lucet calls for them. What arrives here
- * was checked by lucet; what nginx itself could be confused by is refused here.
+ * What plugins may ask of nginx: the table of callbacks that lucet calls for them. What arrives
+ * here was checked by lucet; what nginx itself could be confused by is refused here.
  */
 
 

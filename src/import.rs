@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result, Status, brief};
 use crate::sys::{Seed, reserve};
-use crate::vmctx::HostCode;
+use crate::vmctx::{HostCode, Lent};
 use lucet_artifact::{FuncType, ValType};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,7 +26,34 @@ type Named<T> = HashMap<String, T, Seed>;
 pub struct Imports {
     /// Shared with copies: loading a module makes one.
     functions: Arc<Named<Named<HostFunction>>>,
+    /// What lives as long as these imports and whatever was loaded with them.
+    lent: LentToAll,
 }
+
+impl HostFunction {
+    /// This function, if its type is `ty` or differs from it only as [`same_for_host`] allows.
+    ///
+    /// # Errors
+    /// `ImportTypeMismatch` with both types.
+    pub(crate) fn check(self, module: &str, name: &str, ty: &FuncType) -> Result<Self> {
+        if same_for_host(&self.ty, ty) {
+            return Ok(self);
+        }
+        Err(Error::new(
+            Status::ImportTypeMismatch,
+            format!(
+                "the module imports {}.{} as {}, the host offers it as {}",
+                brief(module),
+                brief(name),
+                brief(&ty.to_string()),
+                brief(&self.ty.to_string())
+            ),
+        ))
+    }
+}
+
+/// What a configuration, its copies, and modules with their instances share.
+pub(crate) type LentToAll = Arc<Vec<Arc<Lent>>>;
 
 impl Imports {
     /// No functions.
@@ -82,36 +109,47 @@ impl Imports {
         }
     }
 
-    /// The function offered as `module.name`, if its type is `ty` or differs from it only as
-    /// [`same_for_host`] allows.
+    /// Keeps `lent` as long as these imports, their copies, and modules loaded with them exist,
+    /// instances of those included.
     ///
     /// # Errors
-    /// `MissingImport`, or `ImportTypeMismatch` with both types.
-    pub(crate) fn find(&self, module: &str, name: &str, ty: &FuncType) -> Result<&HostFunction> {
-        let shown = || format!("{}.{}", brief(module), brief(name));
-        let Some(f) = self.functions.get(module).and_then(|m| m.get(name)) else {
-            return Err(Error::new(
-                Status::MissingImport,
-                format!(
-                    "the module imports function {} of type {}, which the host does not offer{}",
-                    shown(),
-                    brief(&ty.to_string()),
-                    self.hint(module, name)
-                ),
-            ));
-        };
-        if !same_for_host(&f.ty, ty) {
-            return Err(Error::new(
-                Status::ImportTypeMismatch,
-                format!(
-                    "the module imports {} as {}, the host offers it as {}",
-                    shown(),
-                    brief(&ty.to_string()),
-                    brief(&f.ty.to_string())
-                ),
-            ));
+    /// `OutOfMemory`; then it is not given back.
+    pub(crate) fn keep(&mut self, lent: Lent) -> Result<()> {
+        let all = Arc::make_mut(&mut self.lent);
+        if reserve::plainly(|| all.try_reserve(1)).is_err() {
+            lent.forget();
+            return Err(Error::new(Status::OutOfMemory, "no memory to keep what was handed over"));
         }
-        Ok(f)
+        all.push(Arc::new(lent));
+        Ok(())
+    }
+
+    pub(crate) fn lent(&self) -> &LentToAll {
+        &self.lent
+    }
+
+    /// The function offered as `module.name`.
+    pub(crate) fn get(&self, module: &str, name: &str) -> Option<&HostFunction> {
+        self.functions.get(module).and_then(|m| m.get(name))
+    }
+
+    /// Why a function of type `ty` cannot be imported that is not offered.
+    pub(crate) fn missing(&self, module: &str, name: &str, ty: &FuncType) -> Error {
+        let of_wasi = crate::wasi::function(module, name).is_some();
+        let hint = if of_wasi {
+            "; it is one of WASI's: lucet_module_config_set_wasi offers them".into()
+        } else {
+            self.hint(module, name)
+        };
+        Error::new(
+            Status::MissingImport,
+            format!(
+                "the module imports function {}.{} of type {}, which the host does not offer{hint}",
+                brief(module),
+                brief(name),
+                brief(&ty.to_string()),
+            ),
+        )
     }
 
     fn hint(&self, module: &str, name: &str) -> String {

@@ -11,6 +11,7 @@
 //! Rust interface is the same in other words: [`Region`], [`Module`], [`Instance`], [`Outcome`].
 
 mod arch;
+mod bind;
 mod capi;
 pub mod error;
 mod group;
@@ -36,6 +37,7 @@ mod terms;
 mod trap;
 mod value;
 mod vmctx;
+pub mod wasi;
 
 /// What stands between a refusal of `malloc` and the end of the process; see `sys/reserve.rs`. Rust
 /// programs that have an allocator of their own turn the feature off.

@@ -4,9 +4,10 @@
 //! Immutable and shared by `Arc`; code stays mapped as long as any instance or handle needs it.
 
 use crate::arch;
-use crate::error::{Error, Result, Status, TOLD, brief};
+use crate::bind::{Bound, bind};
+use crate::error::{Error, Result, Status};
 use crate::idle;
-use crate::import::{Imports, same_for_host};
+use crate::import::{Imports, LentToAll, same_for_host};
 use crate::instance::{self, constant, fuel};
 use crate::loader::{self, Loaded, Source, State, Trust};
 use crate::names::Names;
@@ -15,14 +16,15 @@ use crate::signature::Ids;
 use crate::sys::{arena, reserve};
 use crate::terms::{Caps, Terms};
 use crate::trap::CodeInfo;
-use crate::vmctx::{self, HostEntry, ImpureHost, TableEntry};
-use lucet_artifact::abi::{FIRST_IMPORT, host_call_stack_bytes};
+use crate::vmctx::{HostEntry, ImpureHost, TableEntry};
+use lucet_artifact::abi::FIRST_IMPORT;
 use lucet_artifact::code::NO_REF;
 use lucet_artifact::contract::{ExportKind, ImportKind};
 use lucet_artifact::init::{ElemItem, ImageRun, Init, SegmentMode};
 use lucet_artifact::types::{NO_CODE, RefType};
 use lucet_artifact::{FuncType, ValType, layout};
 use lucet_http::Server;
+use lucet_wasi::Template;
 use std::ops::Deref;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -46,6 +48,8 @@ pub struct ModuleConfig {
     pub fuel: Option<u64>,
     /// What the contract must and must not say.
     pub terms: Terms,
+    /// Offer the functions of WASI; instances begin with this.
+    pub wasi: Option<Arc<Template>>,
     /// The server that plugins work for; see [`ModuleConfig::offer_http`].
     pub http: Option<Arc<dyn Server>>,
 }
@@ -201,14 +205,22 @@ pub struct Core {
     pub(crate) impure_from_start: u64,
     /// Shared with snapshots, like the code.
     code: Arc<CodeInfo>,
+    /// What instances begin with, and the memory that WASI's functions work on.
+    pub(crate) wasi: Option<Arc<Template>>,
+    pub(crate) wasi_memory: u32,
+    /// What the host functions need.
+    lent: LentToAll,
 }
 
 /// Bit of impure functions that said so themselves.
 pub(crate) const IMPURE_MARKED: u64 = 1 << 63;
 /// Bit of instances of a snapshot whose state is impure.
 const IMPURE_INHERITED: u64 = 1 << 62;
+/// Bits of clocks and random numbers that came through WASI.
+pub(crate) const IMPURE_CLOCK: u64 = 1 << 61;
+pub(crate) const IMPURE_RANDOM: u64 = 1 << 60;
 /// Bits for functions by name.
-const IMPURE_NAMED: u32 = 62;
+pub(crate) const IMPURE_NAMED: u32 = 60;
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
@@ -233,6 +245,16 @@ impl Module {
     /// As [`Module::load_file`].
     pub fn load_bytes(bytes: &[u8], config: &ModuleConfig) -> Result<Arc<Self>> {
         Self::load(Source::Bytes(bytes), config)
+    }
+
+    /// Loads an artifact that is a part of the program. Whoever could change it could change the
+    /// program, so nobody else has to vouch for it; a signature that is wrong is refused as always.
+    ///
+    /// # Errors
+    /// As [`Module::load_file`].
+    pub fn load_linked(bytes: &[u8], config: &ModuleConfig) -> Result<Arc<Self>> {
+        let config = ModuleConfig { allow_unsigned: true, ..config.clone() };
+        Self::load(Source::Bytes(bytes), &config)
     }
 
     /// Loads an artifact from an open regular file, from its beginning to its end. The descriptor
@@ -312,7 +334,9 @@ impl Core {
             entries: parent.entries.clone(),
             unbound: parent.unbound.clone(),
             impure: parent.impure.clone(),
+            wasi: parent.wasi.clone(),
             http: parent.http.clone(),
+            lent: parent.lent.clone(),
         };
         let loaded = parent.loaded.with_state(state);
         parent.caps.check(&loaded.contract, loaded.init.tables.len())?;
@@ -348,6 +372,8 @@ impl Core {
             entries: bound.entries,
             unbound: bound.unbound,
             impure: bound.impure,
+            wasi: bound.wasi,
+            wasi_memory: 0,
             http: bound.http,
             descriptors,
             sigs,
@@ -358,6 +384,7 @@ impl Core {
             plain: false,
             elem_failure: false,
             code,
+            lent: bound.lent,
             loaded,
         };
         module.template = module.build_template(fuel)?;
@@ -365,6 +392,9 @@ impl Core {
             module.build_tables()?;
         }
         module.plain = module.is_plain();
+        if let Some((ExportKind::Memory, index)) = module.export("memory") {
+            module.wasi_memory = index;
+        }
         Ok(module)
     }
 
@@ -433,6 +463,11 @@ impl Core {
                 && host.is_some_and(|h| h.bit & bits != 0)
         });
         let mut names: Vec<_> = called.map(|(i, _)| format!("{}.{}", i.module, i.name)).collect();
+        for (bit, name) in [(IMPURE_CLOCK, "clock_time_get"), (IMPURE_RANDOM, "random_get")] {
+            if bits & bit != 0 {
+                names.push(format!("{name} of WASI"));
+            }
+        }
         if bits & IMPURE_MARKED != 0 {
             names.push("a host function that says it is impure".into());
         }
@@ -440,6 +475,19 @@ impl Core {
             names.push("such functions before the snapshot that it began as".into());
         }
         names.join(", ")
+    }
+
+    /// Types of the parameters of a function that was looked up in this module.
+    #[must_use]
+    pub fn params(&self, func: Func) -> Option<&[ValType]> {
+        let known = func.module == self.code_id && self.code_of(func.index).is_some();
+        known.then(|| &*self.func_type(func.index).params)
+    }
+
+    /// Whether the artifact was compiled of exactly this wasm file.
+    #[must_use]
+    pub fn is_made_of(&self, wasm: &[u8]) -> bool {
+        lucet_artifact::trailer::source_hash(wasm) == self.loaded.contract.source_hash
     }
 
     /// Looks up an exported function.
@@ -802,75 +850,6 @@ fn shown(name: &str) -> &str {
     const MOST: usize = 500;
     let end = name.char_indices().map(|(at, c)| at + c.len_utf8()).take_while(|end| *end <= MOST);
     name.get(..end.last().unwrap_or(0)).unwrap_or_default()
-}
-
-/// The host functions of a module.
-struct Bound {
-    entries: Box<[HostEntry]>,
-    unbound: Vec<bool>,
-    impure: Arc<[ImpureHost]>,
-    http: Option<Arc<dyn Server>>,
-}
-
-/// Binds imported functions to host functions.
-fn bind(loaded: &Loaded, config: &ModuleConfig) -> Result<Bound> {
-    let mut entries = vmctx::builtins::entries();
-    debug_assert_eq!(entries.len(), FIRST_IMPORT as usize);
-    let (mut unbound, mut missing, mut impure) = (Vec::new(), Vec::new(), Vec::new());
-    let mut untold = 0;
-    for import in &loaded.imports.imports {
-        let ImportKind::Func(t) = import.kind else {
-            if !config.linkable && missing.len() >= TOLD {
-                untold += 1;
-            } else if !config.linkable {
-                missing.push(Error::new(
-                    Status::MissingImport,
-                    format!(
-                        "the module imports {} {}.{}; only instances of a group can provide that",
-                        import.kind.word(),
-                        brief(&import.module),
-                        brief(&import.name)
-                    ),
-                ));
-            }
-            continue;
-        };
-        let ty = &loaded.types.types[t as usize].ty;
-        match config.imports.find(&import.module, &import.name, ty) {
-            Ok(f) => {
-                if f.impure {
-                    let bit = 1 << (impure.len() as u32).min(IMPURE_NAMED - 1);
-                    let host = ImpureHost { code: f.code.address(), user_data: f.user_data, bit };
-                    impure.push((entries.len(), host));
-                }
-                entries.push(HostEntry {
-                    code: f.code.address(),
-                    user_data: f.user_data,
-                    stack_bytes: host_call_stack_bytes(ty),
-                    ..HostEntry::default()
-                });
-                unbound.push(false);
-            }
-            Err(_) if config.linkable => {
-                entries.push(entries[FIRST_IMPORT as usize - 1]);
-                unbound.push(true);
-            }
-            // A few are told of.
-            Err(e) if missing.len() < TOLD => missing.push(e),
-            Err(_) => untold += 1,
-        }
-    }
-    if let Some(e) = Error::several(missing, untold) {
-        return Err(e);
-    }
-    let (at, hosts): (Vec<_>, Vec<_>) = impure.into_iter().unzip();
-    let impure: Arc<[ImpureHost]> = hosts.into();
-    for (at, host) in at.into_iter().zip(&*impure) {
-        entries[at].code = arch::impure_entry as *const () as usize;
-        entries[at].user_data = std::ptr::from_ref(host).expose_provenance();
-    }
-    let http = config.http.clone();
-    Ok(Bound { entries: entries.into_boxed_slice(), unbound, impure, http })
 }
 
 /// Function descriptors in the order of reference indices, sealed.

@@ -25,6 +25,16 @@ fn runs_of_threads_that_are_gone_are_faulted() {
 }
 
 #[test]
+fn what_is_handed_over_comes_back() {
+    run(Command::new(program("owns", &[])).arg(artifact()));
+    run(Command::new(program("owns", &["-fsanitize=address"])).arg(artifact()).env(
+        "ASAN_OPTIONS",
+        "handle_segv=0:handle_sigbus=0:handle_sigill=0:handle_sigfpe=0:allow_user_segv_handler=1:\
+         use_sigaltstack=0:detect_leaks=0",
+    ));
+}
+
+#[test]
 fn what_moves_between_stacks_works() {
     run(Command::new(program("checked", &[])).arg(artifact()));
 }
@@ -66,6 +76,18 @@ fn fuel_limits_runs_by_steps() {
         guest_with(&format!("fuel-{fuel}"), GUEST, &o)
     });
     run(Command::new(program("fuel", &[])).args(files));
+}
+
+#[test]
+fn programs_use_wasi() {
+    let wat = std::fs::read(root().join("tests/capi/wasi.wat")).unwrap();
+    let bytes = lucetc::compile(&wat, &lucetc::Options::default());
+    let file = out().join("wasi.so");
+    std::fs::write(&file, bytes.unwrap_or_else(|e| panic!("{e}"))).unwrap();
+    let folder = out().join("wasi-files");
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir(&folder).unwrap();
+    run(Command::new(program("wasi", &[])).args([file, folder]));
 }
 
 #[test]

@@ -17,7 +17,7 @@ mod tracer;
 #[path = "failing_system/world.rs"]
 mod world;
 
-use common::client::{artifact, guest, out, program};
+use common::client::{artifact, file, guest, out, program};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
@@ -25,6 +25,15 @@ use std::sync::OnceLock;
 /// Whether everything is tried.
 fn full() -> bool {
     std::env::var_os("FULL").is_some()
+}
+
+/// A signed artifact, and the line of the public key.
+fn signed() -> (PathBuf, String) {
+    const WAT: &[u8] = b"(module (func (export \"answer\") (result i32) (i32.const 42)))";
+    let mut bytes = lucetc::compile(WAT, &lucetc::Options::default()).unwrap();
+    let key = lucetc::signing::SecretKey::generate().unwrap();
+    lucetc::signing::sign(&mut bytes, &key, "c", "it").unwrap();
+    (file("failing-signed.so", bytes), key.public().unwrap().line())
 }
 
 const PLUGIN: &str = r#"(module
@@ -67,14 +76,16 @@ const STARTS: &str = r#"(module (import "env" "started" (func $started)) (start 
 
 /// The program with its arguments; `saved` is the name of a file of its own.
 fn failing(mode: &[&str], saved: &str) -> Command {
-    static FILES: OnceLock<[PathBuf; 4]> = OnceLock::new();
-    let [program, guests @ ..] = FILES.get_or_init(|| {
+    static FILES: OnceLock<([PathBuf; 5], String)> = OnceLock::new();
+    let ([program, guests @ ..], key) = FILES.get_or_init(|| {
         let guests =
             [("failing-plugin", PLUGIN), ("failing-store", STORE), ("failing-starts", STARTS)];
         let [plugin, store, starts] = guests.map(|(name, wat)| guest(name, wat));
-        [program("failing", &[]), plugin, store, starts]
+        let (signed, key) = signed();
+        ([program("failing", &[]), plugin, store, starts, signed], key)
     });
     let mut command = Command::new(program);
-    command.args(mode).arg(artifact()).args(guests).arg(out().join(format!("saved-{saved}.so")));
+    command.args(mode).arg(artifact()).args(guests).arg(key);
+    command.arg(out().join(format!("saved-{saved}.so")));
     command
 }

@@ -105,10 +105,13 @@ fn the_current_format_has_its_golden_artifacts() {
 
 #[test]
 fn every_readable_format_runs() {
+    assert_eq!((OLDEST_READABLE_FORMAT, FORMAT_VERSION), (1, 2), "SPECIFICATION.md names them");
     for format in OLDEST_READABLE_FORMAT..=FORMAT_VERSION {
         let region = region();
         for (name, expected) in GOLDEN {
-            let module = module(&golden(format, name));
+            let bytes = golden(format, name);
+            assert_eq!(facts(&bytes).unwrap().format, format, "{name}");
+            let module = module(&bytes);
             let i = Instance::new(&region, &module).unwrap();
             match run(&i, "run", 5) {
                 Outcome::Returned(v) => assert_eq!(v, [Val::I64(expected)], "{format} {name}"),

@@ -93,6 +93,7 @@ fn busy() -> String {
           (import \"env\" \"half\" (func $half (param f64) (result f64)))
           (import \"env\" \"nested\" (func $nested (param i32)))
           (import \"env\" \"nap\" (func $nap (param i32)))
+          (import \"env\" \"long_nap\" (func $long_nap (param i32)))
           (import \"env\" \"yield\" (func $yield (result i32)))
           (memory (export \"memory\") 2 40000)
           (global $g (export \"g\") (mut i64) (i64.const 1))
@@ -111,6 +112,8 @@ fn busy() -> String {
             (call $nested (local.get 0)) (call $spin (i32.const 20000000)))
           (func (export \"naps\") (param i32) (result i32)
             (call $nap (local.get 0)) (i32.const 9))
+          (func (export \"naps long\") (param i32) (result i32)
+            (call $long_nap (local.get 0)) (i32.const 9))
           (func (export \"waits\") (result i32) (local i32) (local.set 0 (call $yield))
             (drop (call $spin (i32.const 30000000))) (local.get 0))
           (func (export \"fills\") (param i32) (result i32)
@@ -172,6 +175,23 @@ extern "C" fn nap(_: *const lucet::Control, _: usize, micros: i32) {
     assert_eq!(interrupted, 0, "a signal came into a host function");
 }
 
+/// A nap that is over when the watchdog, whose time came long ago, has done what it woke for: on a
+/// busy machine it may get no processor meanwhile.
+extern "C" fn long_nap(ctx: *const lucet::Control, user_data: usize, micros: i32) {
+    nap(ctx, user_data, micros);
+    let sleeps = || {
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+        let stats =
+            tasks.filter_map(|t| std::fs::read_to_string(t.unwrap().path().join("stat")).ok());
+        let watchdog = stats.filter(|s| s.contains("(lucet-watchdog)")).collect::<Vec<_>>();
+        assert_eq!(watchdog.len(), 1, "watchdogs");
+        watchdog[0].contains(") S ")
+    };
+    while !sleeps() {
+        nap(ctx, user_data, 1_000);
+    }
+}
+
 extern "C" fn yields(ctx: *const lucet::Control, _: usize) -> i32 {
     vmctx(ctx).yield_value(1, None, 0).unwrap();
     0
@@ -183,6 +203,7 @@ fn imports() -> Imports {
     host(&mut imports, "half", "(f64) -> f64", half as *const c_void, 0);
     host(&mut imports, "nested", "(i32) -> ()", nested as *const c_void, 0);
     host(&mut imports, "nap", "(i32) -> ()", nap as *const c_void, 0);
+    host(&mut imports, "long_nap", "(i32) -> ()", long_nap as *const c_void, 0);
     host(&mut imports, "yield", "() -> i32", yields as *const c_void, 0);
     imports
 }
@@ -317,9 +338,9 @@ fn a_slice_ends_behind_the_host_function() {
     i.set_time_slice(2 * MS).unwrap();
     for _ in 0..20 {
         let start = Instant::now();
-        let first = i.run("naps", &[Val::I32(8_000)]).unwrap();
+        let first = i.run("naps long", &[Val::I32(8_000)]).unwrap();
         assert!(start.elapsed() >= Duration::from_millis(8), "the host function was cut short");
-        // In the function `naps` nothing is long but the nap, behind which the slice is over.
+        // In the function `naps long` nothing is long but the nap, behind which the slice is over.
         assert_eq!(first, Outcome::Preempted);
         assert_eq!(to_the_end(&i, first).0, Outcome::Returned(vec![Val::I32(9)]));
     }

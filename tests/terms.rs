@@ -220,6 +220,32 @@ fn denied_features_are_named() {
     load(&p.build(), all_but).unwrap();
 }
 
+#[test]
+fn everything_against_the_terms_is_told_at_once() {
+    let old = |p: &mut Parts| {
+        p.contract.compiler = "0.1.0".to_owned();
+        p.contract.features = feature::SIMD;
+    };
+    let terms = |t: &mut Terms| {
+        t.set_min_compiler("0.2.0").unwrap();
+        t.require_label("author", None).unwrap();
+        t.deny_feature("simd").unwrap();
+        (t.max_memory, t.max_table_elements) = (Some(65_535), Some(3));
+    };
+    refused(
+        old,
+        terms,
+        &[
+            "compiled by lucetc 0.1.0",
+            "asks for 0.2.0",
+            "it has no label \"author\"",
+            "it uses simd, ",
+            "begins with 65536 bytes",
+            "its table 0 begins with 4 elements",
+        ],
+    );
+}
+
 /// A contract that keeps a feature quiet does not get it past the terms, where the module shows it.
 #[test]
 fn features_that_a_contract_hides_are_seen() {

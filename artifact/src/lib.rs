@@ -13,7 +13,7 @@
 //!   vouched for an artifact ([`trust`]).
 //! * **the container** ([`container`], [`elf`]): section names and alignments of the ELF file that
 //!   the sections travel in, and the reader that the loader and `lucetc inspect` share. Writing ELF
-//!   is the compiler's business.
+//!   is the compiler's business. [`linked`]: an artifact inside a program.
 //!
 //! Everything decoded here comes from outside and is hostile: decoding never panics, never
 //! allocates more than a small multiple of its input, never recurses on input, and reports *what*,
@@ -32,6 +32,7 @@ pub mod fuel;
 pub mod init;
 pub mod layout;
 pub mod limits;
+pub mod linked;
 pub mod minisign;
 pub mod snapshot;
 pub(crate) mod symbols;

@@ -258,6 +258,7 @@ fn refused(what: &str, limit: u64, result: Result<(), DecodeError>) {
 #[test]
 fn constant_expressions_are_limited_together() {
     // Each is of the allowed length; decoded they would take 32 bytes for each byte of the file.
+    assert_eq!(l::MAX_ALL_CONST_OPS, 16_000_000, "SPECIFICATION.md says how many");
     let one = l::MAX_CONST_OPS;
     let n = l::MAX_ALL_CONST_OPS / one + 1;
     let item = ElemItem::Expr(vec![ConstOp::RefNull; one]);

@@ -13,6 +13,8 @@ GUEST_CXX := -std=c++17 -fno-exceptions -fno-rtti -fno-threadsafe-statics -nostd
 GUEST_LDFLAGS := --no-entry --stack-first -z stack-size=65536
 
 LUCETC_RUN = $(LUCETC) $< -o $@ $(if $(POLICY),--policy $(POLICY)) $(LUCETC_FLAGS)
+# The same inside an object, to be linked into the program.
+LUCETC_OBJ = $(LUCETC_RUN) --emit obj
 GUEST_LIBC := $(OUT)/obj/libc.o $(OUT)/obj/new.o
 
 $(OUT)/obj:
@@ -38,6 +40,12 @@ $(OUT)/%.so: $(OUT)/%.wasm $(LUCETC) $(POLICY)
 
 $(OUT)/%.so: %.wat $(LUCETC) $(POLICY) | $(OUT)
 	$(LUCETC_RUN)
+
+$(OUT)/%.o: $(OUT)/%.wasm $(LUCETC) $(POLICY)
+	$(LUCETC_OBJ)
+
+$(OUT)/%.o: %.wat $(LUCETC) $(POLICY) | $(OUT)
+	$(LUCETC_OBJ)
 
 $(LUCETC):
 	@echo "$(LUCETC) is missing: run 'make' at the top of the repository first" >&2; exit 1

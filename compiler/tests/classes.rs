@@ -3,10 +3,13 @@
 //! official suite's own modules are judged by `tests/spec` of the workspace.)
 
 use lucetc::{Class, Diagnostic, Options};
+use std::collections::BTreeSet;
 
 fn refused(input: &[u8]) -> Vec<Diagnostic> {
     let made = lucetc::compile_to_model(input, &Options::default()).map(|_| ());
-    made.expect_err("refused").0
+    let said = made.expect_err("refused").0;
+    assert!(!said.is_empty(), "refused without a word");
+    said
 }
 
 /// The module is refused for want of one feature, with a place and with `help`.
@@ -48,20 +51,20 @@ fn refused_features_are_named_with_place_and_way_out() {
         ),
         ("(import \"a\" (item \"b\" (func)))", "compact-imports", "standard encoding"),
     ];
+    let mut named = BTreeSet::from(["component-model", "legacy-exceptions"]);
     for (text, feature, help) in cases {
         unsupported(format!("(module {text})").as_bytes(), feature, help);
+        named.insert(feature);
     }
     unsupported(b"(component)", "component-model", "core module");
+    unsupported(LEGACY, "legacy-exceptions", "--translate-to-exnref");
+    assert_eq!(named.len(), 10, "SPECIFICATION.md says how many: {named:?}");
 }
 
 /// Legacy exceptions have no text format of their own any more, so this is a binary module:
 /// `(func (try (do) (catch_all)))`.
-#[test]
-fn legacy_exceptions_are_named() {
-    let module = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x02\x01\0\
-        \x0a\x08\x01\x06\0\x06\x40\x19\x0b\x0b";
-    unsupported(module, "legacy-exceptions", "--translate-to-exnref");
-}
+const LEGACY: &[u8] = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x02\x01\0\
+    \x0a\x08\x01\x06\0\x06\x40\x19\x0b\x0b";
 
 #[test]
 fn invalid_with_a_refused_feature_is_invalid() {

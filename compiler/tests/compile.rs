@@ -506,6 +506,7 @@ fn what_a_module_uses_is_in_its_contract() {
     }
     assert!(NAMES.iter().all(|(bit, name)| all & bit != 0 || panic!("no row for {name}")));
     assert_eq!(all, (1 << NAMES.len()) - 1);
+    assert_eq!(NAMES.len(), 16, "SPECIFICATION.md says how many");
     // Types that refer to themselves came with garbage collection.
     let e = try_compile("(module (type $t (func (param (ref null $t)))))", &options());
     let e = e.expect_err("a recursive type");

@@ -15,6 +15,7 @@ pub struct Features {
     pub exceptions: bool,
     pub threads: bool,
     pub extended_const: bool,
+    pub wide_arithmetic: bool,
 }
 
 impl Features {
@@ -39,6 +40,8 @@ impl Features {
             threads: has("(module (memory 1) (func (result i32)
                 (i32.atomic.rmw.add (i32.const 0) (i32.const 1))))"),
             extended_const: has("(module (global i32 (i32.add (i32.const 1) (i32.const 2))))"),
+            wide_arithmetic: has("(module (func (result i64 i64)
+                (i64.mul_wide_u (i64.const -1) (i64.const -1))))"),
         }
     }
 
@@ -62,6 +65,7 @@ impl Features {
             (self.exceptions, WasmFeatures::EXCEPTIONS),
             (self.threads, WasmFeatures::THREADS),
             (self.extended_const, WasmFeatures::EXTENDED_CONST),
+            (self.wide_arithmetic, WasmFeatures::WIDE_ARITHMETIC),
         ] {
             f.set(feature, on);
         }

@@ -100,7 +100,7 @@ fn config(rng: &mut Rng, f: Features) -> Config {
         canonicalize_nans: true,
         compact_imports_enabled: false,
         custom_page_sizes_enabled: false,
-        wide_arithmetic_enabled: false,
+        wide_arithmetic_enabled: f.wide_arithmetic && rng.one_in(4),
         shared_everything_threads_enabled: false,
         disallow_traps: rng.one_in(2),
         export_everything: true,

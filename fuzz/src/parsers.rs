@@ -64,7 +64,8 @@ impl Engines {
                 Class::Limit | Class::Policy => Ok(()),
                 // Valid with the proposal that atomics come with, but refused on purpose.
                 Class::Unsupported if e.to_string().contains("shared-memory") => Ok(()),
-                Class::Internal | Class::Usage => Err(format!("{e}")),
+                // None of these is about a module.
+                Class::Internal | Class::Usage | Class::Untrusted => Err(format!("{e}")),
                 _ if valid_for_us.is_ok() => Err(format!("valid, but refused: {e}")),
                 Class::Unsupported => Ok(()),
                 Class::Malformed | Class::Invalid => Ok(()),

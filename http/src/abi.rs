@@ -1,6 +1,6 @@
 //! Which interface a module speaks: what it imports, and which of its exports are called when.
 
-use crate::{extension, handler};
+use crate::handler;
 
 /// An interface between servers and plugins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,11 +47,11 @@ impl Abi {
         }
     }
 
-    /// Modules that its functions are imported from. The extension goes with each interface.
+    /// Modules that its functions are imported from.
     #[must_use]
     pub fn imports(self) -> &'static [&'static str] {
         match self {
-            Self::HttpWasm => &[handler::MODULE, extension::MODULE],
+            Self::HttpWasm => &[handler::MODULE],
         }
     }
 

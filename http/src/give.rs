@@ -53,13 +53,16 @@ fn append(to: &mut [u8], len: &mut usize, text: &[u8]) {
     *len = end.saturating_add(1);
 }
 
+/// Calls what it is given with one text after the other, until that returns false.
+type Walk<'a> = dyn Fn(&mut dyn FnMut(&[u8]) -> bool) + 'a;
+
 /// A list of texts, each ended by a NUL: `count << 32 | length`. `walk` calls what it is given with
 /// each text, until that returns false.
 pub(crate) fn list(
     memory: &mut dyn Memory,
     (at, limit): (u32, u32),
     style: Style,
-    walk: &dyn Fn(&mut dyn FnMut(&[u8]) -> bool),
+    walk: &Walk<'_>,
 ) -> Answer<u64> {
     let mut kept = [0u8; KEPT];
     let (mut count, mut len) = (0u64, 0usize);
@@ -88,7 +91,7 @@ pub(crate) fn list(
 /// The same list once more, straight to where it belongs. If the server says something else this
 /// time, the list ends where it must, and what is missing is empty texts.
 #[cold]
-fn again(to: &mut [u8], style: Style, walk: &dyn Fn(&mut dyn FnMut(&[u8]) -> bool)) {
+fn again(to: &mut [u8], style: Style, walk: &Walk<'_>) {
     to.fill(0);
     let mut len = 0;
     walk(&mut |text| {

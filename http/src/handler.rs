@@ -116,9 +116,7 @@ pub fn log(c: &mut Call<'_>, level: u32, message: u32, len: u32) -> Answer<()> {
     let level = Level::from_number(level.cast_signed());
     let Some(level) = level.filter(|l| is_logged(c, *l)) else { return Ok(()) };
     write_log(c, level, |c, line| {
-        // No more than can be seen is looked at.
-        let len = u64::from(len).min(c.server.limits().log_bytes.saturating_add(1)) as u32;
-        line.push_escaped(c.bytes(message, len)?, false);
+        line.push_escaped(c.bytes(message, len)?);
         Ok(())
     })
 }

@@ -1,7 +1,7 @@
 //! HTTP plugins: what a guest may ask of the server that runs it, and how the answer is checked.
 //!
 //! ```text
-//!  guest ──imports──► handler / extension ──checked──► trait Server ──► the server's request
+//!  guest ──imports──► handler ──checked──► trait Server ──► the server's request
 //!        ◄─memory────      Exchange: phase, limits      (callbacks of a C server, a Rust test)
 //! ```
 //!
@@ -9,7 +9,6 @@
 //! * [`exchange`]: what is known of one request while a plugin works for it: phase, features, use
 //! * [`abi`]: which interface a module speaks, and which exports are called for it
 //! * [`handler`]: the functions of `http_handler`, as http-wasm specifies them
-//! * [`extension`]: the functions of `lucet_http_v1`
 //! * [`check`]: what a value must look like before a server sees it
 //! * [`give`]: how texts and lists come into guest memory
 //!
@@ -22,7 +21,6 @@
 pub mod abi;
 pub mod check;
 pub mod exchange;
-pub mod extension;
 pub mod give;
 pub mod handler;
 pub mod server;

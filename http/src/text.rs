@@ -1,7 +1,6 @@
 //! Log messages: one line of printable UTF-8, put together on the stack.
 
 use crate::server::Limits;
-use std::fmt::{Result, Write};
 
 /// Room for a message.
 pub(crate) struct Line {
@@ -35,16 +34,13 @@ impl Line {
     }
 
     /// Appends what a guest said: what is not printable, and no UTF-8, as `\xNN`.
-    pub(crate) fn push_escaped(&mut self, bytes: &[u8], quoted: bool) {
+    pub(crate) fn push_escaped(&mut self, bytes: &[u8]) {
         for chunk in bytes.utf8_chunks() {
             for c in chunk.valid().chars() {
                 let mut utf8 = [0; 4];
                 let text = c.encode_utf8(&mut utf8);
                 if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') {
                     self.push_hex(text.as_bytes());
-                } else if quoted && matches!(c, '"' | '\\') {
-                    self.push("\\");
-                    self.push(text);
                 } else {
                     self.push(text);
                 }
@@ -78,20 +74,13 @@ impl Line {
     }
 }
 
-impl Write for Line {
-    fn write_str(&mut self, s: &str) -> Result {
-        self.push(s);
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn line(bytes: &[u8], most: u64) -> String {
         let mut line = Line::new(most);
-        line.push_escaped(bytes, false);
+        line.push_escaped(bytes);
         line.finish().to_owned()
     }
 

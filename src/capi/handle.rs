@@ -33,10 +33,12 @@ pub(super) enum Kind {
     SnapshotConfig = 6,
     Group = 7,
     ModuleRef = 9,
+    Wasi = 10,
+    WasiConfig = 11,
 }
 
 impl Kind {
-    const ALL: [(Self, &str); 8] = [
+    const ALL: [(Self, &str); 10] = [
         (Self::Region, "lucet_region"),
         (Self::RegionConfig, "lucet_region_config"),
         (Self::Module, "lucet_module"),
@@ -45,6 +47,8 @@ impl Kind {
         (Self::SnapshotConfig, "lucet_snapshot_config"),
         (Self::Group, "lucet_group"),
         (Self::ModuleRef, "lucet_module_ref"),
+        (Self::Wasi, "lucet_wasi"),
+        (Self::WasiConfig, "lucet_wasi_config"),
     ];
 
     fn name(self) -> &'static str {
@@ -100,16 +104,21 @@ pub(super) fn kind_of<T>(p: *const T) -> Option<&'static str> {
 }
 
 /// What can be known of an entry without the table's lock: see [`Table::number`].
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Mark {
     generation: AtomicU32,
     number: AtomicU64,
 }
 
 /// Marks are allocated in chunks of this many, for the first entries of a table.
-const CHUNK: usize = 32;
+const CHUNK: usize = 256;
+
+fn new_chunk() -> Box<[Mark; CHUNK]> {
+    Box::new([const { Mark { generation: AtomicU32::new(0), number: AtomicU64::new(0) } }; CHUNK])
+}
+
 /// The second parameter of a [`Table`] with numbers. Others have no marks.
-pub(super) const NUMBERED: usize = 2048;
+pub(super) const NUMBERED: usize = 256;
 
 #[derive(Debug)]
 struct Entry<T> {
@@ -168,7 +177,7 @@ impl<T: Send + Sync + 'static, const CHUNKS: usize> Table<T, CHUNKS> {
         if let Some(chunk) = self.marks.get(index as usize / CHUNK) {
             // Nobody forks meanwhile and leaves a child with a chunk half made.
             let _entries = self.entries.lock();
-            let mark = &chunk.get_or_init(Box::default)[index as usize % CHUNK];
+            let mark = &chunk.get_or_init(new_chunk)[index as usize % CHUNK];
             mark.number.store(number, Ordering::Release);
             mark.generation.store(generation, Ordering::Release);
         }

@@ -3,10 +3,11 @@
  *
  * Generated from src/capi by `make header`. Do not edit.
  *
- * A plugin is a module that speaks an HTTP interface: http-wasm's http_handler. It imports functions
- * to look at a request, to change it and to make a response, and exports what handles requests and
- * responses. A server fills in a table of callbacks, and lucet does the rest: it checks what plugins
- * say before a callback hears of it, and copies texts in and out of their memory.
+ * A plugin is a module that speaks an HTTP interface: http-wasm's http_handler. It imports
+ * functions to look at a request, to change it and to make a response, and exports what handles
+ * requests and responses. A server fills in a table of callbacks, and lucet does the rest: it
+ * checks what plugins say before a callback hears of it, and copies texts in and out of their
+ * memory.
  *
  *   static const lucet_http_server server = {
  *     .size = sizeof server, .get = my_get, .next_header = my_next_header, ...

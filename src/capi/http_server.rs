@@ -327,7 +327,7 @@ impl Table {
     pub(super) unsafe fn copy(from: *const lucet_http_server) -> Result<Self> {
         // SAFETY: every table begins with its size.
         let size = unsafe { from.cast::<usize>().read() };
-        if size < FIRST || size > FIRST + 4096 {
+        if !(FIRST..=FIRST + 4096).contains(&size) {
             let message = format!("`server->size` is {size}; set it to sizeof(lucet_http_server)");
             return Err(Error::new(Status::InvalidArgument, message));
         }

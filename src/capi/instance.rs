@@ -3,7 +3,7 @@
 use super::args::{Out, array, array_mut, bytes, put_text, required, text};
 use super::error::border;
 use super::handle::{self, of_instance};
-use super::module::{MODULES, lucet_func, lucet_module};
+use super::module::{MODULES, find, lucet_func, lucet_module};
 use super::raw;
 use super::region::{REGIONS, lucet_region};
 use super::status::lucet_outcome;
@@ -63,6 +63,24 @@ pub extern "C" fn lucet_instance_free(instance: *mut lucet_instance) -> raw::luc
 #[unsafe(no_mangle)]
 pub extern "C" fn lucet_instance_reset(instance: *mut lucet_instance) -> raw::lucet_status {
     border(|| handle::instance(instance, "instance")?.reset())
+}
+
+/// Looks up an exported function of the instance's module, as lucet_module_find does.
+///
+/// LUCET_STATUS_BUSY while it runs; otherwise as lucet_module_find.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn lucet_instance_find(
+    instance: *mut lucet_instance,
+    name: *const c_char,
+    signature: *const c_char,
+    out: *mut lucet_func,
+) -> raw::lucet_status {
+    border(|| {
+        let i = handle::instance(instance, "instance")?;
+        // SAFETY: the header asks for NUL-terminated texts and a place for a function.
+        unsafe { find(|name, ty| i.find(name, ty), name, signature, out) }
+    })
 }
 
 /// Calls an exported function by name and returns when it returned, trapped, yielded or was

@@ -1,4 +1,4 @@
-//! Test: gcc and rustc agree on where every field of every public structure lies.
+//! Test: gcc, clang and rustc agree on where every field of every public structure lies.
 
 use super::module::lucet_func;
 use super::stats::lucet_region_stats;
@@ -61,13 +61,15 @@ fn c_and_rust_agree() {
     let text = format!("#include <lucet.h>\n#include <stdio.h>\nint main(void) {{\n{c}}}\n");
     std::fs::write(&source, text).unwrap();
     let include = concat!(env!("CARGO_MANIFEST_DIR"), "/include");
-    let gcc = Command::new("gcc")
-        .args(["-std=c11", "-Wall", "-Werror", "-I", include, "-o"])
-        .arg(dir.join("layout"))
-        .arg(&source)
-        .status();
-    assert!(gcc.is_ok_and(|s| s.success()), "gcc {}", source.display());
-    let printed = Command::new(dir.join("layout")).output().unwrap().stdout;
-    assert_eq!(String::from_utf8_lossy(&printed), rust);
+    for compiler in ["gcc", "clang"] {
+        let exe = dir.join(compiler);
+        let compiled = Command::new(compiler)
+            .args(["-std=c11", "-Wall", "-Werror", "-I", include, "-o"])
+            .args([&exe, &source])
+            .status();
+        assert!(compiled.is_ok_and(|s| s.success()), "{compiler} {}", source.display());
+        let printed = Command::new(exe).output().unwrap().stdout;
+        assert_eq!(String::from_utf8_lossy(&printed), rust, "{compiler}");
+    }
     std::fs::remove_dir_all(&dir).unwrap();
 }

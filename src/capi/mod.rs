@@ -12,6 +12,7 @@
 //! * [`status`], [`val`], [`library`], [`region`], [`module`], [`contract`], [`trust`],
 //!   [`instance`], [`module_ref`], [`group`], [`backtrace`], [`snapshot`], [`vmctx`], [`fuel`]: the
 //!   sections of `lucet.h`, in its order
+//! * [`wasi`]: `lucet_wasi.h`; [`wasi_settings`]: what its configurations hold
 //! * [`http_server`], [`http`]: those of `lucet_http.h`
 //!
 //! The header is generated from these files, their comments included, by `header.rs`; so the
@@ -53,6 +54,8 @@ mod status;
 mod trust;
 mod val;
 mod vmctx;
+mod wasi;
+mod wasi_settings;
 
 /// Numbers of enumerations as they cross the border.
 mod raw {
@@ -64,6 +67,10 @@ mod raw {
     pub type lucet_frame_kind = i32;
     /// A `TrapCode`, or 0.
     pub type lucet_trap_code = i32;
+    /// A stream: 0 to 2.
+    pub type lucet_wasi_stream = i32;
+    /// A limit of WASI.
+    pub type lucet_wasi_limit = i32;
     /// A `GrowthKind`.
     pub type lucet_growth_kind = i32;
     /// The byte of a `ValType`.

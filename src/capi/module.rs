@@ -10,7 +10,9 @@ use crate::loader;
 use crate::module::{Func, Module, ModuleConfig};
 use crate::sys;
 use crate::sys::lock::Mutex;
-use crate::vmctx::HostCode;
+use crate::vmctx::{GiveBackFn, HostCode, Lent};
+use lucet_artifact::FuncType;
+use lucet_artifact::linked::{self, LABEL_BYTES};
 use std::ffi::{c_char, c_void};
 use std::sync::Arc;
 
@@ -32,6 +34,16 @@ pub struct lucet_func {
     pub module_: u64,
     /// Private.
     pub index_: u64,
+}
+
+/// A module that is linked into the program. `lucetc plugin.wasm --emit obj` writes `plugin.o`,
+/// which defines one:
+///
+///     extern const lucet_static_module lucet_artifact_plugin;
+#[repr(C)]
+pub struct lucet_static_module {
+    /// Private.
+    pub private_: [u64; 4],
 }
 
 impl lucet_func {
@@ -179,6 +191,46 @@ pub unsafe extern "C" fn lucet_module_config_mark_impure(
     })
 }
 
+/// Takes something back: frees `data`, say. On any thread, with none of lucet's locks held.
+pub type lucet_drop_fn = Option<unsafe extern "C" fn(data: *mut c_void)>;
+
+/// Something to be given back by calling `drop` with `data`.
+///
+/// # Safety
+/// That may be done once, at any time, on any thread.
+pub(super) unsafe fn lent(
+    drop: lucet_drop_fn,
+    data: *mut c_void,
+    param: &str,
+) -> crate::Result<Lent> {
+    let missing = || Error::new(Status::NullArgument, format!("`{param}` is NULL"));
+    let drop = drop.ok_or_else(missing)?;
+    // SAFETY: the types differ in that the word `data` is a pointer, the same to a C function.
+    let drop: GiveBackFn = unsafe { std::mem::transmute(drop) };
+    // SAFETY: the caller's promise.
+    Ok(unsafe { Lent::new(data.expose_provenance(), drop) })
+}
+
+/// Hands `data` over, which host functions of the configuration need: their user data, say. As soon
+/// as nothing needs it, `drop(data)` is called once: when the configuration and all modules loaded
+/// with it from now on, snapshots and instances of those included, are freed. If the call fails,
+/// `data` stays the caller's.
+///
+/// LUCET_STATUS_OUT_OF_MEMORY.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn lucet_module_config_own(
+    config: *mut lucet_module_config,
+    data: *mut c_void,
+    drop: lucet_drop_fn,
+) -> raw::lucet_status {
+    border_of_maker(|| {
+        change(config, |c| {
+            // SAFETY: the header asks for a function that may be called with it.
+            c.imports.keep(unsafe { lent(drop, data, "drop") }?)
+        })
+    })
+}
+
 /// Whether artifacts that nobody vouches for are loaded. The machine code in an artifact is trusted
 /// like any library's, so allow this only for files that you compiled yourself and that nobody else
 /// can write to; otherwise see lucet_module_config_add_key. Off by default.
@@ -291,6 +343,36 @@ pub unsafe extern "C" fn lucet_module_load_fd(
     })
 }
 
+/// Loads a module that is linked into the program. As lucet_module_load_bytes, but nobody has to
+/// vouch for it: it is as trusted as the program it is a part of. Contract and imports are checked
+/// as always. Any thread.
+///
+/// LUCET_STATUS_INVALID_ARGUMENT if `module` is not what lucetc defined.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn lucet_module_from_static(
+    module: *const lucet_static_module,
+    config: *const lucet_module_config,
+    out: *mut *mut lucet_module,
+) -> raw::lucet_status {
+    border_of_maker(|| {
+        // SAFETY: the header asks for a place for a handle.
+        let out = unsafe { Out::new(out, "out", std::ptr::null_mut()) }?;
+        let label = args::required(module, "module")?.cast::<[u8; LABEL_BYTES]>();
+        // SAFETY: the header asks for a label that lucetc defined; an array of bytes lies anywhere.
+        let len = linked::decode_label(unsafe { &*label }).map_err(|e| {
+            let m = format!("this is not what `lucetc --emit obj` of this version defines: {e}");
+            Error::new(Status::InvalidArgument, m)
+        })?;
+        // SAFETY: the artifact lies before its label, in the same section of the program.
+        let bytes = unsafe {
+            std::slice::from_raw_parts(label.cast::<u8>().sub(linked::distance(len)), len)
+        };
+        out.set(insert(Module::load_linked(bytes, &config_or_default(config)?)?)?);
+        Ok(())
+    })
+}
+
 /// Gives the handle back. Code stays in memory until the last instance of the module is freed, and
 /// lucet_func values of it work until then. Any thread.
 #[unsafe(no_mangle)]
@@ -313,19 +395,32 @@ pub unsafe extern "C" fn lucet_module_find(
 ) -> raw::lucet_status {
     border(|| {
         let module = MODULES.get(module, "module")?;
-        // SAFETY: the header asks for a place for a function.
-        let out = unsafe { Out::new(out, "out", lucet_func::NONE) }?;
-        // SAFETY: the header asks for a NUL-terminated text.
-        let name = unsafe { text(name, "name") }?;
-        let ty = match signature.is_null() {
-            true => None,
-            // SAFETY: the header asks for a NUL-terminated text.
-            false => Some(parse_signature(unsafe { text(signature, "signature") }?)?),
-        };
-        let func = module.find(name, ty.as_ref())?;
-        out.set(lucet_func::new(func));
-        Ok(())
+        // SAFETY: the header asks for NUL-terminated texts and a place for a function.
+        unsafe { find(|name, ty| module.find(name, ty), name, signature, out) }
     })
+}
+
+/// Looks up an exported function where `look` does.
+///
+/// # Safety
+/// Pointers are NULL, or point to NUL-terminated texts and a place for a function.
+pub(super) unsafe fn find(
+    look: impl FnOnce(&str, Option<&FuncType>) -> crate::Result<Func>,
+    name: *const c_char,
+    signature: *const c_char,
+    out: *mut lucet_func,
+) -> crate::Result<()> {
+    // SAFETY: the caller's promise.
+    let out = unsafe { Out::new(out, "out", lucet_func::NONE) }?;
+    // SAFETY: the caller's promise.
+    let name = unsafe { text(name, "name") }?;
+    let ty = match signature.is_null() {
+        true => None,
+        // SAFETY: the caller's promise.
+        false => Some(parse_signature(unsafe { text(signature, "signature") }?)?),
+    };
+    out.set(lucet_func::new(look(name, ty.as_ref())?));
+    Ok(())
 }
 
 /// Writes a file for gdb's `source` command, which then knows the module's functions by name and

@@ -4,6 +4,7 @@ use super::args::{Out, bytes};
 use super::error::{border, border_or};
 use super::handle::{kind_of, of_instance};
 use super::instance::lucet_instance;
+use super::module::{lent, lucet_drop_fn, lucet_func};
 use super::raw;
 use super::status::{lucet_outcome, trap_code};
 use super::val::{Call, lucet_val};
@@ -169,6 +170,26 @@ pub unsafe extern "C" fn lucet_vmctx_yield(
     })
 }
 
+/// Says what becomes of the `state` of a yield that is never resumed, because the instance is
+/// reset, freed or terminated. Then `abandoned(state)` is called once, instead of the
+/// lucet_resume_fn, on the thread that ends it. It may release what `state` holds, and not use the
+/// instance. To be called after lucet_vmctx_yield, each time, in the same host function.
+///
+/// LUCET_STATUS_WRONG_STATE if it did not yield, or without a `resume`; nothing is called then.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn lucet_vmctx_on_abandon(
+    ctx: *mut lucet_vmctx,
+    abandoned: lucet_drop_fn,
+    state: *mut c_void,
+) -> raw::lucet_status {
+    border(|| {
+        // SAFETY: the header asks for the host function's context.
+        let caller = unsafe { caller(ctx) }?;
+        // SAFETY: the header asks for a function that may be called with it.
+        caller.on_abandon(unsafe { lent(abandoned, state, "abandoned") }?)
+    })
+}
+
 /// Makes the guest trap with `code` when the host function returns.
 ///
 /// LUCET_STATUS_WRONG_STATE if the host function has decided on another end already;
@@ -244,5 +265,29 @@ pub unsafe extern "C" fn lucet_vmctx_run(
         let call = Call { args, nargs, results, nresults, out: outcome };
         // SAFETY: the header asks for arrays of these lengths.
         unsafe { call.through(|args, results| caller.run_into(Callee::Name(name), args, results)) }
+    })
+}
+
+/// Calls a function that lucet_module_find looked up; otherwise as lucet_vmctx_run.
+///
+/// LUCET_STATUS_INVALID_ARGUMENT if it was looked up in another module than the instance's.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn lucet_vmctx_run_func(
+    ctx: *mut lucet_vmctx,
+    func: lucet_func,
+    args: *const lucet_val,
+    nargs: usize,
+    results: *mut lucet_val,
+    nresults: usize,
+    outcome: *mut lucet_outcome,
+) -> raw::lucet_status {
+    border(|| {
+        // SAFETY: the header asks for the host function's context.
+        let caller = unsafe { caller(ctx) }?;
+        let call = Call { args, nargs, results, nresults, out: outcome };
+        let callee = Callee::Func(func.get());
+        // SAFETY: the header asks for arrays of these lengths.
+        unsafe { call.through(|args, results| caller.run_into(callee, args, results)) }
     })
 }

@@ -4,20 +4,21 @@ use super::{Attached, TAG};
 use crate::error::Result;
 use crate::import::Imports;
 use crate::instance::Vmctx;
-use crate::instance::memory::GuestMemory;
+use crate::instance::memory;
 use crate::vmctx::typed::{Typed, resume_fn};
 use crate::vmctx::{Control, ControlRef};
 use lucet_artifact::abi::TrapCode;
-use lucet_http::{Answer, Call, Memory, Problem, Server, Stop, Wait, handler};
+use lucet_http::{Answer, Call, Memory, Problem, Stop, Wait, handler};
+use lucet_wasi::GuestMemory as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-impl Memory for GuestMemory {
+impl Memory for memory::Memory {
     fn read(&self, at: u32, len: u32) -> Option<&[u8]> {
-        self.bytes(at, len)
+        self.bytes(at, len).ok()
     }
 
     fn write(&mut self, at: u32, len: u32) -> Option<&mut [u8]> {
-        self.bytes_mut(at, len)
+        self.bytes_mut(at, len).ok()
     }
 }
 
@@ -75,7 +76,7 @@ fn ask(caller: Vmctx, f: &mut dyn FnMut(&mut Call<'_>) -> Answer<u64>) -> Answer
         return Problem::Internal.into();
     };
     let Attached { server, request, exchange, .. } = &mut *attached;
-    let mut memory = GuestMemory::of(caller);
+    let mut memory = memory::Memory::new(caller.0, 0);
     let answer =
         f(&mut Call { server: &**server, request: *request, exchange, memory: &mut memory });
     control.with(|i| i.http = Some(attached));
@@ -117,7 +118,7 @@ macro_rules! handler_functions {
         }
 
         /// Offers them.
-        fn offer_handler(imports: &mut Imports) -> Result<()> {
+        pub(super) fn offer(imports: &mut Imports) -> Result<()> {
             $({
                 let f: extern "C" fn(&Control, usize, $($ty),*) -> $result = functions::$name;
                 let (ty, code) = f.host();
@@ -129,8 +130,3 @@ macro_rules! handler_functions {
 }
 
 lucet_http::for_each_handler_function!(handler_functions);
-
-/// Offers what a server has.
-pub(super) fn offer(imports: &mut Imports, _server: &dyn Server) -> Result<()> {
-    offer_handler(imports)
-}

@@ -1,7 +1,7 @@
 //! HTTP plugins: instances that work for a request of a server.
 //!
 //! ```text
-//!  load:      ModuleConfig::offer_http(server) ─► imports http_handler.*, lucet_http_v1.*
+//!  load:      ModuleConfig::offer_http(server) ─► imports http_handler.*
 //!  request:   attach(word) ─► handle_request ─► Next::Respond | Next::Continue …
 //!                                  └─ Yielded, Preempted ─► resume ─┘
 //!  response:  handle_response
@@ -105,6 +105,11 @@ impl Attached {
             .ok_or_else(|| Error::new(Status::OutOfMemory, "no memory for an HTTP request"))
     }
 
+    fn forget(&mut self) {
+        self.request = None;
+        self.exchange = Exchange::default();
+    }
+
     /// That of the instance with this generation; what was about an earlier one is forgotten.
     fn of(control: ControlRef, generation: u32) -> Result<Box<Self>> {
         let known = control.with(|i| i.http.take());
@@ -112,13 +117,19 @@ impl Attached {
             Some(mut known) => {
                 if known.generation != generation {
                     known.generation = generation;
-                    known.request = None;
-                    known.exchange = Exchange::default();
+                    known.forget();
                 }
                 Ok(known)
             }
             None => Self::make(&control.with(|i| i.module.clone()), generation),
         }
+    }
+}
+
+/// At the reset of an instance: its start-up code, which runs again, has no request.
+pub(crate) fn renew(attached: &mut Option<Box<Attached>>) {
+    if let Some(a) = attached {
+        a.forget();
     }
 }
 
@@ -131,7 +142,7 @@ impl ModuleConfig {
         if self.http.is_some() {
             return Err(Error::new(Status::InvalidArgument, "there is an HTTP server already"));
         }
-        bind::offer(&mut self.imports, &*server)?;
+        bind::offer(&mut self.imports)?;
         self.http = Some(server);
         Ok(())
     }

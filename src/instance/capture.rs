@@ -84,6 +84,9 @@ impl Inner {
     /// `OutOfMemory`.
     pub(crate) fn capture(&self, to: &File) -> Result<Captured> {
         let module = &self.module;
+        if self.wasi.as_ref().is_some_and(|w| w.has_changed_descriptors()) {
+            return Err(refuse("it has opened or closed descriptors of WASI, which stay with it"));
+        }
         let mut contract = module.loaded.contract.clone();
         contract.start = None;
         // All are its own: what imports a memory is a member of a group.

@@ -5,7 +5,7 @@ use crate::error::{Error, Result, Status};
 use crate::module::Func;
 use crate::outcome::Outcome;
 use crate::value::Val;
-use crate::vmctx::{self, ControlRef, Pending, ResumeFn, State, unwind};
+use crate::vmctx::{self, ControlRef, Lent, Pending, ResumeFn, State, unwind};
 use lucet_artifact::abi::TrapCode;
 use std::marker::PhantomData;
 
@@ -74,6 +74,30 @@ impl Vmctx {
         self.undecided()?;
         set_yield(self.0, value, resume, state);
         Ok(())
+    }
+
+    /// Has `lent`, the state of the yield that the host function has decided on, given back if that
+    /// is never resumed. What was named for it before is forgotten.
+    ///
+    /// # Errors
+    /// `WrongState` without such a yield, or if it has no resume function; nothing is given back
+    /// then.
+    pub(crate) fn on_abandon(&self, lent: Lent) -> Result<()> {
+        let yields = self.0.pending() == Pending::Yield
+            && self.0.with(|i| matches!(&i.fault, Some(Fault::Yield { resume: Some(_), .. })));
+        match unwind::innermost() {
+            Some(runner) if yields => {
+                if let Some(before) = runner.with(|i| i.abandoned.replace(lent)) {
+                    before.forget();
+                }
+                Ok(())
+            }
+            _ => {
+                lent.forget();
+                let message = "there is no yield with a resume function: yield first";
+                Err(Error::new(Status::WrongState, message))
+            }
+        }
     }
 
     /// Makes the guest trap when the host function returns.

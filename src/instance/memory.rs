@@ -22,6 +22,7 @@ use lucet_artifact::abi::{TrapCode, memory_desc};
 use lucet_artifact::contract::MemoryDecl;
 use lucet_artifact::layout;
 use lucet_artifact::limits::WASM_PAGE;
+use lucet_wasi::{Errno, GuestMemory};
 
 /// Where a memory lies in its owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -325,19 +326,69 @@ pub(super) fn init_with(
 /// Address of a range of memory `index`, every page of which is there: the kernel may be given it.
 pub(crate) fn range(control: ControlRef, index: u32, offset: u64, len: u64) -> Result<*mut u8> {
     crate::trap::prepare_thread()?;
-    let (owner, place) = find(control, index);
-    let (base, size) = owner.with(|i| i.extent_of(place));
-    match checked(base, size, offset, len) {
-        Some(at) => {
-            if place == Place::Slot {
-                owner.with(|i| i.region.make_resident(&i.slot, offset, len));
-            }
-            Ok(at as *mut u8)
-        }
-        None => Err(Error::new(
+    resident(control, index, offset, len).map_err(|size| {
+        Error::new(
             Status::OutOfBounds,
             format!("{len} bytes at offset {offset} lie outside a memory of {size} bytes"),
-        )),
+        )
+    })
+}
+
+/// The same on a thread that runs guests; `Err` is the size of the memory.
+fn resident(
+    control: ControlRef,
+    index: u32,
+    offset: u64,
+    len: u64,
+) -> std::result::Result<*mut u8, u64> {
+    let (owner, place) = find(control, index);
+    let (base, size) = owner.with(|i| i.extent_of(place));
+    let at = checked(base, size, offset, len).ok_or(size)?;
+    if place == Place::Slot {
+        owner.with(|i| i.region.make_resident(&i.slot, offset, len));
+    }
+    Ok(at as *mut u8)
+}
+
+/// A memory of an instance whose guest is in a host call, for as long as that goes on: meanwhile
+/// nobody else has the instance, and so nobody else the memory.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    control: ControlRef,
+    index: u32,
+}
+
+impl Memory {
+    /// Memory `index` of the instance that called a host function, on this thread.
+    pub(crate) fn new(control: ControlRef, index: u32) -> Self {
+        Self { control, index }
+    }
+
+    fn at(&self, addr: u32, len: u32) -> std::result::Result<*mut u8, Errno> {
+        resident(self.control, self.index, addr.into(), len.into()).map_err(|_| Errno::Fault)
+    }
+}
+
+impl GuestMemory for Memory {
+    fn size(&self) -> u64 {
+        size(self.control, self.index)
+    }
+
+    fn bytes(&self, addr: u32, len: u32) -> std::result::Result<&[u8], Errno> {
+        match (self.at(addr, len)?, len as usize) {
+            (_, 0) => Ok(&[]),
+            // SAFETY: the range lies inside the memory, see the module's comment. The guest does
+            // not run, and whoever writes through this has it for itself.
+            (at, len) => Ok(unsafe { std::slice::from_raw_parts(at, len) }),
+        }
+    }
+
+    fn bytes_mut(&mut self, addr: u32, len: u32) -> std::result::Result<&mut [u8], Errno> {
+        match (self.at(addr, len)?, len as usize) {
+            (_, 0) => Ok(&mut []),
+            // SAFETY: as above.
+            (at, len) => Ok(unsafe { std::slice::from_raw_parts_mut(at, len) }),
+        }
     }
 }
 
@@ -364,29 +415,4 @@ pub(super) fn instance_data(slot: &crate::region::Slot, size: u32) -> crate::vmc
     // SAFETY: `Region::prepare` made the private bytes below `vmctx` readable and writable, and
     // `Region::check_fit` ensured that `size` fits into them; the slot is owned by the instance.
     unsafe { crate::vmctx::InstanceData::new(slot.vmctx, size) }
-}
-
-/// Memory 0 of an instance whose guest waits for a host function, as slices. A host function makes
-/// one of these at a time: then its slices do not overlap while one of them is written to.
-pub(crate) struct GuestMemory(ControlRef);
-
-impl GuestMemory {
-    /// That of the instance which called the host function.
-    pub(crate) fn of(caller: super::Vmctx) -> Self {
-        Self(caller.0)
-    }
-
-    /// A range, if it is inside. What is empty is inside.
-    pub(crate) fn bytes(&self, at: u32, len: u32) -> Option<&[u8]> {
-        let from = range(self.0, 0, at.into(), len.into()).ok()?;
-        // SAFETY: the range lies inside the memory, and nobody writes to it: the guest waits.
-        Some(unsafe { std::slice::from_raw_parts(from, len as usize) })
-    }
-
-    /// The same to be written.
-    pub(crate) fn bytes_mut(&mut self, at: u32, len: u32) -> Option<&mut [u8]> {
-        let from = range(self.0, 0, at.into(), len.into()).ok()?;
-        // SAFETY: as above; and this is the only slice of it, because `self` is borrowed for it.
-        Some(unsafe { std::slice::from_raw_parts_mut(from, len as usize) })
-    }
 }

@@ -11,6 +11,7 @@
 //! * [`fuel`]: runs limited by steps
 //! * [`deadline`], [`watch`]: ending runs from outside, from either side
 //! * [`host`]: what a host function may do with the instance that called it
+//! * [`wasi`]: the place of WASI in it
 //! * [`backtrace`]: where a run ended or waits
 
 mod args;
@@ -28,6 +29,7 @@ mod run;
 mod start;
 pub(crate) mod tables;
 mod warm;
+mod wasi;
 mod watch;
 
 use crate::arch::{Kept, Registers};
@@ -35,20 +37,25 @@ use crate::error::{Error, Result, Status};
 use crate::group;
 use crate::http;
 use crate::idle::Parked;
-use crate::module::{self, Module, Returns};
+use crate::module::{self, Func, Module, Returns};
 use crate::region::{self, Region, Rung, Slot, Stack};
 use crate::value::Val;
-use crate::vmctx::{self, ControlRef, InstanceData, Lease, Pending, ResumeFn, State, TableEntry};
+use crate::vmctx::{
+    self, ControlRef, InstanceData, Lease, Lent, Pending, ResumeFn, State, TableEntry,
+};
 pub(crate) use args::{Callee, check_result, is_checked};
 use deadline::Limits;
 pub(crate) use deadline::asked_in_thunk;
 pub(crate) use exceptions::land;
 pub use host::Vmctx;
+use lucet_artifact::FuncType;
 use lucet_artifact::abi::TrapCode;
 use lucet_artifact::contract::ExportKind;
 use lucet_artifact::init::SegmentMode;
+pub(crate) use memory::Memory;
 pub use run::Ended;
 use std::sync::Arc;
+pub(crate) use wasi::set_waiting;
 pub(crate) use watch::Reason;
 pub use watch::{check_deadlines, set_watchdog};
 
@@ -197,12 +204,16 @@ pub struct Inner {
     /// Private function descriptors, which name this instance (members of groups).
     descriptors: Option<Box<[TableEntry]>>,
     suspended: Option<Suspended>,
+    /// The state of that host function, if it is given back should it never be resumed.
+    abandoned: Option<Lent>,
     preempted: Option<Preempted>,
     fault: Option<Fault>,
     /// Imports, segments and start function are done.
     complete: bool,
     limits: Limits,
     user_data: usize,
+    /// Once WASI was called or set.
+    pub(crate) wasi: Option<Box<crate::wasi::Attached>>,
     /// The HTTP request that it works for; kept for the next instance.
     pub(crate) http: Option<Box<http::Attached>>,
     backtrace: backtrace::Recorder,
@@ -270,6 +281,7 @@ impl Inner {
         self.memory_bytes = 0;
         self.complete = false;
         self.suspended = None;
+        self.abandoned = None;
         self.preempted = None;
         self.fault = None;
         self.forget_exceptions();
@@ -284,6 +296,9 @@ impl Inner {
         self.memory_touched = bytes;
         if self.others.is_some() {
             self.end_further()?;
+        }
+        if self.wasi.is_some() {
+            crate::wasi::wind_down(&mut self.wasi);
         }
         Ok(())
     }
@@ -425,7 +440,7 @@ impl Drop for Instance {
 }
 
 /// Nobody runs the instance, and its state is that of its guest.
-const IDLE: [State; 3] = [State::Ready, State::Suspended, State::Faulted];
+pub(crate) const IDLE: [State; 3] = [State::Ready, State::Suspended, State::Faulted];
 /// Nobody runs the instance.
 const RESTING: [State; 4] = [State::Ready, State::Suspended, State::Faulted, State::Preempted];
 
@@ -533,6 +548,16 @@ impl InstanceRef {
     pub fn module(&self) -> Result<Arc<Module>> {
         let lease = self.lease(&IDLE)?;
         Ok(Module::of(&lease.control.with(|i| i.module.clone())))
+    }
+
+    /// Looks up an exported function, as [`Module::find`] does.
+    ///
+    /// # Errors
+    /// As there; `InvalidHandle`, `Busy`.
+    pub fn find(&self, name: &str, ty: Option<&FuncType>) -> Result<Func> {
+        let lease = self.lease(&IDLE)?;
+        let module = lease.control.with(|i| i.module.clone());
+        module.find(name, ty)
     }
 
     /// A word for the embedder, which host functions read with [`Vmctx::user_data`].

@@ -636,11 +636,13 @@ fn over(control: ControlRef, ended: &Ended) -> State {
 
 /// Gives up a suspended or preempted run.
 pub(super) fn abandon(control: ControlRef) {
-    control.with(|i| {
+    let abandoned = control.with(|i| {
         i.suspended = None;
         i.preempted = None;
+        i.abandoned.take()
     });
     release_stack(control);
+    drop(abandoned);
 }
 
 /// The state after a run; gives the stack back if nothing is left on it.
@@ -669,6 +671,10 @@ fn finish_host_call(control: ControlRef, value: u64) -> std::result::Result<(usi
     let Some((s, f)) = suspended.and_then(|s| Some((s, s.resume?))) else {
         return Err(Ended::HostError(Status::Internal as u64));
     };
+    // From here on its state is the resume function's.
+    if let Some(lent) = control.with(|i| i.abandoned.take()) {
+        lent.forget();
+    }
     let place = (s.guest_sp, s.entry);
     let result = vmctx::call_resume_fn(f, control, place, s.leaver, value, s.state);
     if s.leaver.pending() == Pending::None {

@@ -187,10 +187,13 @@ pub(super) fn restart(mut lease: Lease) -> Result<()> {
         i.dropped_elems.clear();
         i.dropped_datas.clear();
         i.suspended = None;
+        i.abandoned = None;
         i.preempted = None;
         i.fault = None;
         i.forget_exceptions();
         i.backtrace.clear();
+        crate::wasi::renew(&mut i.wasi);
+        crate::http::renew(&mut i.http);
         for t in &mut i.tables {
             *t = Table::Own(None);
         }
@@ -295,11 +298,13 @@ fn occupy(
         group: group.cloned(),
         descriptors: None,
         suspended: None,
+        abandoned: None,
         preempted: None,
         fault: None,
         complete: false,
         limits: Limits::of_time(region.config().time_limit),
         user_data: 0,
+        wasi: None,
         http: None,
         backtrace: backtrace::Recorder::new(region.config().backtrace),
     });

@@ -228,3 +228,34 @@ fn fill_alone<T: Send + Sync>(
     let _alone = FILLING.lock();
     cell.get_or_try_init(fill)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Somebody has a lock and keeps it for a while; the process forks meanwhile.
+    #[test]
+    fn children_find_no_lock_held() {
+        static LOCK: Global<u32> = Global::new(0);
+        let (held, is_held) = std::sync::mpsc::channel();
+        let holder = std::thread::spawn(move || {
+            let guard = LOCK.lock();
+            held.send(()).unwrap();
+            std::thread::sleep(std::time::Duration::from_millis(200));
+            drop(guard);
+        });
+        is_held.recv().unwrap();
+        // SAFETY: the child looks at a lock and ends.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let free = LOCK.lock.try_write().is_ok();
+            // SAFETY: ends the child at once.
+            unsafe { libc::_exit(i32::from(!free)) };
+        }
+        holder.join().unwrap();
+        let mut status = -1;
+        // SAFETY: waits for our child, with room for its status.
+        assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+        assert_eq!(status, 0, "the child found a lock that somebody had");
+    }
+}

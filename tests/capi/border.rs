@@ -59,8 +59,10 @@ fn functions() -> Vec<(String, String, bool)> {
         }
         let first = parameters.split([',', ')']).next().unwrap_or_default();
         let ty = first.trim_start_matches("const ").split(' ').next().unwrap_or_default();
-        // A handle, or a context; not a place for one, a number, or a pointer to something else.
+        // A handle, or a context; not a place for one, a number, or a pointer to something else,
+        // such as a module that is linked into the program.
         let one = first.contains(" *") && !first.contains("**") && ty.starts_with("lucet_");
+        let one = one && ty != "lucet_static_module";
         let ty = if one { ty } else { "" };
         all.push((name.to_owned(), ty.to_owned(), result.ends_with("lucet_status")));
     }

@@ -9,7 +9,8 @@
  *   failing load ARTIFACT...           loads each of them with no memory left from the first few
  *                                      allocations on
  *
- * FILES: the artifacts works, plugin, store and starts, and a name for a file to save to.
+ * FILES: the artifacts works, plugin, store, starts and one that is signed, the public key (itself,
+ * not a file), and a name for a file to save to.
  *
  * It says what is left at the end: descriptors, mappings, threads, blocks of memory.
  */
@@ -373,7 +374,7 @@ int main(int argc, char **argv)
     if (argc > 2 && strcmp(argv[1], "load") == 0) {
         return load(argc - 2, argv + 2);
     }
-    if (argc != 8 + more) {
+    if (argc != 10 + more) {
         return 2;
     }
     setvbuf(stdout, buffer, _IOFBF, sizeof buffer);
@@ -384,7 +385,9 @@ int main(int argc, char **argv)
     what.plugin = argv[4 + more];
     what.store = argv[5 + more];
     what.starts = argv[6 + more];
-    what.saved = argv[7 + more];
+    what.signed_one = argv[7 + more];
+    what.key = argv[8 + more];
+    what.saved = argv[9 + more];
     if (strcmp(argv[1], "calls") == 0) {
         play(&what);
         report();

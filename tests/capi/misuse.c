@@ -23,6 +23,7 @@ static void null_arguments(lucet_module *m, lucet_instance *i, lucet_region *r)
     lucet_val v = i32(1);
     void *p;
     uint64_t n;
+    static const lucet_static_module no_module = {{1, 2, 3, 4}};
 
     FAILS(lucet_region_config_set_slots(NULL, 1), null, "config");
     FAILS(lucet_region_create(NULL, NULL), null, "`out`");
@@ -37,6 +38,11 @@ static void null_arguments(lucet_module *m, lucet_instance *i, lucet_region *r)
     CHECK(module == NULL);
     FAILS(lucet_module_load_file("x", c, NULL), null, "out");
     FAILS(lucet_module_load_bytes(NULL, 8, c, &module), null, "bytes");
+    FAILS(lucet_module_from_static(NULL, c, &module), null, "module");
+    FAILS(lucet_module_from_static(&no_module, c, NULL), null, "out");
+    FAILS(lucet_module_from_static(&no_module, c, &module), LUCET_STATUS_INVALID_ARGUMENT,
+          "lucetc --emit obj");
+    CHECK(module == NULL);
     FAILS(lucet_module_free(NULL), null, "module");
     FAILS(lucet_module_find(m, NULL, NULL, &f), null, "name");
     FAILS(lucet_module_find(m, "add", NULL, NULL), null, "out");

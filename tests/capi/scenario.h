@@ -11,6 +11,8 @@
 
 typedef struct scenario {
     const char *artifact, *plugin, *store, *starts, *saved;
+    /* An artifact that is signed, and the public key; or NULL. */
+    const char *signed_one, *key;
     /* "first-touch" or "copy" */
     const char *way;
     /* Called when a call failed, with its status. */
@@ -289,6 +291,23 @@ static void references(server *s)
     OK(lucet_module_ref_free(ref));
 }
 
+/* Nothing but what was signed by this key. */
+static void signatures(server *s)
+{
+    lucet_module_config *c;
+    lucet_module *m = NULL;
+    lucet_instance *i = NULL;
+
+    TRY_NEW(c, lucet_module_config_create());
+    TRY(lucet_module_config_add_key(c, now->key));
+    TRY(lucet_module_load_file(now->signed_one, c, &m));
+    TRY(lucet_instance_create(s->region, m, &i));
+    CHECK(calls(i, "answer", 0, 0, 1, LUCET_OUTCOME_RETURNED) == 42);
+    OK(lucet_instance_free(i));
+    OK(lucet_module_free(m));
+    lucet_module_config_free(c);
+}
+
 static void snapshots(server *s)
 {
     lucet_snapshot_config *c;
@@ -341,6 +360,9 @@ static void play(const scenario *what)
         groups(&s);
     }
     references(&s);
+    if (now->key != NULL) {
+        signatures(&s);
+    }
     snapshots(&s);
     now->end();
     /* The next calls work. */

@@ -84,6 +84,24 @@ pub fn program(name: &str, more: &[&str]) -> PathBuf {
     exe
 }
 
+/// Compiles a program of `tests/capi` in C++.
+pub fn cpp_program(name: &str) -> PathBuf {
+    let exe = out().join(format!("{name}-cpp"));
+    let new = own(&exe);
+    let lib = library().display().to_string();
+    run(Command::new("g++")
+        .args(["-std=c++17", "-O1", "-g", "-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Werror"])
+        .arg("-I")
+        .arg(root().join("include"))
+        .arg("-o")
+        .arg(&new)
+        .arg(root().join("tests/capi").join(name).with_extension("cpp"))
+        .args([format!("-L{lib}"), format!("-Wl,-rpath,{lib}")])
+        .args(["-llucet", "-lpthread"]));
+    std::fs::rename(new, &exe).unwrap();
+    exe
+}
+
 /// A name for something that is being made: tests run at the same time, in one process or several,
 /// and what has its final name is whole.
 pub fn own(file: &Path) -> PathBuf {

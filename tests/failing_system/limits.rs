@@ -193,40 +193,51 @@ struct Group {
     usage: &'static str,
 }
 
+/// Where a group of this process's could be made, and whether it is one of version 2, from the
+/// texts of `/proc/self/cgroup` and `/proc/self/mounts`.
+fn parent(own: &str, mounts: &str) -> Option<(PathBuf, bool)> {
+    let path = |controller: &str| {
+        own.lines().find_map(|l| {
+            let mut parts = l.splitn(3, ':').skip(1);
+            let found = parts.next()?.split(',').any(|c| c == controller);
+            parts.next().filter(|_| found).map(|p| p.trim_start_matches('/').to_owned())
+        })
+    };
+    let mount = |kind: &str, option: &str| {
+        mounts.lines().find_map(|l| {
+            let f: Vec<_> = l.split(' ').collect();
+            let fits = f.get(2) == Some(&kind)
+                && (option.is_empty() || f.get(3)?.split(',').any(|o| o == option));
+            fits.then(|| PathBuf::from(f[1]))
+        })
+    };
+    match (mount("cgroup", "memory"), path("memory")) {
+        (Some(m), Some(p)) => Some((m.join(p), false)),
+        _ => Some((mount("cgroup2", "")?.join(path("")?), true)),
+    }
+}
+
 impl Group {
     /// Makes one; `Err` says why there can be none here.
     fn new() -> Result<Self, String> {
         let own = std::fs::read_to_string("/proc/self/cgroup").map_err(|e| e.to_string())?;
         let mounts = std::fs::read_to_string("/proc/self/mounts").map_err(|e| e.to_string())?;
-        let path = |controller: &str| {
-            own.lines().find_map(|l| {
-                let mut parts = l.splitn(3, ':').skip(1);
-                let found = parts.next()?.split(',').any(|c| c == controller);
-                parts.next().filter(|_| found).map(|p| p.trim_start_matches('/').to_owned())
-            })
-        };
-        let mount = |kind: &str, option: &str| {
-            mounts.lines().find_map(|l| {
-                let f: Vec<_> = l.split(' ').collect();
-                let fits = f.get(2) == Some(&kind)
-                    && (option.is_empty() || f.get(3)?.split(',').any(|o| o == option));
-                fits.then(|| PathBuf::from(f[1]))
-            })
-        };
-        let (parent, limit, usage) = match (mount("cgroup", "memory"), path("memory")) {
-            (Some(m), Some(p)) => (m.join(p), "memory.limit_in_bytes", "memory.usage_in_bytes"),
-            _ => match (mount("cgroup2", ""), path("")) {
-                (Some(m), Some(p)) => (m.join(p), "memory.max", "memory.current"),
-                _ => return Err("no control groups are mounted".into()),
-            },
-        };
+        let (parent, second) = parent(&own, &mounts).ok_or("no control groups are mounted")?;
         let folder = parent.join(format!("lucet-test-{}", std::process::id()));
         std::fs::create_dir(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
-        let group = Self { folder, limit, usage };
-        match group.folder.join(limit).exists() {
+        let group = Self::of(folder, second);
+        match group.folder.join(group.limit).exists() {
             true => Ok(group),
             false => Err(format!("{}: no memory controller", parent.display())),
         }
+    }
+
+    fn of(folder: PathBuf, second: bool) -> Self {
+        let (limit, usage) = match second {
+            true => ("memory.max", "memory.current"),
+            false => ("memory.limit_in_bytes", "memory.usage_in_bytes"),
+        };
+        Self { folder, limit, usage }
     }
 
     fn read(&self, file: &str) -> String {
@@ -258,6 +269,32 @@ impl Drop for Group {
         }
         eprintln!("{} is still there", self.folder.display());
     }
+}
+
+/// Groups of both versions are found and read. Only one of them can have the memory of a machine,
+/// so this is what is known about the other one.
+#[test]
+fn both_versions_of_control_groups_are_known() {
+    let first = "4:memory:/a/b\n0::/\n";
+    let mounts = "tmpfs /sys/fs/cgroup tmpfs rw 0 0\n\
+                  cgroup /sys/fs/cgroup/cpu cgroup rw,relatime,cpu 0 0\n\
+                  cgroup /sys/fs/cgroup/memory cgroup rw,relatime,memory 0 0\n\
+                  cgroup2 /sys/fs/cgroup/unified cgroup2 rw,relatime 0 0\n";
+    let expected = (PathBuf::from("/sys/fs/cgroup/memory/a/b"), false);
+    assert_eq!(parent(first, mounts), Some(expected));
+    let mounts = "cgroup2 /sys/fs/cgroup cgroup2 rw,nosuid 0 0\n";
+    let expected = (PathBuf::from("/sys/fs/cgroup/user.slice/x.scope"), true);
+    assert_eq!(parent("0::/user.slice/x.scope\n", mounts), Some(expected));
+    assert_eq!(parent("", "tmpfs / tmpfs rw 0 0\n"), None);
+    let folder = std::env::temp_dir().join(format!("lucet-group-{}", std::process::id()));
+    std::fs::create_dir(&folder).unwrap();
+    let group = Group::of(folder.clone(), true);
+    group.write("memory.current", "4096\n").unwrap();
+    group.write("memory.events", "low 0\nhigh 3\nmax 7\noom 1\noom_kill 1\n").unwrap();
+    assert_eq!((group.read(group.usage).trim(), group.hits()), ("4096", 7));
+    group.write(group.limit, "8192").unwrap();
+    assert_eq!(group.read("memory.max"), "8192");
+    std::fs::remove_dir_all(folder).unwrap();
 }
 
 /// Worlds in which slots keep their pages.

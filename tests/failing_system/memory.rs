@@ -6,11 +6,14 @@ use std::fmt::Write;
 use std::process::Command;
 
 fn every_allocation(way: &str) {
-    // All of those that fail alone and every third of the others, or all.
-    let text = run(&mut failing(&["memory", way, if full() { "1" } else { "2" }], way));
+    // Every second one or all, alone and with all that follow.
+    let step = if full() { 1 } else { 2 };
+    let text = run(&mut failing(&["memory", way, &step.to_string()], way));
     print!("{text}");
-    let points: Vec<usize> = text.split(' ').filter_map(|w| w.parse().ok()).collect();
-    assert!(points.len() == 4 && points[1] > 500 && points[2] > 100, "too few: {text}");
+    let numbers: Vec<usize> = text.split(' ').filter_map(|w| w.parse().ok()).collect();
+    let [allocations, points, refused, _] = numbers[..] else { panic!("{text}") };
+    assert_eq!(points, 2 * allocations.div_ceil(step), "{text}");
+    assert!(points >= 2_500 / step && refused > 100, "too few: {text}");
 }
 
 #[test]

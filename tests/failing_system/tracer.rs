@@ -189,3 +189,47 @@ pub fn play(command: Command, fail: Option<(Call, usize, i32)>) -> Played {
     let _ = child.wait();
     Played { calls, output, status, hit }
 }
+
+/// Runs the program and kills it at a system call: the `n`-th one after it began to create a file,
+/// that one included, before it is carried out. Whether it came so far.
+#[allow(dead_code)]
+pub fn kill_while_writing(command: Command, n: usize) -> bool {
+    let mut child = start(command);
+    let killed = kill_at(&mut child, n);
+    // Its end was seen; this only says so.
+    let _ = child.wait();
+    killed
+}
+
+#[allow(dead_code)]
+fn kill_at(child: &mut std::process::Child, n: usize) -> bool {
+    let pid = child.id() as i32;
+    assert!(libc::WIFSTOPPED(wait(pid)), "it did not even start");
+    let options = libc::PTRACE_O_TRACESYSGOOD | libc::PTRACE_O_EXITKILL;
+    ptrace(libc::PTRACE_SETOPTIONS, pid, 0, options as usize);
+    let (mut since, mut signal) = (None, 0);
+    loop {
+        ptrace(libc::PTRACE_SYSCALL, pid, 0, signal as usize);
+        let status = wait(pid);
+        if !libc::WIFSTOPPED(status) {
+            return false;
+        }
+        signal = libc::WSTOPSIG(status);
+        if signal != libc::SIGTRAP | 0x80 {
+            continue;
+        }
+        signal = 0;
+        let seen = info(pid);
+        if seen.op != ENTRY {
+            continue;
+        }
+        let creates =
+            seen.words[0] as i64 == libc::SYS_openat && seen.words[3] & libc::O_CREAT as u64 != 0;
+        since = since.map(|n| n + 1).or(creates.then_some(0));
+        if since == Some(n) {
+            child.kill().unwrap();
+            while libc::WIFSTOPPED(wait(pid)) {}
+            return true;
+        }
+    }
+}

@@ -183,16 +183,16 @@ fn escape(s: &Setting) -> usize {
 }
 
 #[test]
-fn t_escape_matrix_guarded() {
+fn t_each_access_guarded() {
     assert!(escape(&settings(5)[0]) > 3000);
 }
 
 #[test]
-fn t_escape_matrix_compact_code_in_a_guarded_region() {
+fn t_each_access_compact_code_in_a_guarded_region() {
     assert!(escape(&settings(5)[1]) > 3000);
 }
 
 #[test]
-fn t_escape_matrix_compact() {
+fn t_each_access_compact() {
     assert!(escape(&settings(5)[2]) > 3000);
 }

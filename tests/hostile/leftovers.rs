@@ -3,7 +3,8 @@
 //! none of it.
 
 use super::kit::{Rng, Setting, imports, returned, settings, vmctx};
-use lucet::{Control, Imports, Instance, Module, Outcome, Region, RegionConfig, Rung, Status, Val};
+use super::reuse::each_rung;
+use lucet::{Control, Imports, Instance, Module, Outcome, Status, Val};
 use lucet_artifact::types::MemoryShape;
 use std::ffi::c_void;
 use std::sync::Arc;
@@ -147,9 +148,7 @@ fn soil(i: &Instance, rng: &mut Rng, fuel: bool) {
 fn nothing_of_an_instance_of_everything_is_left() {
     for s in settings(1) {
         let modules = modules(&s);
-        for rung in [Rung::FirstTouch, Rung::PagemapScan, Rung::CopyAndClear, Rung::Decommit] {
-            let config = RegionConfig { reset: Some(rung), ..s.config };
-            let Ok(r) = Region::new(config) else { continue };
+        each_rung(&s, |rung, r| {
             let mut rng = Rng(0x1ef7_0000 + rung as u64);
             for n in 0..60 {
                 let m = rng.below(modules.len());
@@ -165,7 +164,7 @@ fn nothing_of_an_instance_of_everything_is_left() {
                 }
             }
             assert_eq!(r.live(), 0);
-        }
+        });
     }
 }
 

@@ -230,7 +230,7 @@ fn one(r: &Arc<Region>, k: &Kind, rng: &mut Rng, buffer: &mut Vec<u8>, what: &st
 }
 
 /// A region of the setting for each way of resetting that this kernel has.
-fn each_rung(s: &Setting, mut f: impl FnMut(Rung, Arc<Region>)) {
+pub fn each_rung(s: &Setting, mut f: impl FnMut(Rung, Arc<Region>)) {
     for rung in [Rung::FirstTouch, Rung::PagemapScan, Rung::CopyAndClear, Rung::Decommit] {
         match Region::new(RegionConfig { reset: Some(rung), ..s.config }) {
             Ok(r) => f(rung, r),

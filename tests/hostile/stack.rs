@@ -3,7 +3,6 @@
 use super::kit::{Setting, imports, returned, settings, trapped, vmctx};
 use crate::common::{load, with_contract};
 use lucet::{Control, Imports, Instance, Module, Outcome, RegionConfig, TrapCode, Val};
-use lucet_artifact::types::MemoryShape;
 use std::ffi::c_void;
 use std::sync::Arc;
 
@@ -49,10 +48,7 @@ fn quick(s: &Setting, wat: &str) -> Arc<Module> {
 #[test]
 fn frames_of_any_size_overflow_into_the_guard() {
     for s in settings(2) {
-        for bytes in [1, 1 << 10, 8 << 10, 80 << 10] {
-            if bytes > 8 << 10 && s.shape == MemoryShape::Compact {
-                continue;
-            }
+        for bytes in [1, 1 << 10, 8 << 10, 80 << 10, 160 << 10] {
             let m = quick(&s, &frame(bytes));
             for stack_bytes in [16 << 10, 40 << 10, 64 << 10, 256 << 10, 1 << 20] {
                 let r = lucet::Region::new(RegionConfig { stack_bytes, ..s.config }).unwrap();

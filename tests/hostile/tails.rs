@@ -1,7 +1,10 @@
 //! Tail calls: chains of any length in the stack of one call, in every way to call; how they end.
 
 use super::kit::{Setting, imports, returned, settings, trapped, vmctx};
-use lucet::{Control, Group, Imports, Instance, Outcome, Region, RegionConfig, TrapCode, Val};
+use lucet::{
+    Control, Group, Imports, Instance, Module, ModuleConfig, Outcome, Region, RegionConfig,
+    TrapCode, Val,
+};
 use std::ffi::c_void;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -209,11 +212,27 @@ fn who_was_replaced_is_in_no_backtrace() {
     }
 }
 
+/// The same, counting its steps.
+fn counting(s: &Setting) -> Instance {
+    let options = lucetc::Options { memory: s.shape, fuel: true, ..lucetc::Options::default() };
+    let bytes = lucetc::compile(guest().as_bytes(), &options).unwrap_or_else(|e| panic!("{e}"));
+    let config = ModuleConfig {
+        imports: host_functions(),
+        allow_unsigned: true,
+        fuel: Some(1_000_000),
+        ..ModuleConfig::default()
+    };
+    Instance::new(&small(s), &Module::load_bytes(&bytes, &config).unwrap()).unwrap()
+}
+
 #[test]
 fn endless_chains_are_ended_from_outside() {
     for s in settings(2) {
-        let i = instance(&s);
+        let (i, counting) = (instance(&s), counting(&s));
         for (name, args) in [("forever", &[][..]), ("forever_by_index", &[Val::I32(-1)][..])] {
+            counting.set_fuel(1_000_000).unwrap();
+            assert_eq!(counting.run(name, args).unwrap(), Outcome::OutOfFuel);
+            counting.reset().unwrap();
             i.set_time_limit(5_000_000).unwrap();
             assert_eq!(i.run(name, args).unwrap(), Outcome::TimedOut);
             i.reset().unwrap();
@@ -227,7 +246,7 @@ fn endless_chains_are_ended_from_outside() {
                         std::thread::yield_now();
                     }
                 });
-                let ended = i.run("forever", &[]).unwrap();
+                let ended = i.run(name, args).unwrap();
                 over.store(true, Ordering::Relaxed);
                 ended
             });

@@ -66,6 +66,7 @@ fn every_flipped_bit_of_a_signed_artifact_is_refused() {
     });
     let total: usize = counts.values().sum();
     println!("{total} flipped bits, none accepted: {counts:?}");
+    println!("hostile: signed-flips {total}");
     assert_eq!(total, good.len() * 8);
     assert!(total >= 163_840 && counts[&("signature", "untrusted")] > 500);
     assert!(!counts.contains_key(&("covered", "untrusted")));

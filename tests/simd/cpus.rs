@@ -100,6 +100,8 @@ fn ways() -> Vec<(&'static str, Options)> {
         ways.push(("v3, not optimised", with(cpu::X86_64_V3, OptLevel::None)));
         ways.push(("v2 and FMA, which takes AVX", with(fused_only, OptLevel::Speed)));
         ways.push(("v2 and AVX", with(avx, OptLevel::SpeedAndSize)));
+    } else {
+        println!("not on this machine: x86-64-v3");
     }
     ways
 }

@@ -1,10 +1,12 @@
 //! One instance's part of WASI: what it opened, what it consumed, what it waits for.
 
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::abi::Call;
+use crate::clocks::ClockSource;
+use crate::random::RandomSource;
 use crate::table::{Entry, Table};
 use crate::template::Template;
 use crate::types::{Errno, Rights};
@@ -121,7 +123,11 @@ impl Context {
     /// What of the outside world was seen. A snapshot of an instance that saw something repeats it
     /// in every copy.
     pub fn observed(&self) -> Observed {
-        self.observed
+        // Every context of the template sees the same of these, copies or not.
+        let of_template = matches!(self.template.clocks, ClockSource::Virtual { .. });
+        let seeded = matches!(self.template.random, RandomSource::Seeded(_));
+        let Observed { clocks, random } = self.observed;
+        Observed { clocks: clocks && !of_template, random: random && !seeded }
     }
 
     /// Whether a call is suspended.
@@ -138,5 +144,11 @@ impl Context {
     pub(crate) fn entry_mut(&mut self, fd: u32, rights: Rights) -> Result<&mut Entry, Errno> {
         self.entry(fd, rights)?;
         self.table.get_mut(&self.template.entries, fd)
+    }
+
+    /// The host's descriptor with this number, if an entry of this context has it.
+    pub(crate) fn host_descriptor(&self, raw: RawFd) -> Option<BorrowedFd<'_>> {
+        let entries = self.table.entries(&self.template.entries);
+        entries.filter_map(Entry::host).find(|fd| fd.as_raw_fd() == raw)
     }
 }

@@ -16,7 +16,6 @@
 //! (checked before anything else happens), and sizes (module `limits`). See `docs/design/wasi.md`.
 
 #![forbid(unsafe_code)]
-#![allow(dead_code)]
 
 pub mod abi;
 mod clocks;
@@ -27,6 +26,7 @@ mod limits;
 mod memory;
 mod random;
 mod resolve;
+mod reuse;
 mod streams;
 pub mod table;
 mod template;

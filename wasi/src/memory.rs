@@ -59,15 +59,6 @@ impl GuestMemory for &mut [u8] {
 /// Shorthand for the memory that calls are given.
 pub type Mem<'m> = dyn GuestMemory + 'm;
 
-fn array<const N: usize>(mem: &Mem<'_>, addr: u32) -> Result<[u8; N], Errno> {
-    mem.bytes(addr, N as u32)?.try_into().map_err(|_| Errno::Fault)
-}
-
-/// Reads a `u32`.
-pub fn u32_at(mem: &Mem<'_>, addr: u32) -> Result<u32, Errno> {
-    Ok(u32::from_le_bytes(array(mem, addr)?))
-}
-
 /// Copies `bytes` to `addr`.
 pub fn put(mem: &mut Mem<'_>, addr: u32, bytes: &[u8]) -> Result<(), Errno> {
     let len = u32::try_from(bytes.len()).map_err(|_| Errno::Overflow)?;

@@ -147,6 +147,15 @@ impl Entry {
         }
     }
 
+    /// The file that it is: `Isdir` for a directory, `Spipe` for what has no position.
+    pub fn file(&self) -> Result<&Handle, Errno> {
+        match &self.object {
+            Object::File { fd, kind } if kind.is_file() => Ok(fd),
+            Object::Directory { .. } => Err(Errno::Isdir),
+            Object::File { .. } | Object::Stream(_) => Err(Errno::Spipe),
+        }
+    }
+
     /// The host's descriptor, unless it is a stream that has none.
     pub fn host(&self) -> Option<BorrowedFd<'_>> {
         match &self.object {
@@ -187,6 +196,11 @@ impl Table {
         slots.get(fd as usize).and_then(Option::as_ref).ok_or(Errno::Badf)
     }
 
+    /// All entries.
+    pub fn entries<'t>(&'t self, initial: &'t Initial) -> impl Iterator<Item = &'t Entry> {
+        self.slots.as_deref().unwrap_or(initial).iter().flatten()
+    }
+
     /// The entry `fd`, to change it.
     pub fn get_mut(&mut self, initial: &Initial, fd: u32) -> Result<&mut Entry, Errno> {
         self.get(initial, fd)?;
@@ -196,8 +210,7 @@ impl Table {
 
     /// Whether another descriptor may be opened: `Mfile` when not.
     pub fn has_room(&self, initial: &Initial, limit: u32) -> Result<(), Errno> {
-        let slots = self.slots.as_deref().unwrap_or(initial);
-        let open = slots.iter().flatten().count();
+        let open = self.entries(initial).count();
         if open < limit as usize { Ok(()) } else { Err(Errno::Mfile) }
     }
 
@@ -234,6 +247,15 @@ impl Table {
         let moved = slots.get_mut(from as usize).and_then(Option::take).ok_or(Errno::Badf)?;
         *slots.get_mut(to as usize).ok_or(Errno::Badf)? = Some(moved);
         Ok(())
+    }
+
+    /// Whether other descriptors are open than at first.
+    pub fn differs(&self, initial: &Initial) -> bool {
+        let open = |all: &Initial, n| all.get(n).is_some_and(Option::is_some);
+        let differs = |slots: &Vec<Option<Entry>>| {
+            (0..slots.len().max(initial.len())).any(|n| open(slots, n) != open(initial, n))
+        };
+        self.slots.as_ref().is_some_and(differs)
     }
 
     fn own(&mut self, initial: &Initial) -> Result<&mut Vec<Option<Entry>>, Errno> {

@@ -108,6 +108,11 @@ impl Template {
         })
     }
 
+    /// How paths are resolved.
+    pub fn resolution(&self) -> Resolution {
+        self.resolution
+    }
+
     /// The limits in force.
     pub fn limits(&self) -> &Limits {
         &self.limits

@@ -4,6 +4,7 @@
 use super::keys;
 use super::message::Format;
 use super::scan::{Item, Opt, Scanner, show};
+use lucet_artifact::linked;
 use lucet_artifact::types::MemoryShape;
 use lucetc::options::cpu_from_name;
 use lucetc::policy::Policy;
@@ -12,14 +13,17 @@ use lucetc::{Class, Diagnostic, Errors, OptLevel, Options};
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
+/// Longest name of a symbol.
+const MAX_SYMBOL: usize = 255;
 /// Most threads that may be asked for.
 const MAX_JOBS: usize = 1024;
 
 /// Options of a compilation.
-const OPTIONS: [Opt; 19] = [
+const OPTIONS: [Opt; 20] = [
     ("-o", "--output", true),
     ("-O", "--opt-level", true),
     ("", "--emit", true),
+    ("", "--symbol", true),
     ("", "--memory", true),
     ("", "--target-cpu", true),
     ("", "--fuel", false),
@@ -67,7 +71,7 @@ impl Place {
 pub enum Emit {
     /// An artifact.
     So,
-    /// A relocatable object.
+    /// An object that holds an artifact, for the linker.
     Obj,
     /// Intermediate code as text.
     Clif,
@@ -83,6 +87,16 @@ impl Emit {
             Self::Obj => "o",
             Self::Clif => "clif",
             Self::Asm => "s",
+        }
+    }
+
+    /// How it is asked for.
+    fn option(self) -> &'static str {
+        match self {
+            Self::So => "--emit so",
+            Self::Obj => "--emit obj",
+            Self::Clif => "--emit clif",
+            Self::Asm => "--emit asm",
         }
     }
 
@@ -111,9 +125,24 @@ pub struct Job {
     labels: Vec<(String, String)>,
     sign: Option<OsString>,
     password_file: Option<OsString>,
+    symbol: Option<String>,
 }
 
 impl Job {
+    /// What a program calls the artifact that an object holds.
+    pub fn symbol(&self) -> String {
+        if let Some(symbol) = &self.symbol {
+            return symbol.clone();
+        }
+        let stem = match (&self.output, &self.input) {
+            (Some(Place::File(path)), _) | (_, Place::File(path)) => path.file_stem(),
+            _ => None,
+        };
+        let stem = stem.map_or("module".into(), OsStr::to_string_lossy);
+        let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
+        linked::SYMBOL_PREFIX.chars().chain(stem.chars().map(plain)).collect()
+    }
+
     /// Whether the artifact is signed.
     pub fn is_signed(&self) -> bool {
         self.sign.is_some()
@@ -212,6 +241,7 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Command, Errors> {
         labels: Vec::new(),
         sign: None,
         password_file: None,
+        symbol: None,
     };
     let mut inputs = Vec::new();
     let mut scanner = Scanner::new("", &OPTIONS, arguments);
@@ -240,8 +270,12 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Command, Errors> {
     if job.password_file.is_some() && job.sign.is_none() {
         return Err(usage("--password-file goes with --sign").into());
     }
-    if job.sign.is_some() && job.emit != Emit::So {
-        return Err(usage("only artifacts can be signed: --sign does not go with --emit").into());
+    if job.sign.is_some() && job.emit.is_text() {
+        let m = format!("text cannot be signed: --sign does not go with {}", job.emit.option());
+        return Err(usage(m).into());
+    }
+    if job.symbol.is_some() && job.emit != Emit::Obj {
+        return Err(usage("--symbol goes with --emit obj").into());
     }
     Ok(Command::Compile(Box::new(job)))
 }
@@ -257,6 +291,14 @@ fn set(job: &mut Job, name: &str, value: OsString) -> Result<(), Errors> {
         "--policy" => job.policy = Some(value.into()),
         "--wasi" => job.wasi = true,
         "--sign" => job.sign = Some(value),
+        "--symbol" => {
+            let wanted = "a name in C: letters, digits and _, at most 255";
+            job.symbol = Some(choice(name, &value, wanted, |s| {
+                let begins = s.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+                let plain = s.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+                (begins && plain && s.len() <= MAX_SYMBOL).then(|| s.to_owned())
+            })?);
+        }
         "--password-file" => job.password_file = Some(value),
         "--fuel" => job.options.fuel = true,
         "--paranoid" => job.options.paranoid = true,
@@ -362,6 +404,19 @@ mod tests {
     }
 
     #[test]
+    fn symbols_follow_the_output() {
+        for (line, symbol) in [
+            ("--emit obj a/b.wasm", "lucet_artifact_b"),
+            ("--emit obj b.wasm -o out/my-plugin.2.o", "lucet_artifact_my_plugin_2"),
+            ("--emit obj -o - b.wasm", "lucet_artifact_b"),
+            ("--emit obj -o - -", "lucet_artifact_module"),
+            ("--emit obj b.wasm --symbol mine", "mine"),
+        ] {
+            assert_eq!(job(line).symbol(), symbol, "{line}");
+        }
+    }
+
+    #[test]
     fn labels_are_added_last_wins() {
         let o = job("--label a=1 --label b=x=y --label a= m").options(None).unwrap();
         assert_eq!(o.policy.labels, [("a".into(), "".into()), ("b".into(), "x=y".into())]);
@@ -385,7 +440,10 @@ mod tests {
             ("a --limit locals=1G", "--limit: locals can be at most 50000, not 1G"),
             ("a --print limit", "--print wants limits or policy-schema, not `limit`"),
             ("a --label x", "--label wants NAME=VALUE, not `x`"),
-            ("a --sign k --emit asm", "--sign does not go with --emit"),
+            ("a --sign k --emit asm", "--sign does not go with --emit asm"),
+            ("a --emit so --symbol x", "--symbol goes with --emit obj"),
+            ("a --emit obj --symbol 1x", "--symbol wants a name in C"),
+            ("a --emit obj --symbol x-y", "letters, digits and _, at most 255, not `x-y`"),
             ("a --password-file p", "--password-file goes with --sign"),
             ("a -j many", "-j wants a number"),
             ("a --polciy p", "did you mean --policy?"),

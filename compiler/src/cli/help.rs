@@ -24,8 +24,10 @@ Commands:
 Output:
   -o, --output FILE         where to write; - for standard output
                             [default: INPUT with the extension .so, .o, .clif or .s]
-      --emit KIND           so: artifact [default]; obj: relocatable object;
+      --emit KIND           so: artifact [default]; obj: the same as an object to link into a
+                            program (see docs/design/linked-modules.md);
                             clif, asm: intermediate code or machine code as text
+      --symbol NAME         obj: what C calls it [default: lucet_artifact_ and the output's name]
 
 Code:
   -O LEVEL                  0 or none: compile fast, slow code; 1, 2 or speed: run fast [default];

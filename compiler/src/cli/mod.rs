@@ -107,13 +107,15 @@ fn compile(job: &Job, role: &Role<'_>) -> Result<ExitCode, Errors> {
     }
     lucetc::keep_quiet();
     let made = produce(&module, &options, job.emit)?;
-    // The parent signs it, and writes it where it belongs.
-    let target =
-        if job.is_signed() && matches!(role, Role::Child) { Target::Stdout } else { target };
+    if job.is_signed() && matches!(role, Role::Child) {
+        // The parent signs it, and writes it where it belongs.
+        Target::Stdout.write(&made)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     finish(job, key, made, &target)
 }
 
-/// Signs what was made, if that was asked for, and writes it.
+/// Signs what was made, and makes an object of it, if that was asked for, and writes it.
 fn finish(
     job: &Job,
     key: Option<SecretKey>,
@@ -124,6 +126,9 @@ fn finish(
         let place = job.artifact();
         signing::sign(&mut made, &key, &keys::default_comment(&place), &place.name())?;
     }
+    if job.emit == Emit::Obj {
+        made = lucetc::emit::emit_object(&made, &job.symbol())?;
+    }
     target.write(&made)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -131,8 +136,7 @@ fn finish(
 fn produce(module: &[u8], options: &Options, emit: Emit) -> Result<Vec<u8>, Errors> {
     let text = |what| lucetc::compile_to_text(module, options, what).map(String::into_bytes);
     match emit {
-        Emit::So => lucetc::compile(module, options),
-        Emit::Obj => lucetc::emit::emit_object(&lucetc::compile_to_model(module, options)?),
+        Emit::So | Emit::Obj => lucetc::compile(module, options),
         Emit::Clif => text(Text::Clif),
         Emit::Asm => text(Text::Asm),
     }

@@ -5,8 +5,10 @@
 //!             ├─ unwind ─── `.eh_frame`, `.eh_frame_hdr`
 //!             └─ names ──── what debuggers and profilers may be shown
 //!                   │
-//!                   ├─ elf ────► emit():        ET_DYN + trailer, what liblucet loads
-//!                   └─ object ─► emit_object(): ET_REL, for people who link or look
+//!                   └─ elf ──► emit():        ET_DYN + trailer, what liblucet loads
+//!                                  │
+//!                                  └─ object ─► emit_object(): the same inside ET_REL, to be
+//!                                               linked into a program
 //! ```
 //!
 //! The layout is drawn in [`lucet_artifact::container`]. The bytes depend on the input alone: no
@@ -40,18 +42,14 @@ pub fn emit(compiled: &Compiled) -> Result<Vec<u8>, Errors> {
     elf::write(compiled)
 }
 
-/// Writes a relocatable object with the same code, symbols, unwind information and sections.
-///
-/// It is meant for linkers and inspection tools; liblucet does not load it. Two things differ from
-/// an artifact: there is no trailer, and function records do not refer to names (offset 0), since
-/// a linker rewrites the string table.
+/// Writes an object for linkers that holds an artifact, which a program then finds by `symbol`: see
+/// [`lucet_artifact::linked`].
 ///
 /// # Errors
 ///
-/// As for [`emit`].
-pub fn emit_object(compiled: &Compiled) -> Result<Vec<u8>, Errors> {
-    check(compiled)?;
-    object::write(compiled)
+/// [`Class::Internal`] if it cannot be written.
+pub fn emit_object(artifact: &[u8], symbol: &str) -> Result<Vec<u8>, Errors> {
+    object::write(artifact, symbol)
 }
 
 /// A limit of the format is exceeded.

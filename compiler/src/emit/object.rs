@@ -1,66 +1,36 @@
-//! `--emit obj`: a relocatable object, for linkers and for tools that want one.
+//! `--emit obj`: an object that makes an artifact a part of a program.
 //!
-//! Code, unwind information, symbols and the `.lucet.*` sections, which a linker carries over
-//! because they are ordinary, not loaded sections. The only relocations are those from
-//! `.eh_frame` to `.text`.
+//! It has one section of read-only data, which holds the artifact as it would be in a file, and one
+//! symbol ([`lucet_artifact::linked`]). To the linker it is data; code runs only after the library
+//! checked and mapped it like that of any artifact, so neither relocations nor unwind tables of the
+//! program know of it.
 
 use super::internal;
-use super::names::symbols;
-use super::sections::{self, Sections};
-use super::unwind::Frames;
 use crate::error::Errors;
-use crate::model::Compiled;
-use lucet_artifact::container::{EH_FRAME, FUNCTION_ALIGN, IMAGE};
-use lucet_artifact::limits::NATIVE_PAGE;
-use object::write::{Object, Relocation, StandardSection, Symbol, SymbolSection};
+use lucet_artifact::linked;
+use object::write::{Object, Symbol, SymbolSection};
 use object::{
-    Architecture, BinaryFormat, Endianness, RelocationFlags, SectionKind, SymbolFlags, SymbolKind,
-    SymbolScope, elf,
+    Architecture, BinaryFormat, Endianness, SectionKind, SymbolFlags, SymbolKind, SymbolScope,
 };
 
 /// Writes the object.
-pub(super) fn write(c: &Compiled) -> Result<Vec<u8>, Errors> {
+pub(super) fn write(artifact: &[u8], symbol: &str) -> Result<Vec<u8>, Errors> {
     let mut o = Object::new(BinaryFormat::Elf, Architecture::X86_64, Endianness::Little);
-    let text = o.section_id(StandardSection::Text);
-    o.set_section_data(text, &c.text, FUNCTION_ALIGN.into());
-    for s in symbols(c) {
-        o.add_symbol(Symbol {
-            name: s.name.as_bytes().to_vec(),
-            value: s.offset.into(),
-            size: s.size.into(),
-            kind: SymbolKind::Text,
-            scope: SymbolScope::Compilation,
-            weak: false,
-            section: SymbolSection::Section(text),
-            flags: SymbolFlags::None,
-        });
-    }
-    let frames = Frames::build(c)?;
-    if !frames.fixups.is_empty() {
-        let name = EH_FRAME.as_bytes().to_vec();
-        let section = o.add_section(Vec::new(), name, SectionKind::ReadOnlyData);
-        o.set_section_data(section, frames.bytes, 8);
-        let symbol = o.section_symbol(text);
-        for f in &frames.fixups {
-            let flags = RelocationFlags::Elf { r_type: elf::R_X86_64_PC32 };
-            let (offset, addend) = (f.field as u64, i64::from(f.text_offset));
-            o.add_relocation(section, Relocation { offset, symbol, addend, flags })
-                .map_err(failed)?;
-        }
-    }
-    let sections = Sections::build(c)?;
-    let image = sections::Section { name: IMAGE, bytes: (&c.image).into() };
-    let image = (!c.image.is_empty()).then_some((image, NATIVE_PAGE));
-    for (s, align) in sections.list.into_iter().map(|s| (s, sections::ALIGN)).chain(image) {
-        let name = s.name.as_bytes().to_vec();
-        let id = o.add_section(Vec::new(), name, SectionKind::Metadata);
-        o.set_section_data(id, s.bytes.into_owned(), align);
-    }
+    let name = linked::SECTION.as_bytes().to_vec();
+    let section = o.add_section(Vec::new(), name, SectionKind::ReadOnlyData);
+    let (bytes, label) = linked::section(artifact);
+    o.set_section_data(section, bytes, linked::SECTION_ALIGN);
+    o.add_symbol(Symbol {
+        name: symbol.as_bytes().to_vec(),
+        value: label as u64,
+        size: linked::LABEL_BYTES as u64,
+        kind: SymbolKind::Data,
+        scope: SymbolScope::Linkage,
+        weak: false,
+        section: SymbolSection::Section(section),
+        flags: SymbolFlags::None,
+    });
     // Without this section a linker marks its output as needing an executable stack.
     o.add_section(Vec::new(), b".note.GNU-stack".to_vec(), SectionKind::Other);
-    o.write().map_err(failed)
-}
-
-fn failed(e: object::write::Error) -> Errors {
-    internal(format!("object file: {e}"))
+    o.write().map_err(|e| internal(format!("object file: {e}")))
 }

@@ -7,6 +7,10 @@ use super::{ImportEntry, ImportRule, Policy, TypePattern};
 /// it, which programs of 2019 use.
 pub const MODULES: [&str; 2] = ["wasi_snapshot_preview1", "wasi_unstable"];
 
+/// Functions that mean something else in the older one, or are not there.
+pub const NOT_IN_THE_OLDER: [&str; 5] =
+    ["fd_filestat_get", "fd_seek", "path_filestat_get", "poll_oneoff", "sock_accept"];
+
 /// The functions, with their types as the policy compares them.
 pub const FUNCTIONS: [(&str, &str); 46] = [
     ("args_get", "(i32, i32) -> i32"),
@@ -66,9 +70,12 @@ impl Policy {
             ty: TypePattern::parse(ty).ok(),
             ..ImportEntry::named(name)
         };
+        let [preview1, older] = MODULES.map(str::to_owned);
         let entries: Vec<_> = FUNCTIONS.iter().map(entry).collect();
-        rules
-            .extend(MODULES.map(|m| ImportRule { module: m.to_owned(), entries: entries.clone() }));
+        let same = |e: &&ImportEntry| !NOT_IN_THE_OLDER.contains(&e.name.as_str());
+        let entries_of_older = entries.iter().filter(same).cloned().collect();
+        rules.push(ImportRule { module: preview1, entries });
+        rules.push(ImportRule { module: older, entries: entries_of_older });
     }
 
     /// A policy that allows the imports of WASI and no others.

@@ -97,6 +97,28 @@ fn as_text() {
 }
 
 #[test]
+fn who_signed_it() {
+    let d = plugin("inspect_signed");
+    d.run("keygen -W k.key").succeeds();
+    let unsigned = d.run("inspect p.so").stdout;
+    d.run("sign -s k.key -t of\u{1b}[31m p.so").fails(2, "comment");
+    d.run("sign -s k.key -t release-7 p.so").succeeds();
+    let trailer = Trailer::decode(&d.read("p.so")).unwrap();
+    let key = trailer.signature.unwrap().key().to_string();
+    assert!(String::from_utf8(d.read("k.pub")).unwrap().contains(&key), "the key's own id");
+    let r = d.run("inspect p.so");
+    r.succeeds();
+    let text = String::from_utf8(r.stdout).unwrap();
+    let fact =
+        format!("signature      key {key} (not checked here)\n  comment      \"release-7\"\n");
+    // Nothing else is said of a signed artifact than of the same one unsigned.
+    let without = text.replace(&fact, "signature      none\n");
+    assert!(text.contains(&fact) && without.as_bytes() == unsigned, "{text}");
+    let v: Value = serde_json::from_slice(&d.run("inspect p.so --json").stdout).unwrap();
+    assert_eq!(v["signature"], json!({ "key": key, "comment": "release-7" }));
+}
+
+#[test]
 fn as_json() {
     let d = plugin("inspect_json");
     let r = d.run("inspect p.so --json");

@@ -111,7 +111,7 @@ fn is_gone(id: Pid) -> bool {
 }
 
 #[test]
-fn a_child_that_hangs_is_killed() {
+fn a_compilation_that_hangs_is_killed() {
     let running = to_a_pipe("hangs", "--limit time=1");
     let child = running.compiling();
     let (run, names) = running.end();

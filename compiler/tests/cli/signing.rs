@@ -246,3 +246,24 @@ fn the_process_that_compiles_does_not_read_the_key() {
     writer.join().unwrap();
     d.run("verify -p k.pub a.so").succeeds();
 }
+
+#[test]
+fn objects_hold_signed_artifacts() {
+    let d = dir("objects");
+    d.run("a.wat --sign k.key -o signed.so").succeeds();
+    d.run("a.wat --sign k.key --emit obj -o lib/../a.o").fails(2, "there is no directory");
+    for more in ["", " --in-process"] {
+        d.run(&format!("a.wat --sign k.key --emit obj --symbol mine{more}")).succeeds();
+        let object = d.read("a.o");
+        // Code and contract are those of the file; what differs is the comment's time.
+        let body = &d.read("signed.so")[..d.read("signed.so").len() - TRAILER_BYTES];
+        let at = object.windows(body.len()).position(|w| w == body).expect("the artifact");
+        let label = &object[at..][lucet_artifact::linked::distance(body.len() + TRAILER_BYTES)..];
+        let label = label[..lucet_artifact::linked::LABEL_BYTES].try_into().unwrap();
+        let len = lucet_artifact::linked::decode_label(label).unwrap();
+        fs::write(d.path("out.so"), &object[at..at + len]).unwrap();
+        let said = text(&d.run("verify -p k.pub out.so"));
+        assert_eq!(fact(&said, "key"), fact(&text(&d.run("verify -p k.pub signed.so")), "key"));
+        assert!(object.windows(5).any(|w| w == b"mine\0"));
+    }
+}

@@ -16,6 +16,8 @@ fn only_the_imports_of_wasi_are_allowed() {
     d.write("asks.wat", ASKS).run("--wasi asks.wat").fails(1, "env.exec is not allowed");
     d.write("none.wat", r#"(module (import "wasi_snapshot_preview1" "fd_eat" (func)))"#);
     d.run("--wasi none.wat").fails(1, "wasi_snapshot_preview1.fd_eat is not allowed");
+    d.write("old.wat", r#"(module (import "wasi_unstable" "fd_seek" (func)))"#);
+    d.run("--wasi old.wat").fails(1, "wasi_unstable.fd_seek is not allowed");
     d.write("odd.wat", r#"(module (import "wasi_snapshot_preview1" "proc_exit" (func)))"#);
     d.run("--wasi odd.wat")
         .fails(1, "proc_exit has the type () -> (), the policy allows")

@@ -143,20 +143,23 @@ fn symbols_name_functions_and_glue() {
 #[test]
 fn the_same_module_gives_the_same_bytes() {
     assert_eq!(emit(&module::adders()).unwrap(), emit(&module::adders()).unwrap());
-    assert_eq!(emit_object(&module::adders()).unwrap(), emit_object(&module::adders()).unwrap());
+    let object = || emit_object(&emit(&module::adders()).unwrap(), "x").unwrap();
+    assert_eq!(object(), object());
 }
 
 #[test]
-fn an_object_has_code_symbols_and_relocated_frames() {
-    let c = module::with_image(1);
-    let bytes = emit_object(&c).unwrap();
+fn an_object_holds_the_artifact_and_one_symbol() {
+    let artifact = emit(&module::with_image(1)).unwrap();
+    let bytes = emit_object(&artifact, "lucet_artifact_x").unwrap();
     let elf = ElfFile64::<Endianness>::parse(&*bytes).unwrap();
     assert_eq!(elf.elf_header().e_type(LE), elf::ET_REL);
-    assert_eq!(elf.section_by_name(TEXT).unwrap().data().unwrap(), c.text);
-    assert_eq!(elf.section_by_name(IMAGE).unwrap().data().unwrap(), c.image);
-    let frames = elf.section_by_name(".eh_frame").unwrap();
-    assert_eq!(frames.relocations().count(), c.unwind.len());
-    assert!(elf.symbols().any(|s| s.name() == Ok("größe")));
+    let section = elf.section_by_name(".lucet.artifact").unwrap();
+    let (data, label) = lucet_artifact::linked::section(&artifact);
+    assert_eq!((section.data().unwrap(), section.align()), (&*data, 4096));
+    assert!(section.relocations().next().is_none());
+    let found: Vec<_> = elf.symbols().filter(|s| s.is_global()).collect();
+    let [symbol] = found.as_slice() else { panic!("{} symbols", found.len()) };
+    assert_eq!((symbol.name(), symbol.address()), (Ok("lucet_artifact_x"), label as u64));
 }
 
 #[test]

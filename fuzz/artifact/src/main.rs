@@ -19,13 +19,14 @@ mod counters;
 mod random;
 
 use change::change;
+use lucet::Status;
 use lucet::loader::{LoadOptions, Source, load};
 use lucet_artifact::trailer::{TRAILER_BYTES, Trailer};
 use random::Rng;
 use std::fs;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::{Child, Command, ExitCode, ExitStatus};
 use std::time::{Duration, Instant};
 
 const USAGE: &str = "usage: lucet-fuzz-artifact SEEDS WORK SECONDS [SEED]
@@ -37,47 +38,92 @@ const USAGE: &str = "usage: lucet-fuzz-artifact SEEDS WORK SECONDS [SEED]
 /// Says to a child that it is one.
 const CHILD: &str = "LUCET_FUZZ_ARTIFACT_CHILD";
 
+/// How much longer than it was told to a child may run, before that is a finding, too.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What the command line says.
+struct Job<'a> {
+    seeds: &'a Path,
+    work: &'a Path,
+    time: Duration,
+    seed: u64,
+}
+
+fn job(args: &[String]) -> Result<Job<'_>, String> {
+    let [seeds, work, seconds, rest @ ..] = args else {
+        return Err(format!(
+            "SEEDS, WORK and SECONDS are needed; there are {} of them",
+            args.len()
+        ));
+    };
+    let number = |name: &str, text: &str, least: u64| match text.parse::<u64>() {
+        Ok(n) if n >= least => Ok(n),
+        _ => Err(format!("{name} is a whole number, {least} or more; it is {text:?}")),
+    };
+    let time = Duration::from_secs(number("SECONDS", seconds, 1)?);
+    let seed = match rest {
+        [] => 1,
+        [seed] => number("SEED", seed, 0)?,
+        [_, more, ..] => return Err(format!("nothing follows SEED; there is {more:?}")),
+    };
+    Ok(Job { seeds: Path::new(seeds), work: Path::new(work), time, seed })
+}
+
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let number = |i: usize| args.get(i).map_or(Some(1), |a| a.parse::<u64>().ok());
-    let (Some(seeds), Some(work), Some(seconds), Some(seed)) =
-        (args.first(), args.get(1), args.get(2).and_then(|_| number(2)), number(3))
-    else {
-        eprintln!("{USAGE}");
-        return ExitCode::from(2);
+    let job = match job(&args) {
+        Ok(job) => job,
+        Err(what) => {
+            eprintln!("{what}\n\n{USAGE}");
+            return ExitCode::from(2);
+        }
     };
-    let work = Path::new(work);
-    if let Err(e) = fs::create_dir_all(work) {
-        eprintln!("cannot create {}: {e}", work.display());
+    if let Err(e) = fs::create_dir_all(job.work) {
+        eprintln!("cannot create {}: {e}", job.work.display());
         return ExitCode::from(2);
     }
     if std::env::var_os(CHILD).is_some() {
-        return run(Path::new(seeds), work, Duration::from_secs(seconds), seed);
+        return run(job.seeds, job.work, job.time, job.seed);
     }
-    supervise(work, &args)
+    supervise(&job, &args)
+}
+
+/// Waits for the child; `None` if it had to be ended.
+fn wait(child: &mut Child, time: Duration) -> std::io::Result<Option<ExitStatus>> {
+    let begun = Instant::now();
+    while begun.elapsed() < time + PATIENCE {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    child.kill()?;
+    child.wait()?;
+    Ok(None)
 }
 
 /// Runs the child; what it had in its hands when it died is kept.
-fn supervise(work: &Path, args: &[String]) -> ExitCode {
+fn supervise(job: &Job<'_>, args: &[String]) -> ExitCode {
     let child = std::env::current_exe()
-        .and_then(|exe| Command::new(exe).args(args).env(CHILD, "1").status());
-    match child {
-        Ok(status) if status.success() => ExitCode::SUCCESS,
-        Ok(status) if status.code() == Some(2) => ExitCode::from(2),
-        Ok(status) => {
-            let kept = (0..).map(|n| work.join(format!("crash-{n}.so"))).find(|p| !p.exists());
-            let kept = kept.unwrap_or_else(|| work.join("crash.so"));
-            match fs::copy(work.join("current.so"), &kept) {
-                Ok(_) => eprintln!("the loader did not survive {}: {status}", kept.display()),
-                Err(e) => eprintln!("the fuzzer died ({status}); nothing was kept: {e}"),
-            }
-            ExitCode::FAILURE
-        }
+        .and_then(|exe| Command::new(exe).args(args).env(CHILD, "1").spawn())
+        .and_then(|mut child| wait(&mut child, job.time));
+    let ended = match child {
+        Ok(Some(status)) if status.success() => return ExitCode::SUCCESS,
+        Ok(Some(status)) if status.code() == Some(2) => return ExitCode::from(2),
+        Ok(Some(status)) => status.to_string(),
+        Ok(None) => "it did not come to an end".to_owned(),
         Err(e) => {
-            eprintln!("cannot start the child: {e}");
-            ExitCode::FAILURE
+            eprintln!("cannot run the child: {e}");
+            return ExitCode::FAILURE;
         }
+    };
+    let kept = (0..).map(|n| job.work.join(format!("crash-{n}.so"))).find(|p| !p.exists());
+    let kept = kept.unwrap_or_else(|| job.work.join("crash.so"));
+    match fs::copy(job.work.join("current.so"), &kept) {
+        Ok(_) => eprintln!("the loader did not survive {}: {ended}", kept.display()),
+        Err(e) => eprintln!("the fuzzer died ({ended}); nothing was kept: {e}"),
     }
+    ExitCode::FAILURE
 }
 
 /// All artifacts below a directory.
@@ -109,9 +155,19 @@ fn resealed(artifact: &[u8], trailer: &Trailer) -> Vec<u8> {
 }
 
 /// Loads it and asks about everything; whether it loads.
+///
+/// # Panics
+/// If the answer is that the library has a bug, which is what a panic becomes on its way to C. The
+/// child dies of it, as of any panic in the loader.
 fn try_one(bytes: &[u8]) -> bool {
     let options = LoadOptions { allow_unsigned: true, ..LoadOptions::default() };
-    let Ok(loaded) = load(Source::Bytes(bytes), &options) else { return false };
+    let loaded = match load(Source::Bytes(bytes), &options) {
+        Ok(loaded) => loaded,
+        Err(e) => {
+            assert_ne!(e.status(), Status::Internal, "a bug in the library: {e}");
+            return false;
+        }
+    };
     for i in [0, 1, 2, 7, u32::MAX] {
         let _ = (loaded.function_name(i), loaded.wasm_offset(i, 5), loaded.function_at(i));
     }

@@ -26,6 +26,7 @@ fn engine(fuel: bool) -> (Engine, Linker<StoreLimits>) {
     config.compilation_mode(wasmi::CompilationMode::Lazy);
     config.set_max_recursion_depth(5000);
     config.set_max_stack_height(8 << 20);
+    config.wasm_wide_arithmetic(true);
     let engine = Engine::new(&config);
     let mut linker = Linker::new(&engine);
     for (n, (name, params, results)) in host::FUNCTIONS.iter().enumerate() {

@@ -47,6 +47,7 @@ fn engine(fuel: bool) -> (Engine, Linker<StoreLimits>) {
     c.wasm_function_references(true);
     c.wasm_gc(true);
     c.wasm_exceptions(true);
+    c.wasm_wide_arithmetic(true);
     let engine = Engine::new(&c).expect("an engine");
     let mut linker = Linker::new(&engine);
     for (n, (name, params, results)) in host::FUNCTIONS.iter().enumerate() {

@@ -6,14 +6,45 @@
 //! before anything happens that could not be repeated.
 
 mod args;
+mod buffers;
 mod clock;
+mod dir;
+mod fd;
+mod host;
+mod io;
+mod open;
+mod path;
+mod poll;
 mod proc;
 mod random;
+mod sock;
+mod stat;
 
 pub use args::{args_get, args_sizes_get, environ_get, environ_sizes_get};
 pub use clock::{clock_res_get, clock_time_get};
+pub use dir::fd_readdir;
+pub use fd::{
+    fd_close, fd_fdstat_get, fd_fdstat_set_flags, fd_fdstat_set_rights, fd_prestat_dir_name,
+    fd_prestat_get, fd_renumber, fd_seek, fd_tell,
+};
+pub use io::{fd_pread, fd_pwrite, fd_read, fd_write};
+pub use open::path_open;
+pub use path::{
+    path_create_directory, path_link, path_readlink, path_remove_directory, path_rename,
+    path_symlink, path_unlink_file,
+};
+pub use poll::poll_oneoff;
 pub use proc::{proc_exit, proc_raise, sched_yield};
 pub use random::random_get;
+pub use sock::{sock_accept, sock_recv, sock_send, sock_shutdown};
+pub use stat::{
+    fd_advise, fd_allocate, fd_datasync, fd_filestat_get, fd_filestat_set_size,
+    fd_filestat_set_times, fd_sync, path_filestat_get, path_filestat_set_times,
+};
+
+use io::Transfer;
+use poll::Poll;
+use sock::{Accept, Message};
 
 use crate::context::{Answer, Context, Wait};
 use crate::memory::Mem;
@@ -22,7 +53,6 @@ use crate::types::Errno;
 /// Why a call ends other than by success.
 pub(crate) enum Stop {
     Errno(Errno),
-    Exit(u32),
     Wait(Wait),
 }
 
@@ -45,7 +75,6 @@ impl From<Stop> for Answer {
     fn from(stop: Stop) -> Answer {
         match stop {
             Stop::Errno(errno) => Answer::Errno(errno),
-            Stop::Exit(code) => Answer::Exit(code),
             Stop::Wait(wait) => Answer::Wait(wait),
         }
     }
@@ -57,63 +86,51 @@ pub(crate) fn answer(result: Result<(), Errno>) -> Answer {
 
 /// A call that may have to wait, with its arguments.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Call {}
+pub(crate) enum Call {
+    Read(Transfer),
+    Write(Transfer),
+    Poll(Poll),
+    Accept(Accept),
+    Receive(Message),
+    Send(Message),
+}
 
-/// Goes on with the call that answered [`Answer::Wait`]. It may wait again. `Inval` when no call is
-/// suspended.
-pub fn resume(ctx: &mut Context, _mem: &mut Mem<'_>) -> Answer {
-    match ctx.pending.take() {
-        None => Answer::Errno(Errno::Inval),
-        Some(call) => match call {},
+fn attempt(ctx: &mut Context, mem: &mut Mem<'_>, call: &mut Call) -> Done {
+    match call {
+        Call::Read(transfer) => io::attempt_read(ctx, mem, *transfer),
+        Call::Write(transfer) => io::attempt_write(ctx, mem, *transfer),
+        Call::Poll(poll) => poll::attempt(ctx, mem, poll),
+        Call::Accept(accept) => sock::attempt_accept(ctx, mem, *accept),
+        Call::Receive(message) => sock::attempt_receive(ctx, mem, *message),
+        Call::Send(message) => sock::attempt_send(ctx, mem, *message),
     }
 }
 
-macro_rules! later {
-    ($($name:ident($($ty:ty),*);)*) => {
-        $(#[allow(missing_docs, clippy::too_many_arguments)]
-        pub fn $name(_: &mut Context, _: &mut Mem<'_>, $(_: $ty),*) -> Answer {
-            Answer::Errno(Errno::Nosys)
-        })*
-    };
+/// Makes a call that may have to wait: here, or by saying what for.
+pub(crate) fn run(ctx: &mut Context, mem: &mut Mem<'_>, mut call: Call) -> Answer {
+    loop {
+        let wait = match attempt(ctx, mem, &mut call) {
+            Ok(()) => return Answer::Errno(Errno::Success),
+            Err(Stop::Wait(wait)) => wait,
+            Err(stop) => return stop.into(),
+        };
+        if ctx.template.non_blocking {
+            ctx.pending = Some(call);
+            return Answer::Wait(wait);
+        }
+        if let Err(errno) = poll::block(&wait, ctx) {
+            return Answer::Errno(errno);
+        }
+    }
 }
 
-later! {
-    fd_advise(u32, u64, u64, u32);
-    fd_allocate(u32, u64, u64);
-    fd_close(u32);
-    fd_datasync(u32);
-    fd_fdstat_get(u32, u32);
-    fd_fdstat_set_flags(u32, u32);
-    fd_fdstat_set_rights(u32, u64, u64);
-    fd_filestat_get(u32, u32);
-    fd_filestat_set_size(u32, u64);
-    fd_filestat_set_times(u32, u64, u64, u32);
-    fd_pread(u32, u32, u32, u64, u32);
-    fd_prestat_get(u32, u32);
-    fd_prestat_dir_name(u32, u32, u32);
-    fd_pwrite(u32, u32, u32, u64, u32);
-    fd_read(u32, u32, u32, u32);
-    fd_readdir(u32, u32, u32, u64, u32);
-    fd_renumber(u32, u32);
-    fd_seek(u32, u64, u32, u32);
-    fd_sync(u32);
-    fd_tell(u32, u32);
-    fd_write(u32, u32, u32, u32);
-    path_create_directory(u32, u32, u32);
-    path_filestat_get(u32, u32, u32, u32, u32);
-    path_filestat_set_times(u32, u32, u32, u32, u64, u64, u32);
-    path_link(u32, u32, u32, u32, u32, u32, u32);
-    path_open(u32, u32, u32, u32, u32, u64, u64, u32, u32);
-    path_readlink(u32, u32, u32, u32, u32, u32);
-    path_remove_directory(u32, u32, u32);
-    path_rename(u32, u32, u32, u32, u32, u32);
-    path_symlink(u32, u32, u32, u32, u32);
-    path_unlink_file(u32, u32, u32);
-    poll_oneoff(u32, u32, u32, u32);
-    sock_accept(u32, u32, u32);
-    sock_recv(u32, u32, u32, u32, u32, u32);
-    sock_send(u32, u32, u32, u32, u32);
-    sock_shutdown(u32, u32);
+/// Goes on with the call that answered [`Answer::Wait`]. It may wait again. `Inval` when no call is
+/// suspended.
+pub fn resume(ctx: &mut Context, mem: &mut Mem<'_>) -> Answer {
+    match ctx.pending.take() {
+        None => Answer::Errno(Errno::Inval),
+        Some(call) => run(ctx, mem, call),
+    }
 }
 
 #[cfg(test)]

@@ -144,6 +144,10 @@ pub fn entries() -> Vec<Entry> {
         all.push(e);
     }
     all.extend(FLOORS.iter().map(|name| beside(name, &[])));
+    for row in ["WASI hello, fresh instance", "WASI hello, fresh instance, output captured"] {
+        let e = entry(row, Kind::Time, "C interface; context, instance, _start, drop");
+        all.push(e.with("lucet", "wasi", row).with("wasmtime", "wasmtime-wasi", row));
+    }
     all.extend(artifacts());
     all.extend(many());
     all
@@ -198,6 +202,8 @@ pub fn start(dir: &str) -> Result<BTreeMap<&'static str, Worker>, String> {
     add("guard", format!("{dir}/wasm2c-guard"), Vec::new())?;
     add("calloc", format!("{dir}/wasm2c-calloc"), Vec::new())?;
     add("inside", beside("inside"), files(&["hot.wasm", "kernels.wasm", "large.wasm"]))?;
+    add("wasi", format!("{dir}/wasi"), files(&["hello.so"]))?;
+    add("wasmtime-wasi", beside("wasmtime_wasi"), files(&["hello.wasm"]))?;
     for setting in ["resident", "scan", "default", "epochs", "fuel", "no-signals"] {
         let mut arguments = vec![setting.to_owned()];
         arguments.extend(files(&["hot.wasm", "pages.wasm", "data.wasm", "kernels.wasm"]));

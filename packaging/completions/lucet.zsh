@@ -1,0 +1,3 @@
+#compdef @TOOL@
+# What --help says, and files.
+_arguments '*:file:_files' --
