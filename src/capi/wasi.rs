@@ -389,8 +389,8 @@ pub extern "C" fn lucet_wasi_config_set_deterministic(
     })
 }
 
-/// Lets a function be the clocks; `resolution` is the number of nanoseconds, at least 1, between two
-/// times that it tells apart. `user_data` must live as long as the lucet_wasi.
+/// Lets a function be the clocks; `resolution` is the number of nanoseconds, at least 1, between
+/// two times that it tells apart. `user_data` must live as long as the lucet_wasi.
 ///
 /// LUCET_STATUS_INVALID_ARGUMENT if the resolution is 0.
 #[unsafe(no_mangle)]
