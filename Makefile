@@ -28,7 +28,7 @@ ALIASES := lucetc-wasi
 SCRIPTS := wasm32-unknown-wasi-clang
 
 .PHONY: all help demo test check deps spec corpus corpus-wasi forms hostile guards fuzz \
-  fuzz-artifact bench bench-quick bench-hot bench-deps clean header cdylib size abi-baseline
+  fuzz-artifact bench bench-quick bench-hot bench-nginx bench-deps clean header cdylib size abi-baseline
 
 ##@ Build
 all: product ## everything, into target/dist/
@@ -156,6 +156,9 @@ bench: deps bench-deps all ## beside Wasmtime, wasm2c and native code: table, ve
 
 bench-hot: product ## what the hot paths cost a C program, in seconds; ROWS="call trap" picks rows
 	@$(MAKE) -s -C benches run-hot ROWS="$(ROWS)"
+
+bench-nginx: bench-deps nginx-module ## what a plugin costs in nginx, beside C, njs and Lua
+	@nginx-module/bench/run
 
 size: product ## what liblucet.so consists of, by crate
 	@benches/size $(SO)

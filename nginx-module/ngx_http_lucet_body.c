@@ -53,7 +53,9 @@ ngx_http_lucet_read_body(void *request, lucet_http_body body, void *buf, size_t 
 
     if (body == LUCET_HTTP_REQUEST_BODY) {
 
-        if (ngx_http_lucet_awaits_body(ctx)) {
+        /* a response does not wait for it: then it is what somebody has read */
+
+        if (ctx->state == NGX_HTTP_LUCET_REQUEST && ngx_http_lucet_awaits_body(ctx)) {
             ctx->body_awaited = 1;
             return LUCET_HTTP_WAIT;
         }

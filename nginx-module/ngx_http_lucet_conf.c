@@ -89,9 +89,11 @@ ngx_http_lucet_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_http_lucet_loc_conf_t *prev = parent;
     ngx_http_lucet_loc_conf_t *conf = child;
 
+    ngx_http_lucet_main_conf_t  *lmcf;
+
     ngx_conf_merge_ptr_value(conf->links, prev->links, NULL);
-    ngx_conf_merge_msec_value(conf->time_limit, prev->time_limit, 1000);
-    ngx_conf_merge_msec_value(conf->time_slice, prev->time_slice, 1);
+    ngx_conf_merge_msec_value(conf->time_limit, prev->time_limit, NGX_HTTP_LUCET_TIME_LIMIT);
+    ngx_conf_merge_msec_value(conf->time_slice, prev->time_slice, 5);
     ngx_conf_merge_size_value(conf->memory_limit, prev->memory_limit, 128 * 1024 * 1024);
     ngx_conf_merge_size_value(conf->response_buffer_size, prev->response_buffer_size,
                               8 * 1024 * 1024);
@@ -102,6 +104,16 @@ ngx_http_lucet_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     }
 
     ngx_conf_merge_uint_value(conf->on_error, prev->on_error, NGX_HTTP_LUCET_ON_ERROR_DEFAULT);
+
+    if (conf->links) {
+        lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lucet_module);
+
+        if (conf->memory_limit == 0) {
+            lmcf->unlimited = 1;
+        }
+
+        lmcf->max_memory = ngx_max(lmcf->max_memory, conf->memory_limit);
+    }
 
     return NGX_CONF_OK;
 }
@@ -184,7 +196,20 @@ ngx_http_lucet_item(ngx_conf_t *cf, ngx_command_t *dummy, void *conf)
         return NGX_CONF_ERROR;
     }
 
+    if (ngx_strcmp(value[0].data, "watch") == 0 && cf->args->nelts == 2) {
+
+        lmcf->watch = ngx_parse_time(&value[1], 0);
+
+        if (lmcf->watch == (ngx_msec_t) NGX_ERROR) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "\"watch\" needs a time such as \"1s\"");
+            return NGX_CONF_ERROR;
+        }
+
+        return NGX_CONF_OK;
+    }
+
     if (ngx_strcmp(value[0].data, "hash") == 0
+        || ngx_strcmp(value[0].data, "watch") == 0
         || ngx_strcmp(value[0].data, "allow_unsigned") == 0)
     {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
@@ -455,9 +480,22 @@ ngx_http_lucet_on_error(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 ngx_int_t
 ngx_http_lucet_resolve(ngx_conf_t *cf, ngx_http_lucet_main_conf_t *lmcf)
 {
-    ngx_uint_t                 i;
-    ngx_http_lucet_link_t    **link;
-    ngx_http_lucet_plugin_t  **plugin;
+    ngx_uint_t                  i;
+    ngx_http_lucet_link_t     **link;
+    ngx_http_lucet_plugin_t   **plugin;
+    ngx_http_lucet_loc_conf_t  *llcf;
+
+    llcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_lucet_module);
+
+    lmcf->start_limit = NGX_HTTP_LUCET_TIME_LIMIT;
+
+    if (llcf->time_limit != NGX_CONF_UNSET_MSEC && llcf->time_limit != 0) {
+        lmcf->start_limit = llcf->time_limit;
+    }
+
+    if (lmcf->unlimited) {
+        lmcf->max_memory = 0;
+    }
 
     plugin = lmcf->list.elts;
 
@@ -494,10 +532,8 @@ static ngx_int_t
 ngx_http_lucet_load(ngx_conf_t *cf, ngx_http_lucet_main_conf_t *lmcf,
     ngx_http_lucet_plugin_t *plugin)
 {
-    lucet_status          status;
-    lucet_module         *module;
-    ngx_pool_cleanup_t   *cln;
-    lucet_module_config  *config;
+    lucet_status         status;
+    ngx_pool_cleanup_t  *cln;
 
     cln = ngx_pool_cleanup_add(cf->pool, 0);
     if (cln == NULL) {
@@ -507,28 +543,18 @@ ngx_http_lucet_load(ngx_conf_t *cf, ngx_http_lucet_main_conf_t *lmcf,
     cln->handler = ngx_http_lucet_free_plugin;
     cln->data = plugin;
 
-    module = NULL;
-
     status = lucet_module_ref_create(&plugin->ref);
 
     if (status == LUCET_STATUS_OK) {
-        config = ngx_http_lucet_terms(lmcf, plugin);
+        plugin->terms = ngx_http_lucet_terms(lmcf, plugin);
 
-        if (config == NULL) {
+        if (plugin->terms == NULL) {
             status = LUCET_STATUS_INVALID_ARGUMENT;
 
         } else {
-            status = lucet_module_load_file((char *) plugin->path.data, config, &module);
-            lucet_module_config_free(config);
+            ngx_http_lucet_identify(plugin, &plugin->id);
+            status = ngx_http_lucet_publish(plugin);
         }
-    }
-
-    if (status == LUCET_STATUS_OK) {
-        status = lucet_http_check(module, NULL, NULL);
-    }
-
-    if (status == LUCET_STATUS_OK) {
-        status = lucet_module_ref_publish(plugin->ref, module);
     }
 
     if (status != LUCET_STATUS_OK) {
@@ -545,11 +571,51 @@ ngx_http_lucet_load(ngx_conf_t *cf, ngx_http_lucet_main_conf_t *lmcf,
         }
     }
 
+    return (status == LUCET_STATUS_OK) ? NGX_OK : NGX_ERROR;
+}
+
+
+/* Loads what is in a plugin's file, checks it, and lets requests have it. */
+
+lucet_status
+ngx_http_lucet_publish(ngx_http_lucet_plugin_t *plugin)
+{
+    lucet_status   status;
+    lucet_module  *module;
+
+    status = lucet_module_load_file((char *) plugin->path.data, plugin->terms, &module);
+
+    if (status != LUCET_STATUS_OK) {
+        return status;
+    }
+
+    status = lucet_http_check(module, NULL, NULL);
+
+    if (status == LUCET_STATUS_OK) {
+        status = lucet_module_ref_publish(plugin->ref, module);
+    }
+
     (void) lucet_module_free(module);
 
-    plugin->published = (status == LUCET_STATUS_OK);
+    return status;
+}
 
-    return plugin->published ? NGX_OK : NGX_ERROR;
+
+void
+ngx_http_lucet_identify(ngx_http_lucet_plugin_t *plugin, ngx_http_lucet_id_t *id)
+{
+    ngx_file_info_t  fi;
+
+    ngx_memzero(id, sizeof(ngx_http_lucet_id_t));
+
+    if (ngx_file_info(plugin->path.data, &fi) == NGX_FILE_ERROR) {
+        return;
+    }
+
+    id->file = ngx_file_uniq(&fi);
+    id->size = ngx_file_size(&fi);
+    id->seconds = fi.st_mtim.tv_sec;
+    id->nanoseconds = fi.st_mtim.tv_nsec;
 }
 
 
@@ -574,6 +640,10 @@ ngx_http_lucet_terms(ngx_http_lucet_main_conf_t *lmcf, ngx_http_lucet_plugin_t *
 
     if (status == LUCET_STATUS_OK) {
         status = lucet_module_config_set_http_server(config, &server);
+    }
+
+    if (status == LUCET_STATUS_OK && lmcf->max_memory) {
+        status = lucet_module_config_set_max_memory(config, lmcf->max_memory);
     }
 
     text = lmcf->keys.elts;
@@ -606,4 +676,7 @@ ngx_http_lucet_free_plugin(void *data)
         (void) lucet_module_ref_free(plugin->ref);
         plugin->ref = NULL;
     }
+
+    lucet_module_config_free(plugin->terms);
+    plugin->terms = NULL;
 }

@@ -21,6 +21,9 @@
 
 #define NGX_HTTP_LUCET_FRAMES        8
 
+/* longer than any round, in milliseconds */
+#define NGX_HTTP_LUCET_WAKE          60000
+
 
 static ngx_http_lucet_ctx_t *ngx_http_lucet_create_ctx(ngx_http_request_t *r,
     ngx_http_lucet_loc_conf_t *llcf);
@@ -87,9 +90,7 @@ ngx_http_lucet_handler(ngx_http_request_t *r)
         return NGX_DECLINED;
     }
 
-    if (ctx->wake.posted) {
-        ngx_delete_posted_event(&ctx->wake);
-    }
+    ngx_http_lucet_wake_no_more(ctx);
 
     for ( /* void */ ; ctx->at < ctx->nruns; ctx->at++) {
 
@@ -176,13 +177,15 @@ ngx_http_lucet_create_ctx(ngx_http_request_t *r, ngx_http_lucet_loc_conf_t *llcf
 static ngx_int_t
 ngx_http_lucet_begin(ngx_http_lucet_ctx_t *ctx, ngx_http_lucet_run_t *run)
 {
-    ngx_int_t                   rc;
-    lucet_status                status;
-    ngx_http_request_t         *r;
-    ngx_http_lucet_loc_conf_t  *conf;
+    ngx_int_t                    rc;
+    lucet_status                 status;
+    ngx_http_request_t          *r;
+    ngx_http_lucet_loc_conf_t   *conf;
+    ngx_http_lucet_main_conf_t  *lmcf;
 
     r = ctx->request;
     conf = ctx->conf;
+    lmcf = ngx_http_get_module_main_conf(r, ngx_http_lucet_module);
     run->began = 1;
 
     if (run->plugin == NULL) {
@@ -215,7 +218,9 @@ ngx_http_lucet_begin(ngx_http_lucet_ctx_t *ctx, ngx_http_lucet_run_t *run)
         status = lucet_http_attach(run->instance, ctx);
     }
 
-    if (status == LUCET_STATUS_OK && conf->time_limit) {
+    /* what is as in any instance needs not be said */
+
+    if (status == LUCET_STATUS_OK && conf->time_limit != lmcf->start_limit) {
         status = lucet_instance_set_time_limit(run->instance,
                                                (uint64_t) conf->time_limit * 1000000);
     }
@@ -225,7 +230,9 @@ ngx_http_lucet_begin(ngx_http_lucet_ctx_t *ctx, ngx_http_lucet_run_t *run)
                                                (uint64_t) conf->time_slice * 1000000);
     }
 
-    if (status == LUCET_STATUS_OK && conf->memory_limit) {
+    if (status == LUCET_STATUS_OK && conf->memory_limit
+        && conf->memory_limit != lmcf->max_memory)
+    {
         status = lucet_instance_set_memory_limit(run->instance, conf->memory_limit);
     }
 
@@ -510,6 +517,14 @@ ngx_http_lucet_fail(ngx_http_lucet_ctx_t *ctx, ngx_http_lucet_run_t *run, const 
     ngx_memzero(&ctx->request_body, sizeof(ngx_http_lucet_body_t));
     ngx_memzero(&ctx->read, sizeof(ngx_http_lucet_place_t));
 
+    /* what it said of a response does not belong to the one that comes now */
+
+    if (ctx->state == NGX_HTTP_LUCET_REQUEST
+        && (ctx->at == 0 || ctx->conf->on_error != NGX_HTTP_LUCET_ON_ERROR_PASS))
+    {
+        ngx_http_clean_header(ctx->request);
+    }
+
     switch (ctx->conf->on_error) {
 
     case NGX_HTTP_LUCET_ON_ERROR_PASS:
@@ -595,6 +610,8 @@ ngx_http_lucet_suspend(ngx_http_lucet_ctx_t *ctx)
 }
 
 
+/* A worker that shuts down waits for timers, not for what is to happen in the next round. */
+
 void
 ngx_http_lucet_wake_soon(ngx_http_lucet_ctx_t *ctx)
 {
@@ -603,6 +620,20 @@ ngx_http_lucet_wake_soon(ngx_http_lucet_ctx_t *ctx)
     ctx->wake.log = ctx->request->connection->log;
 
     ngx_post_event(&ctx->wake, &ngx_posted_next_events);
+    ngx_add_timer(&ctx->wake, NGX_HTTP_LUCET_WAKE);
+}
+
+
+void
+ngx_http_lucet_wake_no_more(ngx_http_lucet_ctx_t *ctx)
+{
+    if (ctx->wake.posted) {
+        ngx_delete_posted_event(&ctx->wake);
+    }
+
+    if (ctx->wake.timer_set) {
+        ngx_del_timer(&ctx->wake);
+    }
 }
 
 
@@ -616,6 +647,8 @@ ngx_http_lucet_wake(ngx_event_t *ev)
     ctx = ev->data;
     r = ctx->request;
     c = r->connection;
+
+    ngx_http_lucet_wake_no_more(ctx);
 
     ngx_http_set_log_request(c->log, r);
 

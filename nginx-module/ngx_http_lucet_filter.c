@@ -114,9 +114,7 @@ ngx_http_lucet_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
         ctx->state = NGX_HTTP_LUCET_RESPONSE;
     }
 
-    if (ctx->wake.posted) {
-        ngx_delete_posted_event(&ctx->wake);
-    }
+    ngx_http_lucet_wake_no_more(ctx);
 
     rc = ngx_http_lucet_respond_phases(ctx, 1);
 
@@ -261,6 +259,10 @@ ngx_http_lucet_give_up(ngx_http_lucet_ctx_t *ctx, ngx_int_t status)
     for (i = 0; i < ctx->nruns; i++) {
         ngx_http_lucet_release(ctx, &ctx->runs[i]);
     }
+
+    /* nginx closes the connection after a response that a filter replaced: let the client know */
+
+    ctx->request->keepalive = 0;
 
     return ngx_http_filter_finalize_request(ctx->request, &ngx_http_lucet_module, status);
 }

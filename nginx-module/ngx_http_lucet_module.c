@@ -180,6 +180,11 @@ ngx_http_lucet_init_process(ngx_cycle_t *cycle)
     }
 
     if (status == LUCET_STATUS_OK) {
+        status = lucet_region_config_set_time_limit(config,
+                                                    (uint64_t) lmcf->start_limit * 1000000);
+    }
+
+    if (status == LUCET_STATUS_OK) {
         status = lucet_region_config_set_backtrace(config, true);
     }
 
@@ -195,6 +200,8 @@ ngx_http_lucet_init_process(ngx_cycle_t *cycle)
     }
 
     lucet_region_config_free(config);
+
+    ngx_http_lucet_start_watch(cycle, lmcf);
 
     return NGX_OK;
 }

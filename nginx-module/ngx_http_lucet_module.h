@@ -9,6 +9,7 @@
  *   ngx_http_lucet_body.c       ... of bodies
  *   ngx_http_lucet_filter.c     responses that somebody else makes: header and body filter
  *   ngx_http_lucet_variables.c  variables for logs
+ *   ngx_http_lucet_watch.c      other versions of plugins without a reload
  *
  *   request --> precontent phase: request phase of each plugin, in order --+--> its own response
  *                                                                          |
@@ -35,8 +36,20 @@
 /* a bit of r->buffered that neither nginx's core nor its own filters but one (images) use */
 #define NGX_HTTP_LUCET_BUFFERED      0x08
 
+/* the default of lucet_time_limit, in milliseconds */
+#define NGX_HTTP_LUCET_TIME_LIMIT    1000
+
 /* how often plugins of a request may set its method or URI */
 #define NGX_HTTP_LUCET_MAX_CHANGES   32
+
+
+/* What a file was when it was read; all 0: there was none. */
+typedef struct {
+    ngx_file_uniq_t               file;
+    off_t                         size;
+    int64_t                       seconds;      /* of its last change */
+    int64_t                       nanoseconds;
+} ngx_http_lucet_id_t;
 
 
 typedef struct {
@@ -46,8 +59,9 @@ typedef struct {
     u_char                       *file;         /* where it was configured */
     ngx_uint_t                    line;
 
+    lucet_module_config          *terms;        /* what its versions are loaded with */
     lucet_module_ref             *ref;          /* the version that requests get */
-    unsigned                      published:1;
+    ngx_http_lucet_id_t           id;           /* the file it came from */
 } ngx_http_lucet_plugin_t;
 
 
@@ -60,9 +74,14 @@ typedef struct {
     ngx_array_t                   keys;         /* of ngx_str_t: keys that are trusted */
     ngx_array_t                   hashes;       /* of ngx_str_t: artifacts that are trusted */
     ngx_flag_t                    allow_unsigned;
+    ngx_msec_t                    watch;        /* how often files are looked at; 0: never */
 
     ngx_uint_t                    instances;    /* at the same time, in each worker */
 
+    ngx_msec_t                    start_limit;  /* of start-up code, and where none other is set */
+    size_t                        max_memory;   /* the most of any location; 0: no limit */
+
+    unsigned                      unlimited:1;  /* a location has no limit of memory */
     unsigned                      block:1;      /* there is a block `lucet` */
     unsigned                      used:1;       /* a location has plugins */
     unsigned                      timed:1;      /* somebody asks for $lucet_time */
@@ -198,11 +217,18 @@ char *ngx_http_lucet_on_error(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 ngx_int_t ngx_http_lucet_resolve(ngx_conf_t *cf, ngx_http_lucet_main_conf_t *lmcf);
 ngx_http_lucet_plugin_t *ngx_http_lucet_find(ngx_http_lucet_main_conf_t *lmcf, ngx_str_t *name);
 
+void ngx_http_lucet_identify(ngx_http_lucet_plugin_t *plugin, ngx_http_lucet_id_t *id);
+lucet_status ngx_http_lucet_publish(ngx_http_lucet_plugin_t *plugin);
+
+/* watch */
+void ngx_http_lucet_start_watch(ngx_cycle_t *cycle, ngx_http_lucet_main_conf_t *lmcf);
+
 /* exchange */
 ngx_int_t ngx_http_lucet_handler(ngx_http_request_t *r);
 ngx_int_t ngx_http_lucet_respond_phases(ngx_http_lucet_ctx_t *ctx, ngx_uint_t may_suspend);
 void ngx_http_lucet_release(ngx_http_lucet_ctx_t *ctx, ngx_http_lucet_run_t *run);
 void ngx_http_lucet_wake_soon(ngx_http_lucet_ctx_t *ctx);
+void ngx_http_lucet_wake_no_more(ngx_http_lucet_ctx_t *ctx);
 
 /* headers */
 bool ngx_http_lucet_next_header(void *request, lucet_http_kind kind, lucet_http_cursor *at,

@@ -245,9 +245,7 @@ ngx_http_lucet_cleanup(void *data)
     ngx_uint_t             i;
     ngx_http_lucet_ctx_t  *ctx = data;
 
-    if (ctx->wake.posted) {
-        ngx_delete_posted_event(&ctx->wake);
-    }
+    ngx_http_lucet_wake_no_more(ctx);
 
     for (i = 0; i < ctx->nruns; i++) {
         ngx_http_lucet_release(ctx, &ctx->runs[i]);

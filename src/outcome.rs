@@ -61,7 +61,18 @@ impl std::fmt::Display for Exception {
             None => write!(f, "exception of tag {} (", self.index)?,
         }
         for (i, v) in self.values.iter().enumerate() {
-            write!(f, "{}{v:?}", if i > 0 { ", " } else { "" })?;
+            f.write_str(if i > 0 { ", " } else { "" })?;
+            // Floats as their bits: the digits of all floats take sixteen kilobytes of code.
+            match v {
+                Val::I32(n) => write!(f, "I32({n})"),
+                Val::I64(n) => write!(f, "I64({n})"),
+                Val::F32(n) => write!(f, "F32({:#x})", n.to_bits()),
+                Val::F64(n) => write!(f, "F64({:#x})", n.to_bits()),
+                Val::V128(n) => write!(f, "V128({n:#x})"),
+                Val::FuncRef(n) => write!(f, "FuncRef({n})"),
+                Val::ExternRef(n) => write!(f, "ExternRef({n})"),
+                Val::ExnRef(n) => write!(f, "ExnRef({n})"),
+            }?;
         }
         f.write_str(")")
     }

@@ -126,8 +126,11 @@ impl Layout {
         self.tags
     }
 
+    #[inline(always)]
     fn at(end: u32, index: u32, count: u32, size: u32) -> i32 {
-        assert!(index < count, "index {index} of {count} in instance data");
+        if index >= count {
+            too_far(index, count);
+        }
         -(end as i32) + (index * size) as i32
     }
 
@@ -145,6 +148,7 @@ impl Layout {
 
     /// Pointer to the memory descriptor of memory `i`.
     #[must_use]
+    #[inline(always)]
     pub fn memory(&self, i: u32) -> i32 {
         Self::at(self.memories, i, self.counts.memories, 8)
     }
@@ -186,4 +190,10 @@ impl Layout {
     pub fn tag(&self, i: u32) -> i32 {
         Self::at(self.tags, i, self.counts.imported_tags + self.counts.own_tags, 8)
     }
+}
+
+#[cold]
+#[inline(never)]
+fn too_far(index: u32, count: u32) -> ! {
+    panic!("index {index} of {count} in instance data")
 }

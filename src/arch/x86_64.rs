@@ -505,6 +505,14 @@ unsafe extern "C" {
     static lucet_arch_end: u8;
 }
 
+/// What [`exit`] does for one that did not return.
+#[cold]
+#[inline(never)]
+fn left(kind: u32) -> Exit {
+    exit(kind)
+}
+
+#[inline(always)]
 fn exit(kind: u32) -> Exit {
     match kind {
         0 => Exit::Returned,
@@ -523,6 +531,7 @@ fn exit(kind: u32) -> Exit {
 /// unused guest stack with a guard below; `entry`, `vmctx` and `code` belong to one live instance
 /// whose module was accepted by the loader and whose control block is set up, and the caller has
 /// exclusive use of it. `slots` has room for the parameters and results of the function's type.
+#[inline(always)]
 pub(crate) unsafe fn enter(
     activation: *mut Activation,
     stack_top: usize,
@@ -532,7 +541,10 @@ pub(crate) unsafe fn enter(
     slots: *mut u128,
 ) -> Exit {
     // SAFETY: the contract of this function is the routine's.
-    exit(unsafe { lucet_arch_enter(activation, stack_top, entry, vmctx, code, slots) })
+    match unsafe { lucet_arch_enter(activation, stack_top, entry, vmctx, code, slots) } {
+        0 => Exit::Returned,
+        kind => left(kind),
+    }
 }
 
 /// Continues a guest that is suspended in a host call at `guest_sp`.
@@ -541,6 +553,7 @@ pub(crate) unsafe fn enter(
 /// As [`enter`]; `guest_sp` is what the activation of the suspending run recorded, `kept` what the
 /// thread's words held then, the results are what the call returns, and the guest stack was not
 /// touched since.
+#[inline(always)]
 pub(crate) unsafe fn resume(
     activation: *mut Activation,
     guest_sp: usize,
@@ -586,6 +599,7 @@ pub(crate) fn code_range() -> std::ops::Range<usize> {
 }
 
 /// This thread's words. Async-signal-safe. The reference is good while the thread lives.
+#[inline(always)]
 pub(crate) fn thread_words() -> &'static ThreadWords {
     let p: *const ThreadWords;
     // SAFETY: computes the address of the thread-local words defined above.

@@ -91,10 +91,18 @@ pub(super) unsafe fn descriptor<'a>(fd: i32, param: &str) -> Result<BorrowedFd<'
 ///
 /// # Safety
 /// `p` is NULL or points to `len` initialized elements that nobody changes meanwhile.
+#[inline(always)]
 pub(super) unsafe fn array<'a, T>(p: *const T, len: usize, param: &str) -> Result<&'a [T]> {
     if len == 0 {
         return Ok(&[]);
     }
+    // SAFETY: the caller's promise.
+    unsafe { elements(p, len, param) }
+}
+
+/// # Safety
+/// As [`array`].
+unsafe fn elements<'a, T>(p: *const T, len: usize, param: &str) -> Result<&'a [T]> {
     check_len::<T>(len, param)?;
     // SAFETY: not NULL, not longer than an allocation can be, and the caller's promise.
     Ok(unsafe { std::slice::from_raw_parts(required(p, param)?, len) })

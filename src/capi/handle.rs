@@ -98,6 +98,15 @@ fn wrong_kind(word: u64, kind: Kind, param: &str) -> Error {
     }
 }
 
+/// A handle of this kind whose entry has generation `now`, or none (0).
+#[cold]
+fn stale(kind: Kind, generation: u32, now: u32, param: &str) -> Error {
+    if generation < now && generation > 0 {
+        return invalid(format!("`{param}` is a {} that was freed", kind.name()));
+    }
+    made_up(param, kind)
+}
+
 /// If `ctx` is a handle of some kind, and so no context of a host function.
 pub(super) fn kind_of<T>(p: *const T) -> Option<&'static str> {
     Kind::ALL.into_iter().find(|(k, _)| *k as usize == p.addr() & 0xff).map(|(_, name)| name)
@@ -105,7 +114,7 @@ pub(super) fn kind_of<T>(p: *const T) -> Option<&'static str> {
 
 /// What can be known of an entry without the table's lock: see [`Table::number`].
 #[derive(Debug)]
-struct Mark {
+pub(super) struct Mark {
     generation: AtomicU32,
     number: AtomicU64,
 }
@@ -117,8 +126,13 @@ fn new_chunk() -> Box<[Mark; CHUNK]> {
     Box::new([const { Mark { generation: AtomicU32::new(0), number: AtomicU64::new(0) } }; CHUNK])
 }
 
-/// The second parameter of a [`Table`] with numbers. Others have no marks.
-pub(super) const NUMBERED: usize = 256;
+/// The marks of a [`Table`] with numbers; others have none. They do not lie in the table: all zeros
+/// as they are at first, they take no room in the library's file.
+pub(super) type Marks = [OnceBox<[Mark; CHUNK]>; 256];
+
+pub(super) const fn no_marks() -> Marks {
+    [const { OnceBox::new() }; 256]
+}
 
 #[derive(Debug)]
 struct Entry<T> {
@@ -132,18 +146,27 @@ struct Entries<T> {
     free: Vec<u32>,
 }
 
-/// Everything of one kind that C holds handles to. `CHUNKS` is 0 or [`NUMBERED`].
+/// Everything of one kind that C holds handles to.
 #[derive(Debug)]
-pub(super) struct Table<T, const CHUNKS: usize = 0> {
+pub(super) struct Table<T> {
     kind: Kind,
     entries: Global<Entries<T>>,
-    marks: [OnceBox<[Mark; CHUNK]>; CHUNKS],
+    marks: &'static [OnceBox<[Mark; CHUNK]>],
 }
 
-impl<T: Send + Sync + 'static, const CHUNKS: usize> Table<T, CHUNKS> {
+impl<T: Send + Sync + 'static> Table<T> {
     pub(super) const fn new(kind: Kind) -> Self {
+        Self::made(kind, &[])
+    }
+
+    /// One that gives out handles with numbers.
+    pub(super) const fn numbered(kind: Kind, marks: &'static Marks) -> Self {
+        Self::made(kind, marks)
+    }
+
+    const fn made(kind: Kind, marks: &'static [OnceBox<[Mark; CHUNK]>]) -> Self {
         let entries = Entries { all: Vec::new(), free: Vec::new() };
-        Self { kind, entries: Global::new(entries), marks: [const { OnceBox::new() }; CHUNKS] }
+        Self { kind, entries: Global::new(entries), marks }
     }
 
     fn mark(&self, index: u32) -> Option<&Mark> {
@@ -235,10 +258,7 @@ impl<T: Send + Sync + 'static, const CHUNKS: usize> Table<T, CHUNKS> {
     ) -> Result<&'a Arc<T>> {
         match entry {
             Some(Entry { generation: g, value: Some(v) }) if *g == generation => Ok(v),
-            Some(e) if generation < e.generation && generation > 0 => {
-                Err(invalid(format!("`{param}` is a {} that was freed", self.kind.name())))
-            }
-            _ => Err(made_up(param, self.kind)),
+            other => Err(stale(self.kind, generation, other.map_or(0, |e| e.generation), param)),
         }
     }
 

@@ -136,37 +136,46 @@ pub unsafe extern "C" fn lucet_instance_run_func(
     nresults: usize,
     outcome: *mut lucet_outcome,
 ) -> raw::lucet_status {
-    let call = Call { args, nargs, results, nresults, out: outcome };
     if let Some(i) = handle::quick_instance(instance) {
+        let call = Call { args, nargs, results, nresults, out: outcome };
         // SAFETY: the header asks for arrays of these lengths.
-        match unsafe { call.shortcut(&i, func.get()) } {
-            Some(Ended::Returned) => return Status::Ok as i32,
-            Some(ended) => return run_func_ended(&call, ended),
-            None => {}
+        if let Some(ended) = unsafe { call.shortcut(&i, func.get()) } {
+            if !matches!(ended, Ended::Returned) {
+                return run_func_ended(outcome, ended);
+            }
+            // Nothing is in it.
+            std::mem::forget(ended);
+            return Status::Ok as i32;
         }
     }
     // SAFETY: as above.
-    unsafe { run_func_slowly(instance, func, &call) }
+    unsafe { run_func_slowly(instance, func, args, nargs, results, nresults, outcome) }
 }
 
-/// What is left to do after a shortcut.
+/// What is left to do after a shortcut, which was called with a place for the outcome.
 #[cold]
-fn run_func_ended(call: &Call, ended: Ended) -> raw::lucet_status {
-    border(|| call.finish(ended))
+fn run_func_ended(outcome: *mut lucet_outcome, ended: Ended) -> raw::lucet_status {
+    border(|| Call::finish(outcome, ended))
 }
 
-/// The same call on the long way, which also says what is wrong.
+/// The same call on the long way, which also says what is wrong. (With the same parameters: they
+/// are where they must be already.)
 ///
 /// # Safety
 /// As [`Call::through`].
 #[inline(never)]
-unsafe fn run_func_slowly(
+unsafe extern "C" fn run_func_slowly(
     instance: *mut lucet_instance,
     func: lucet_func,
-    call: &Call,
+    args: *const lucet_val,
+    nargs: usize,
+    results: *mut lucet_val,
+    nresults: usize,
+    outcome: *mut lucet_outcome,
 ) -> raw::lucet_status {
     border(|| {
         let i = handle::instance(instance, "instance")?;
+        let call = Call { args, nargs, results, nresults, out: outcome };
         // SAFETY: the caller's promise.
         unsafe { call.direct(&i, Callee::Func(func.get())) }
     })

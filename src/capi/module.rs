@@ -2,7 +2,7 @@
 
 use super::args::{self, Out, array, text};
 use super::error::{border, border_of_maker, border_of_maker_or_null, border_or};
-use super::handle::{Kind, NUMBERED, Table};
+use super::handle::{Kind, Marks, Table, no_marks};
 use super::raw;
 use crate::error::{Error, Status};
 use crate::import::parse_signature;
@@ -16,7 +16,8 @@ use lucet_artifact::linked::{self, LABEL_BYTES};
 use std::ffi::{c_char, c_void};
 use std::sync::Arc;
 
-pub(super) static MODULES: Table<Module, NUMBERED> = Table::new(Kind::Module);
+pub(super) static MODULES: Table<Module> = Table::numbered(Kind::Module, &MARKS);
+static MARKS: Marks = no_marks();
 static CONFIGS: Table<Mutex<ModuleConfig>> = Table::new(Kind::ModuleConfig);
 
 /// Compiled code, loaded and checked. Immutable; any thread may use it, several at the same time.

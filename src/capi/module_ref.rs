@@ -2,7 +2,7 @@
 
 use super::args::{Out, array_mut, path, text};
 use super::error::{border, border_of_maker};
-use super::handle::{Kind, NUMBERED, Table, of_instance};
+use super::handle::{Kind, Marks, Table, no_marks, of_instance};
 use super::instance::lucet_instance;
 use super::module::{
     MODULES, config_or_default, insert, lucet_func, lucet_module, lucet_module_config,
@@ -14,7 +14,8 @@ use crate::module_ref::ModuleRef;
 use std::ffi::c_char;
 use std::sync::Arc;
 
-static REFS: Table<ModuleRef, NUMBERED> = Table::new(Kind::ModuleRef);
+static REFS: Table<ModuleRef> = Table::numbered(Kind::ModuleRef, &MARKS);
+static MARKS: Marks = no_marks();
 
 /// A reference to a module that can be replaced while requests run: each instance is of the version
 /// that was published last, and keeps it until it is freed. Any thread may use it, several at the

@@ -2,14 +2,15 @@
 
 use super::args::Out;
 use super::error::{border, border_of_maker, border_of_maker_or_null, border_or};
-use super::handle::{Kind, NUMBERED, Table};
+use super::handle::{Kind, Marks, Table, no_marks};
 use super::raw;
 use crate::error::{Error, Status};
 use crate::region::{Region, RegionConfig};
 use crate::sys::lock::Mutex;
 use std::sync::Arc;
 
-pub(super) static REGIONS: Table<Region, NUMBERED> = Table::new(Kind::Region);
+pub(super) static REGIONS: Table<Region> = Table::numbered(Kind::Region, &MARKS);
+static MARKS: Marks = no_marks();
 static CONFIGS: Table<Mutex<RegionConfig>> = Table::new(Kind::RegionConfig);
 
 /// Address space cut into slots. Each slot holds one instance: its memory, stack and globals.

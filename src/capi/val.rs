@@ -118,9 +118,10 @@ impl Argument for lucet_val {
     fn slot(&self) -> u128 {
         // SAFETY: any bits are a value of each member.
         let (bytes, low) = unsafe { (self.of.v128, self.of.r#ref) };
-        match self.type_byte() {
-            I32 | F32 => u128::from(low as u32),
-            V128 => u128::from_le_bytes(bytes),
+        // (By its number as it is: the byte takes longer to get.)
+        match self.r#type {
+            NUMBER_I32 | NUMBER_F32 => u128::from(low as u32),
+            NUMBER_V128 => u128::from_le_bytes(bytes),
             _ => u128::from(low),
         }
     }
@@ -133,28 +134,39 @@ impl Argument for lucet_val {
 const I32: u8 = ValType::I32.byte();
 const F32: u8 = ValType::F32.byte();
 const V128: u8 = ValType::V128.byte();
+const NUMBER_I32: raw::lucet_val_type = I32 as raw::lucet_val_type;
+const NUMBER_F32: raw::lucet_val_type = F32 as raw::lucet_val_type;
+const NUMBER_V128: raw::lucet_val_type = V128 as raw::lucet_val_type;
 
 /// Places for `n` values: on the stack, unless there are many.
 fn with_vals<R>(n: usize, f: impl FnOnce(&mut [Val]) -> R) -> R {
     const NONE: Val = Val::I32(0);
-    if n <= 4 {
-        f(&mut [NONE; 4][..n])
+    let (mut few, mut some, mut many);
+    let room: &mut [Val] = if n <= 4 {
+        few = [NONE; 4];
+        &mut few[..n]
     } else if n <= 16 {
-        f(&mut [NONE; 16][..n])
+        some = [NONE; 16];
+        &mut some[..n]
     } else {
-        f(&mut vec![NONE; n])
-    }
+        many = vec![NONE; n];
+        &mut many
+    };
+    f(room)
 }
 
 /// A function has at most this many parameters and results, in wasm and so here.
 const MOST: usize = lucet_artifact::limits::MAX_PARAMS;
 
+#[inline(always)]
 fn at_most(n: usize, param: &str) -> Result<()> {
-    if n <= MOST {
-        return Ok(());
-    }
+    if n <= MOST { Ok(()) } else { Err(too_many(n, param)) }
+}
+
+#[cold]
+fn too_many(n: usize, param: &str) -> Error {
     let message = format!("`{param}` is {n}, but no function has more than {MOST}");
-    Err(Error::new(Status::InvalidArgument, message))
+    Error::new(Status::InvalidArgument, message)
 }
 
 /// Hands back how a run or resume ended. The two ends on the path of each request are written right
@@ -162,11 +174,13 @@ fn at_most(n: usize, param: &str) -> Result<()> {
 /// costs as much as the rest of the way out.
 #[inline(always)]
 fn tell(out: &args::Out<lucet_outcome>, ended: Ended) {
-    match ended {
+    match &ended {
         Ended::Returned => out.set(lucet_outcome::RETURNED),
-        Ended::Yielded(value) => out.set(lucet_outcome::yielded(value)),
-        other => tell_otherwise(out, other),
+        Ended::Yielded(value) => out.set(lucet_outcome::yielded(*value)),
+        _ => return tell_otherwise(out, ended),
     }
+    // Nothing is in these two.
+    std::mem::forget(ended);
 }
 
 #[cold]
@@ -260,7 +274,7 @@ impl Call {
     /// As [`Call::through`].
     #[inline(always)]
     pub(super) unsafe fn shortcut(&self, i: &InstanceRef, func: Func) -> Option<Ended> {
-        let few = self.nargs <= PACKED && self.nresults <= PACKED;
+        let few = self.nargs <= PACKED;
         let there = (!self.args.is_null() || self.nargs == 0)
             && (!self.results.is_null() || self.nresults == 0)
             && !self.out.is_null();
@@ -283,17 +297,17 @@ impl Call {
             // SAFETY: the caller's promise: there are `nresults` places.
             unsafe { self.results.add(n).write(v) };
         })?;
-        if ended == Ended::Returned {
+        if matches!(ended, Ended::Returned) {
             // SAFETY: not NULL, and the caller's promise.
             unsafe { self.out.write(lucet_outcome::RETURNED) };
         }
         Some(ended)
     }
 
-    /// Hands back how a shortcut ended.
-    pub(super) fn finish(&self, ended: Ended) -> Result<()> {
-        // SAFETY: `shortcut` was called with a place for the outcome.
-        let out = unsafe { args::Out::new(self.out, "outcome", lucet_outcome::default()) }?;
+    /// Hands back how a shortcut ended that was called with this place for the outcome.
+    pub(super) fn finish(out: *mut lucet_outcome, ended: Ended) -> Result<()> {
+        // SAFETY: the promise given to `shortcut`.
+        let out = unsafe { args::Out::new(out, "outcome", lucet_outcome::default()) }?;
         tell(&out, ended);
         Ok(())
     }

@@ -107,17 +107,21 @@ pub(super) enum Begin {
     Again,
 }
 
-/// Whether this thread has begun a run before: then [`begin_unlimited`] will do.
+/// This thread's words, if it has begun a run before and needs no preparation (see [`crate::trap`]): then
+/// [`begin_unlimited`] will do.
 #[inline(always)]
-pub(super) fn is_known() -> bool {
-    arch::thread_words().registered.load(Ordering::Relaxed) != 0
+pub(super) fn words_if_ready() -> Option<&'static ThreadWords> {
+    let words = arch::thread_words();
+    // Both are 0 or 1.
+    let ready = words.registered.load(Ordering::Relaxed) & words.prepared.load(Ordering::Relaxed);
+    (ready != 0).then_some(words)
 }
 
-/// What [`begin`] does for a run without a limit, on a thread that [`is_known`]: the numbers of the
-/// run and of the one around it.
+/// What [`begin`] does for a run without a limit, on a thread that is ready for it: the numbers of
+/// the run and of the one around it.
 #[inline(always)]
-pub(super) fn begin_unlimited(control: ControlRef) -> (u64, u64) {
-    number(arch::thread_words(), control)
+pub(super) fn begin_unlimited(words: &ThreadWords, control: ControlRef) -> (u64, u64) {
+    number(words, control)
 }
 
 /// The end of a run that [`begin_unlimited`] began; as [`Run::end`].

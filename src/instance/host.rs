@@ -147,13 +147,11 @@ impl Vmctx {
         self.0.set_impure(self.0.impure() | crate::module::IMPURE_MARKED);
     }
 
+    #[inline(always)]
     fn undecided(&self) -> Result<()> {
         match self.0.pending() {
             Pending::None => Ok(()),
-            other => Err(Error::new(
-                Status::WrongState,
-                format!("the host function has decided on {other:?} already; return now"),
-            )),
+            other => Err(decided(other)),
         }
     }
 
@@ -215,4 +213,12 @@ impl Vmctx {
         let group = on.and_then(|on| on.with(|i| i.group.clone()));
         group.is_some_and(|g| g.has(self.0))
     }
+}
+
+#[cold]
+fn decided(on: Pending) -> Error {
+    Error::new(
+        Status::WrongState,
+        format!("the host function has decided on {on:?} already; return now"),
+    )
 }

@@ -361,6 +361,12 @@ fn retire(lease: Lease) {
     }
 }
 
+#[cold]
+fn member() -> Error {
+    let message = "an instance of a group cannot be freed alone; free the group";
+    Error::new(Status::Unsupported, message)
+}
+
 /// A handle to an instance that may or may not still exist; every use checks.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct InstanceRef {
@@ -476,13 +482,11 @@ impl InstanceRef {
     /// # Errors
     /// `InvalidHandle` if it was freed before, `Busy` while it runs, `Unsupported` for members of a
     /// group: the others may refer to them.
+    #[inline(always)]
     pub fn free(&self) -> Result<()> {
         let lease = self.lease(&RESTING)?;
         if lease.is_member() {
-            return Err(Error::new(
-                Status::Unsupported,
-                "an instance of a group cannot be freed alone; free the group",
-            ));
+            return Err(member());
         }
         retire(lease);
         Ok(())

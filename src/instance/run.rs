@@ -494,11 +494,11 @@ impl InstanceRef {
         &self,
         value: u64,
         room: Option<usize>,
-        result: impl FnMut(ValType, usize, u128),
+        mut result: impl FnMut(ValType, usize, u128),
     ) -> Result<Ended> {
         let mut lease = match Lease::from(self.control, self.generation, State::Suspended) {
             Ok(lease) => lease,
-            Err(e) => return self.proceed_with(e, room, result),
+            Err(e) => return self.proceed_with(e, room, &mut result),
         };
         trap::prepare_thread()?;
         let control = lease.control;
@@ -556,7 +556,7 @@ impl InstanceRef {
         &self,
         refused: Error,
         room: Option<usize>,
-        result: impl FnMut(ValType, usize, u128),
+        result: &mut dyn FnMut(ValType, usize, u128),
     ) -> Result<Ended> {
         let Ok(mut lease) = self.lease(&[State::Preempted]) else { return Err(refused) };
         trap::prepare_thread()?;

@@ -125,11 +125,14 @@ fn revive(control: ControlRef) -> Result<Lease> {
     let renewed = crate::trap::prepare_thread().and_then(|()| control.with(|i| i.renew(control)));
     match renewed {
         Ok(()) => Ok(lease),
-        Err(e) => {
-            super::retire(lease);
-            Err(e)
-        }
+        Err(e) => Err(failed_to_wake(lease, e)),
     }
+}
+
+#[cold]
+fn failed_to_wake(lease: Lease, e: Error) -> Error {
+    super::retire(lease);
+    e
 }
 
 impl Inner {
@@ -137,7 +140,9 @@ impl Inner {
     #[inline(always)]
     fn renew(&mut self, control: ControlRef) -> Result<()> {
         let bytes = self.module.initial_memory();
-        self.region.prepare(&mut self.slot, bytes, &self.module.image())?;
+        if !self.region.is_prepared(&self.slot, bytes, self.module.id()) {
+            self.region.prepare(&mut self.slot, bytes, &self.module.image())?;
+        }
         self.memory_bytes = bytes;
         self.memory_touched = bytes;
         self.set_region_limits();

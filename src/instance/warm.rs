@@ -188,13 +188,11 @@ impl InstanceRef {
         room: usize,
         result: impl FnMut(u8, usize, u128),
     ) -> Option<Ended> {
-        if !trap::is_prepared() || !deadline::is_known() {
-            return None;
-        }
+        let words = deadline::words_if_ready()?;
         let (control, generation) = (self.control, self.generation);
         let mut activation = Activation::outermost(control);
         let run = (
-            || deadline::begin_unlimited(control),
+            || deadline::begin_unlimited(words, control),
             |numbers| deadline::end_unlimited(control, numbers),
         );
         let func = (func.module, func.index);

@@ -27,7 +27,7 @@ use std::ffi::c_void;
 use std::mem::ManuallyDrop;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long a sender waits before it looks whether a request was answered.
 const AGAIN: Duration = Duration::from_micros(50);
@@ -98,9 +98,19 @@ extern "C" fn forked() {
     arch::thread_words().registered.store(0, Ordering::Relaxed);
 }
 
+#[inline(always)]
 fn watch() -> &'static Watch {
+    match FORKS.load(Ordering::Relaxed) {
+        0 => &FIRST,
+        forks => watch_after(forks),
+    }
+}
+
+/// The one of a process this many forks from the first.
+#[cold]
+fn watch_after(forks: u32) -> &'static Watch {
     let mut w = &FIRST;
-    for _ in 0..FORKS.load(Ordering::Relaxed) {
+    for _ in 0..forks {
         w = w.child.get_or_init(|| Box::new(Watch::new()));
     }
     w
@@ -111,11 +121,10 @@ pub(super) fn lock() -> MutexGuard<'static, Vec<Record>> {
     watch().records.lock()
 }
 
-/// Nanoseconds since the first use of the clock, which does not jump (CLOCK_MONOTONIC); at least 1.
+/// Nanoseconds on a clock that does not jump; at least 1.
+#[inline(always)]
 pub(super) fn now() -> u64 {
-    static START: OnceCell<Instant> = OnceCell::new();
-    let start = fork::fill(&START, || Ok(Instant::now()));
-    start.map_or(0, |s| s.elapsed().as_nanos() as u64) + 1
+    interrupt::time().max(1)
 }
 
 /// The end of a thread that did not return from its runs.
@@ -185,6 +194,7 @@ pub(super) fn introduce() -> Result<()> {
 ///
 /// # Errors
 /// `OutOfMemory` if there is no watchdog and none can be started.
+#[inline(always)]
 pub(super) fn expect(deadline: u64) -> Result<()> {
     let watch = watch();
     if deadline < watch.next.load(Ordering::SeqCst) {

@@ -259,6 +259,7 @@ impl Core {
     }
 
     /// The resident set of a slot.
+    #[inline(always)]
     fn pages(&self, slot: &Slot) -> Option<&SlotPages> {
         let base = self.pages_map.as_ref()?.address() as *const SlotPages;
         // SAFETY: the mapping has a `SlotPages` for each slot, zero bytes are valid ones, all
@@ -306,6 +307,15 @@ impl Core {
                 ),
             )
         })
+    }
+
+    /// Whether [`Core::prepare`] has nothing to do: the slot was made pristine for the same image.
+    #[inline(always)]
+    pub(crate) fn is_prepared(&self, slot: &Slot, bytes: u64, image: u64) -> bool {
+        let same = slot.contents == Contents::Image(image) && slot.opened;
+        let long = self.config.compact || bytes == slot.accessible;
+        let first_touch = self.rung_for(bytes) == Rung::FirstTouch;
+        same && long && (!first_touch || self.pages(slot).is_some_and(|p| p.managed() == bytes))
     }
 
     /// Makes the slot's memory `bytes` long with the pristine contents of `image`, and its stack
@@ -362,10 +372,16 @@ impl Core {
     }
 
     /// Opens or closes pages so that exactly `bytes` are accessible (guarded regions).
+    #[inline(always)]
     fn set_accessible(&self, slot: &mut Slot, bytes: u64) -> Result<()> {
         if self.config.compact || bytes == slot.accessible {
             return Ok(());
         }
+        self.move_end(slot, bytes)
+    }
+
+    #[inline(never)]
+    fn move_end(&self, slot: &mut Slot, bytes: u64) -> Result<()> {
         let at = |b: u64| slot.vmctx - self.slots_map.address() + b as usize;
         let (old, new) = (slot.accessible, bytes);
         if new > old {

@@ -83,6 +83,7 @@ unsafe fn write_page(to: *mut u8, contents: Option<&[u8]>) {
 
 impl SlotPages {
     /// Bytes of memory that are managed.
+    #[inline(always)]
     pub(super) fn managed(&self) -> u64 {
         self.managed.load(Ordering::Relaxed)
     }

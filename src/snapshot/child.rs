@@ -100,8 +100,8 @@ impl Module {
             child.kill();
             child.reap();
             let message = format!(
-                "start-up for the snapshot did not finish within {:?}: its process was killed",
-                options.time_limit
+                "start-up for the snapshot did not finish within {}ms: its process was killed",
+                options.time_limit.as_millis()
             );
             return Err(Error::new(Status::StartFailed, message));
         }
@@ -132,7 +132,9 @@ impl Module {
                 Outcome::Returned(_) => {}
                 Outcome::Trapped(t) => return Err(fail(format!("trapped: {t}"))),
                 Outcome::Exited(c) => return Err(fail(format!("exited with code {c}"))),
-                other => return Err(fail(format!("ended with {other:?}"))),
+                Outcome::HostError(c) => return Err(fail(format!("ended with HostError({c})"))),
+                Outcome::Exception(e) => return Err(fail(format!("threw: {e}"))),
+                other => return Err(fail(format!("ended with {:?}", other.kind()))),
             }
         }
         let impure = instance.control().impure();

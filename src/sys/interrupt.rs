@@ -81,6 +81,7 @@ pub fn thread_id() -> i32 {
     unsafe { libc::syscall(libc::SYS_gettid) as i32 }
 }
 
+#[inline(always)]
 fn clock(id: libc::clockid_t) -> Option<u64> {
     // SAFETY: a plain system call that writes to a local.
     let time = unsafe {
@@ -88,6 +89,13 @@ fn clock(id: libc::clockid_t) -> Option<u64> {
         (libc::clock_gettime(id, &mut time) == 0).then_some(time)
     }?;
     Some(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
+}
+
+/// Nanoseconds on the clock that does not jump, CLOCK_MONOTONIC.
+#[must_use]
+#[inline(always)]
+pub fn time() -> u64 {
+    clock(libc::CLOCK_MONOTONIC).unwrap_or(0)
 }
 
 /// Nanoseconds of processor time that this thread has used.

@@ -18,7 +18,7 @@ use lucet_artifact::code::{HandlerTable, TrapTable};
 pub use report::{Backtrace, Frame, FrameKind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-pub(crate) use thread::{is_prepared, prepare_thread};
+pub(crate) use thread::prepare_thread;
 
 /// What the signal handler needs to know about a module's code. Immutable; its address is the owner
 /// word of the module's range in the code arena.

@@ -16,13 +16,8 @@ static INSTALLED: OnceCell<()> = OnceCell::new();
 /// `SignalsBlocked` if one of the signals is blocked in this thread, `OutOfMemory`.
 #[inline(always)]
 pub(crate) fn prepare_thread() -> Result<()> {
-    if is_prepared() { Ok(()) } else { prepare() }
-}
-
-/// Whether [`prepare_thread`] has nothing left to do.
-#[inline(always)]
-pub(crate) fn is_prepared() -> bool {
-    arch::thread_words().prepared.load(Ordering::Relaxed) != 0
+    let prepared = arch::thread_words().prepared.load(Ordering::Relaxed) != 0;
+    if prepared { Ok(()) } else { prepare() }
 }
 
 /// The end of a thread: destructors that come later must prepare it again, and cannot.

@@ -26,24 +26,25 @@ impl InstanceData {
     ///
     /// # Panics
     /// If `offset` and `len` do not lie inside: offsets come from `Layout`, so that is a bug.
+    #[inline(always)]
     pub(crate) fn address(self, offset: i32, len: usize) -> usize {
         let below = i64::from(offset).unsigned_abs();
-        assert!(
-            offset < 0 && below <= u64::from(self.size) && len as u64 <= below,
-            "field at {offset} of {len} bytes outside {} bytes of instance data",
-            self.size
-        );
+        if offset >= 0 || below > u64::from(self.size) || len as u64 > below {
+            outside(offset, len, self.size);
+        }
         self.vmctx - below as usize
     }
 
     /// Copies a module's template over all of it.
+    #[inline(always)]
     pub(crate) fn write_template(self, template: &[u8]) {
-        assert_eq!(template.len(), self.size as usize, "template of another module");
+        assert!(template.len() == self.size as usize, "template of another module");
         let to = (self.vmctx - self.size as usize) as *mut u8;
         // SAFETY: `new` promises `size` writable bytes below `vmctx`.
         unsafe { std::ptr::copy_nonoverlapping(template.as_ptr(), to, template.len()) }
     }
 
+    #[inline(always)]
     fn write<T: Copy>(self, offset: i32, v: T) {
         let at = self.address(offset, size_of::<T>()) as *mut T;
         // SAFETY: `address` checked that the field lies inside the writable bytes.
@@ -51,6 +52,7 @@ impl InstanceData {
     }
 
     /// Writes a word.
+    #[inline(always)]
     pub(crate) fn set_u64(self, offset: i32, v: u64) {
         self.write(offset, v);
     }
@@ -73,4 +75,11 @@ impl InstanceData {
         // SAFETY: `address` checked that the field lies inside the readable bytes.
         unsafe { at.read_unaligned() }
     }
+}
+
+/// A field that is none.
+#[cold]
+#[inline(never)]
+fn outside(offset: i32, len: usize, size: u32) -> ! {
+    panic!("field at {offset} of {len} bytes outside {size} bytes of instance data")
 }

@@ -53,12 +53,10 @@ impl Hot {
         self.open.set(true);
     }
 
-    /// What is known of function `index`. The path is open.
+    /// Whether the path is open for function `index` of `module`.
     #[inline(always)]
-    fn call(&self, index: u32) -> Option<&CallInfo> {
-        // SAFETY: `open` stored the parts of a slice that lives as long as the instance's module,
-        // which lives as long as the instance; the path is closed before that ends.
-        (index < self.count.get()).then(|| unsafe { &*self.calls.get().add(index as usize) })
+    fn is_for(&self, module: u64, index: u32) -> bool {
+        self.open.get() && self.module.get() == module && index < self.count.get()
     }
 }
 
@@ -100,23 +98,25 @@ pub(crate) fn shortcut<A: Argument, R>(
     {
         return Shortcut::No;
     }
-    let hot = &control.hot;
-    let info = match hot.call(index) {
-        Some(info)
-            if hot.open.get()
-                && hot.module.get() == module
-                && info.simple
-                && usize::from(info.params) == args.len()
-                && usize::from(info.results) == results
-                && module::pack(args.iter().map(A::type_byte)) == info.param_types =>
-        {
-            info
-        }
-        _ => {
-            control.word.store(ready, Ordering::Release);
-            return Shortcut::No;
-        }
+    let refuse = || {
+        control.word.store(ready, Ordering::Release);
+        Shortcut::No
     };
+    let hot = &control.hot;
+    if !hot.is_for(module, index) {
+        return refuse();
+    }
+    // SAFETY: `open` stored the parts of a slice, which has this index. It lives as long as the
+    // instance's module, and that as long as the instance; the path is closed before that ends.
+    let info = unsafe { &*hot.calls.get().add(index as usize) };
+    // (One that is simple has few parameters and results.)
+    if !info.simple
+        || usize::from(info.params) != args.len()
+        || usize::from(info.results) != results
+        || module::pack(args.iter().map(A::type_byte)) != info.param_types
+    {
+        return refuse();
+    }
     let slots = hot.stack_top.get() - args.len().max(results) * size_of::<u128>();
     for (n, arg) in args.iter().enumerate() {
         // SAFETY: there are as many slots below the top of the stack, which nobody uses: the

@@ -23,6 +23,9 @@ __attribute__((noinline)) static u32 spin(void)
 __attribute__((noinline)) static u32 recurse(u32 n)
 {
     char frame[256];
+    if (sink == 12345) {
+        return 0; /* never, but compilers do not know */
+    }
     frame[n & 255] = (char)n;
     return recurse(n + 1) + (u32)frame[(n * 7) & 255];
 }
