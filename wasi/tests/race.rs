@@ -11,6 +11,15 @@ use common::{Guest, How, ROOT};
 use lucet_wasi::types::value;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
+/// Ends the other side of a race, also when this one fails.
+struct End<'s>(&'s AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 fn rounds() -> u32 {
     if std::env::var_os("FULL").is_some() { 2_000_000 } else { 20_000 }
 }
@@ -65,6 +74,7 @@ fn directory_and_link_change_places() {
                 swaps.fetch_add(1, Ordering::Relaxed);
             }
         });
+        let _end = End(&stop);
         let guests: Vec<_> = WAYS
             .into_iter()
             .map(|way| {
@@ -83,7 +93,6 @@ fn directory_and_link_change_places() {
         for guest in guests {
             guest.join().unwrap();
         }
-        stop.store(true, Ordering::Relaxed);
     });
     canary.unchanged("the race");
     let (swaps, inside, refused) = (swaps.into_inner(), inside.into_inner(), refused.into_inner());
@@ -108,6 +117,7 @@ fn a_directory_that_is_moved_up_takes_nobody_out() {
                 fs::rename(&shallow, &deep).unwrap();
             }
         });
+        let _end = End(&stop);
         let guests: Vec<_> = WAYS
             .into_iter()
             .map(|way| {
@@ -132,7 +142,51 @@ fn a_directory_that_is_moved_up_takes_nobody_out() {
         for guest in guests {
             guest.join().unwrap();
         }
-        stop.store(true, Ordering::Relaxed);
     });
     canary.unchanged("the race");
+}
+
+#[test]
+fn a_file_and_a_link_change_places() {
+    let house = House::new();
+    let canary = Canary::new(&house);
+    fs::write(house.inside().join("swap"), "harmless").unwrap();
+    symlink("../outside/secret", house.inside().join("other")).unwrap();
+    let stop = AtomicBool::new(false);
+    let met = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let (swap, other) = (house.inside().join("swap"), house.inside().join("other"));
+            while !stop.load(Ordering::Relaxed) {
+                renameat_with(CWD, &swap, CWD, &other, RenameFlags::EXCHANGE).unwrap();
+            }
+        });
+        let _end = End(&stop);
+        let guests: Vec<_> = WAYS
+            .into_iter()
+            .map(|way| {
+                let mut guest = Guest::new(house.config(way));
+                let (canary, met) = (&canary, &met);
+                scope.spawn(move || {
+                    for round in 0..rounds() {
+                        let how = if round.is_multiple_of(2) { How::read() } else { How::write() };
+                        if let Ok(fd) = guest.open(ROOT, "swap", how) {
+                            let ino = guest.fstat(fd).unwrap().ino;
+                            assert!(!canary.owns(ino), "it led outside");
+                            guest.close(fd).unwrap();
+                            met.fetch_add(1, Ordering::Relaxed);
+                        }
+                        let _ = guest.set_times(ROOT, "swap", true, 7);
+                        let _ = guest.link(ROOT, "swap", ROOT, "linked");
+                        let _ = guest.unlink(ROOT, "linked");
+                    }
+                })
+            })
+            .collect();
+        for guest in guests {
+            guest.join().unwrap();
+        }
+    });
+    canary.unchanged("the race");
+    assert!(met.into_inner() > 100);
 }
