@@ -1,6 +1,6 @@
 /*
- * The two tasks of the benchmark as a C module does them: `bench_hello` and `bench_realistic`, which
- * do what tests/server/plugins/hello.c and realistic.c do.
+ * The two tasks of the benchmark as a C module does them: `bench_hello` and `bench_realistic` do
+ * what tests/server/plugins/hello.c and realistic.c do.
  */
 
 

@@ -27,7 +27,8 @@ fn locations() -> String {
     let faults: String = FAULTS.map(location).concat();
     format!(
         "lucet_time_limit 100ms; lucet_memory_limit 4m; {faults} \
-         location = /stack {{ lucet_plugin evil stack; }} location = /hello {{ lucet_plugin hello; }}"
+         location = /stack {{ lucet_plugin evil stack; }} \
+         location = /hello {{ lucet_plugin hello; }}"
     )
 }
 

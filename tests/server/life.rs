@@ -148,7 +148,8 @@ fn clients_that_leave_free_what_they_had() {
 
 #[test]
 fn memory_does_not_grow() {
-    let server = "access_log off; error_log /dev/null crit; location /hello { lucet_plugin hello; } \
+    let server = "access_log off; error_log /dev/null crit; \
+        location /hello { lucet_plugin hello; } \
         location /realistic { lucet_plugin realistic; } location /trap { lucet_plugin evil trap; } \
         location /filter { lucet_plugin upper; root DIR; }";
     let plugins = ["hello", "realistic", "evil", "upper"];

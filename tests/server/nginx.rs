@@ -83,13 +83,15 @@ impl Setup {
     fn write(&self, dir: &Path) {
         let nobody = if nix_is_root() { "user root;" } else { "" };
         let text = format!(
-            "load_module {module};\n{nobody}\ndaemon {daemon};\nworker_processes 1;\npid nginx.pid;\n\
+            "load_module {module};\n{nobody}\ndaemon {daemon};\nworker_processes 1;\n\
+             pid nginx.pid;\n\
              error_log error.log info;\nevents {{ worker_connections 1024; }}\nhttp {{\n\
              log_format plugins '$status|$request_uri|$lucet_outcome|$lucet_trap|$lucet_time|\
              $lucet_memory';\naccess_log access.log plugins;\n\
              client_body_temp_path t1;\nproxy_temp_path t2;\nfastcgi_temp_path t3;\n\
              uwsgi_temp_path t4;\nscgi_temp_path t5;\nkeepalive_requests 10000000;\n\
-             lucet {{\n{modules}}}\n{http}\nserver {{\nlisten unix:{dir}/socket;\n{server}\n}}\n}}\n",
+             lucet {{\n{modules}}}\n{http}\nserver {{\n\
+             listen unix:{dir}/socket;\n{server}\n}}\n}}\n",
             daemon = if self.daemon { "on" } else { "off" },
             module = module(self.asan).display(),
             modules = self.modules,

@@ -150,7 +150,8 @@ fn subrequests_have_plugins_of_their_own() {
 fn http2_is_served() {
     let server = "listen unix:DIR/h2 http2; location = /hello { lucet_plugin hello; } \
         location = /echo { lucet_plugin echo; } \
-        location = /slow { lucet_plugin evil spin-10ms; } location = /trap { lucet_plugin evil trap; }";
+        location = /slow { lucet_plugin evil spin-10ms; } \
+        location = /trap { lucet_plugin evil trap; }";
     let nginx = Setup::new(&["hello", "echo", "evil"], server).start();
     let curl = |args: &[&str], path: &str| {
         let mut c = std::process::Command::new("curl");

@@ -1,4 +1,4 @@
-/* What plugins do all day: looks at three request headers, sets one of the response, writes 1 KiB. */
+/* What plugins do all day: reads three request headers, sets one of the response, writes 1 KiB. */
 #include "http.h"
 
 static char host[128], agent[256], accept[256], id[16];
