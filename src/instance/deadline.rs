@@ -107,8 +107,8 @@ pub(super) enum Begin {
     Again,
 }
 
-/// This thread's words, if it has begun a run before and needs no preparation (see [`crate::trap`]): then
-/// [`begin_unlimited`] will do.
+/// This thread's words, if it has begun a run before and needs no preparation (see
+/// [`crate::trap`]): then [`begin_unlimited`] will do.
 #[inline(always)]
 pub(super) fn words_if_ready() -> Option<&'static ThreadWords> {
     let words = arch::thread_words();
