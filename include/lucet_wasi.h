@@ -210,8 +210,8 @@ lucet_status lucet_wasi_config_set_limit(lucet_wasi_config *config, lucet_wasi_l
 lucet_status lucet_wasi_config_set_deterministic(lucet_wasi_config *config, uint64_t seed);
 
 /**
- * Lets a function be the clocks; `resolution` is the number of nanoseconds, at least 1, between two
- * times that it tells apart. `user_data` must live as long as the lucet_wasi.
+ * Lets a function be the clocks; `resolution` is the number of nanoseconds, at least 1, between
+ * two times that it tells apart. `user_data` must live as long as the lucet_wasi.
  *
  * LUCET_STATUS_INVALID_ARGUMENT if the resolution is 0. */
 lucet_status lucet_wasi_config_set_clock(lucet_wasi_config *config, lucet_wasi_clock_fn fn,
