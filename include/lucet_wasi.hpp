@@ -107,6 +107,30 @@ class wasi_config
   wasi_config &deterministic(std::uint64_t seed) {
     return set(lucet_wasi_config_set_deterministic(raw(), seed));
   }
+  /**
+   * The clocks: `now(void *instance_data, bool monotonic)`, noexcept, in nanoseconds since 1970 or
+   * some moment; `resolution` in nanoseconds, at least 1. Called and kept as readers are. */
+  template <class F>
+  wasi_config &clock(std::uint64_t resolution, F now) {
+    static_assert(std::is_nothrow_invocable_r_v<std::uint64_t, const F &, void *, bool>,
+                  "lucet: a clock stands in the middle of the guest: write [...](void *data, bool "
+                  "monotonic) noexcept -> std::uint64_t { ... }");
+    auto call = [](void *f, void *data, bool monotonic) -> std::uint64_t {
+      return (*static_cast<const F *>(f))(data, monotonic);
+    };
+    return set(lucet_wasi_config_set_clock(raw(), call, resolution, keep(std::move(now))));
+  }
+  /** Random numbers: `fill(void *instance_data, char *to, std::size_t len)`, false if it failed. */
+  template <class F>
+  wasi_config &random(F fill) {
+    static_assert(std::is_nothrow_invocable_r_v<bool, const F &, void *, char *, std::size_t>,
+                  "lucet: random numbers are made in the middle of the guest: write [...](void "
+                  "*data, char *to, std::size_t len) noexcept -> bool { ... }");
+    auto call = [](void *f, void *data, void *to, std::size_t len) -> bool {
+      return (*static_cast<const F *>(f))(data, static_cast<char *>(to), len);
+    };
+    return set(lucet_wasi_config_set_random(raw(), call, keep(std::move(fill))));
+  }
   wasi_config &nonblocking(bool on) {
     return set(lucet_wasi_config_set_nonblocking(raw(), on));
   }

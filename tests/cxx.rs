@@ -318,6 +318,7 @@ fn public_names(text: &str) -> BTreeSet<String> {
         if detail || private || indent > 2 || line.trim_start().starts_with('#') {
             continue;
         }
+        let line = line.replace("detail::", "");
         let before = line.split(['(', '{', ';', ':', '=']).next().unwrap_or("");
         let is_class = ["class ", "struct "].iter().any(|k| before.trim_start().starts_with(k));
         if !is_class && !line.contains('(') {

@@ -5,6 +5,7 @@
  * A thread's stack is painted before; what is not painted any more at its end was used. That
  * includes what the C library takes for the thread itself.
  */
+#define _GNU_SOURCE
 #include "env.h"
 #include <limits.h>
 #include <sys/mman.h>

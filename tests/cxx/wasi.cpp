@@ -5,6 +5,8 @@
 
 #include <unistd.h>
 
+#include <algorithm>
+
 using lucet::status;
 using lucet::wasi_stream;
 
@@ -105,7 +107,25 @@ static void functions(const char *artifact) {
   CHECK(counted::alive == 0);
 }
 
+// Time and chance are the host's.
+static void sources(const char *artifact) {
+  std::uint64_t now = 41;
+  lucet::wasi_config c;
+  c.clock(1, [&now](void *, bool monotonic) noexcept { return monotonic ? ++now : 0; });
+  c.random([](void *, char *to, std::size_t len) noexcept {
+    std::fill_n(to, len, '\x07');
+    return true;
+  });
+  made m(artifact, c);
+  CHECK(*must(must(m.instance->get<std::int64_t()>("now"))()) == 42);
+  CHECK(*must(must(m.instance->get<std::int32_t()>("dice"))()) == 0x07070707);
+  CHECK(fails(lucet::wasi_config().clock(0, [](void *, bool) noexcept { return std::uint64_t{}; })
+                  .check(),
+              status::invalid_argument));
+}
+
 int main(int, char **argv) {
+  sources(argv[1]);
   streams(argv[1]);
   descriptors(argv[1]);
   functions(argv[1]);
