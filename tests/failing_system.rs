@@ -33,7 +33,9 @@ fn signed() -> (PathBuf, String) {
     let mut bytes = lucetc::compile(WAT, &lucetc::Options::default()).unwrap();
     let key = lucetc::signing::SecretKey::generate().unwrap();
     lucetc::signing::sign(&mut bytes, &key, "c", "it").unwrap();
-    (file("failing-signed.so", bytes), key.public().unwrap().line())
+    // The key is this process's own, and so is the file.
+    let name = format!("failing-signed-{}.so", std::process::id());
+    (file(&name, bytes), key.public().unwrap().line())
 }
 
 const PLUGIN: &str = r#"(module
