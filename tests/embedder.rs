@@ -99,7 +99,7 @@ fn signal_stacks_of_every_size() {
 #[test]
 fn calls_need_little_stack() {
     let saved = out().join(format!("stacks-saved-{}.so", std::process::id()));
-    let said = run(Command::new(program("stacks", &["-D_GNU_SOURCE"]))
+    let said = run(Command::new(program("stacks", &[]))
         .arg(artifact())
         .arg(&saved)
         .arg((32 << 10).to_string()));

@@ -114,12 +114,12 @@ static void exports_have_types(const server &s) {
   CHECK(fails(i.get<i32(i32)>("add"), status::export_type_mismatch, "(i32, i32) -> i32"));
   CHECK(fails(i.get<i32(i32)>("none"), status::no_such_export));
 
-  auto add = must(s.module.find<i32(i32, i32)>("add"));
+  lucet::func<i32(i32, i32)> add = must(s.module.find<i32(i32, i32)>("add"));
   CHECK(got(add(i, 20, 22)) == 42);
   auto j = s.fresh();
   CHECK(got(add(j, 1, 1)) == 2);
   CHECK(fails(s.module.find<void()>("add"), status::export_type_mismatch));
-  auto bound = must(i.get<i32(i32, i32)>("add"));
+  lucet::bound_func<i32(i32, i32)> bound = must(i.get<i32(i32, i32)>("add"));
   CHECK(got(bound.unbound()(j, 3, 4)) == 7 && bound.in().raw() == i.raw());
 
   auto list = got(i.run("add", {lucet::value(2), 5}, 1));
@@ -180,7 +180,8 @@ static void outcomes_say_what_happened(const server &s) {
                                lucet::stop::terminate()};
   act = [&](lucet::context &, i32 n) -> lucet::answer<i32> {
     if (n < 4) return stops[n];
-    if (n == 4) return lucet::suspend(99);
+    lucet::suspension<std::nullptr_t> waits = lucet::suspend(99);
+    if (n == 4) return waits;
     return n * 2;
   };
   const char *expected[] = {"trapped: call stack exhausted", "failed 404", "exited 3", "terminated",
@@ -629,7 +630,7 @@ static void modules_are_replaced(const server &s, const char *artifact) {
   shop store;
   lucet::module_config config;
   must(ref.load_file(artifact, add_all(config, store)));
-  auto now = must(ref.current());
+  lucet::module_ref::published now = must(ref.current());
   CHECK(now.version == 2 && now.module && must(ref.instantiate(s.region)).version == 2);
   CHECK(fails(ref.load_file("none.so", config), status::io));
   must(ref.withdraw());
